@@ -1,0 +1,41 @@
+"""Shape aliases, the two small contracts every room shares, and the one user-facing error.
+
+Axis names used throughout the package: `t` frames, `y` rows, `x` columns.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+Frames = Float[Array, "t y x"]
+Field = Float[Array, "y x"]
+Scalar = Float[Array, ""]
+Mask = Bool[Array, "t y x"]
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence: what, expected, what to do."""
+
+
+class Moments(NamedTuple):
+    """Mean and variance of an estimated movie, each [t, y, x], in the units (squared) of the movie."""
+
+    mean: Array
+    var: Array
+
+
+@runtime_checkable
+class NoiseModel(Protocol):
+    """How a detector turns the clean movie into the measured one (implementations: `phdenoise.noise`)."""
+
+    def sample(self, key: PRNGKeyArray, clean: Array) -> Array:
+        """Draw one noisy movie of the shape of `clean`."""
+        ...
+
+    def log_prob(self, noisy: Array, clean: Array) -> Array:
+        """Elementwise log-density of `noisy` given `clean`."""
+        ...
+
+    def variance(self, clean: Array) -> Array:
+        """Elementwise variance of the noisy value given the clean one."""
+        ...
