@@ -1,0 +1,53 @@
+"""Strict numerics for every test, and the one place that knows where shared data may lie."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+# A silent broadcast of a row over frames is a wrong answer, not a convenience.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _shared(folder: str) -> Path | None:
+    """$PHDENOISE_DATA is the data folder; the reference curves lie beside it."""
+    data = Path(os.environ.get("PHDENOISE_DATA", ROOT.parent / "shared" / "data"))
+    path = data if folder == "data" else data.parent / folder
+    return path if path.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_path() -> Callable[[str], Path]:
+    """Path of a shared file, e.g. `shared_path("data/ch_clean.npz")`; skips where it is absent."""
+
+    def find(relative: str) -> Path:
+        folder, _, name = relative.partition("/")
+        base = _shared(folder)
+        if base is None or not (base / name).exists():
+            pytest.skip(f"shared file {relative} not found (set PHDENOISE_DATA)")
+        return base / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared_data(shared_path: Callable[[str], Path]) -> Callable[[str, str], np.ndarray]:
+    """Array of a shared archive, e.g. `shared_data("ch_clean", "clean")`; skips where absent."""
+
+    def load(stem: str, key: str) -> np.ndarray:
+        with np.load(shared_path(f"data/{stem}.npz"), allow_pickle=False) as archive:
+            return archive[key]
+
+    return load
+
+
+@pytest.fixture
+def x64():
+    """Double precision within one test."""
+    with jax.enable_x64(True):
+        yield
