@@ -1,0 +1,38 @@
+"""Free energies, mobilities, evolution equations and their time integration.
+
+The diffrax wrapper is imported by name (`phdenoise.physics.diffrax_solver`), which keeps this light.
+"""
+
+from phdenoise.physics.free_energy import DoubleWell, LegendreEnthalpy, RegularSolution, legendre
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
+from phdenoise.physics.models import (
+    CahnHilliard,
+    Fickian,
+    Model,
+    Reference,
+    growth_rate,
+    reference_mobility,
+)
+from phdenoise.physics.simulate import diverged, simulate, substeps_for
+from phdenoise.physics.steppers import ETDRK4, Stepper
+
+__all__ = [
+    "ETDRK4",
+    "CahnHilliard",
+    "ConstantMobility",
+    "DegenerateMobility",
+    "DoubleWell",
+    "Fickian",
+    "LegendreEnthalpy",
+    "LegendreMobility",
+    "Model",
+    "Reference",
+    "RegularSolution",
+    "Stepper",
+    "diverged",
+    "growth_rate",
+    "legendre",
+    "reference_mobility",
+    "simulate",
+    "substeps_for",
+]

@@ -1,0 +1,170 @@
+"""Integrate a model from an initial field through the times of a movie.
+
+    c(t₀) = c₀,   frames[i] = c(tᵢ),   substeps equal steps between frames
+
+Two nested scans: over frames, and over the steps of one frame under `jax.checkpoint`, so that reverse mode
+stores the frames and the steps of one interval. Plain jvp, grad and vmap apply. Griewank & Walther,
+ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
+"""
+
+from typing import Literal, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from phdenoise.grid import Grid
+from phdenoise.physics.models import Model, Reference, reference_mobility
+from phdenoise.physics.steppers import ETDRK4, Stepper
+from phdenoise.types import Field, Frames, InputError, Scalar
+
+StepperName = Literal["etdrk4", "rosenbrock", "rkc2"]
+_STEPPERS: dict[str, Stepper] = {"etdrk4": ETDRK4()}
+Tree = TypeVar("Tree")
+
+
+def simulate(
+    model: Model,
+    grid: Grid,
+    c0: Field,
+    times: Float[np.ndarray, " t"] | Float[Array, " t"],
+    *,
+    substeps: int,
+    stepper: StepperName | Stepper = "etdrk4",
+    reference: Reference | None = None,
+    checkpoint: bool = True,
+    uniform: bool | None = None,
+) -> Frames:
+    """Frames [t, y, x] of the solution at `times`; frames[0] is c0.
+
+    Args:
+        c0: field at times[0]; its dtype is that of the whole computation.
+        times: increasing [t].
+        substeps: steps between two frames.
+        stepper: name or object.
+        reference: of `reference_mobility`; by default that of c0.
+        checkpoint: recompute the steps of an interval in reverse mode instead of storing them.
+        uniform: take every interval equal to the first; by default so if `times` are known when
+            tracing and equal, else each interval prepares its own constants.
+
+    Returns:
+        Frames; where the solution diverged they hold nan or inf (see `diverged`).
+    """
+    if substeps < 1:
+        raise InputError(f"substeps must be at least 1, got {substeps}.")
+    if tuple(c0.shape) != grid.shape:
+        raise InputError(f"The initial field has shape {c0.shape}, the grid {grid.shape}.")
+    method = resolve_stepper(stepper)
+    dtype = c0.dtype
+    if uniform is None:
+        uniform = _known_uniform(times)
+    model, grid = as_dtype(model, dtype), as_dtype(grid, dtype)
+    if reference is None:
+        reference = reference_mobility(model, grid, c0)
+    reference = as_dtype(reference, dtype)
+    times = jnp.asarray(times, dtype)
+    steps = jnp.diff(times) / substeps
+    if steps.shape[0] == 0:
+        return c0[None]
+    shared = method.prepare(model, grid, steps[0], reference) if uniform else None
+
+    def interval(model, grid, shared, c, start, dt):
+        coefficients = method.prepare(model, grid, dt, reference) if shared is None else shared
+
+        def substep(c, index):
+            t = start + dt * index.astype(dtype)
+            return method.step(model, grid, coefficients, t, c, dt), None
+
+        return jax.lax.scan(substep, c, jnp.arange(substeps))[0]
+
+    if checkpoint:
+        interval = jax.checkpoint(interval, prevent_cse=False)
+
+    def frame(c, item):
+        c = interval(model, grid, shared, c, *item)
+        return c, c
+
+    _, frames = jax.lax.scan(frame, c0, (times[:-1], steps))
+    return jnp.concatenate([c0[None], frames])
+
+
+def diverged(frames: Frames) -> Bool[Array, ""]:
+    """True where any value is not finite: an unstable step, or a law that has no solution."""
+    return ~jnp.all(jnp.isfinite(frames))
+
+
+def substeps_for(
+    model: Model,
+    grid: Grid,
+    c0: Field,
+    frame_interval: float,
+    tolerance: float,
+    *,
+    frames: int = 1,
+    stepper: StepperName | Stepper = "etdrk4",
+    most: int = 4096,
+) -> int:
+    """Fewest steps per frame (a power of two) whose halving changes the field less than `tolerance`.
+
+    Args:
+        c0: starting field; choose one that is already separated, or more `frames`.
+        frame_interval: time between frames.
+        tolerance: relative L2 change of c − mean(c).
+        frames: intervals to integrate before comparing.
+
+    Raises:
+        InputError: if `most` steps do not reach it.
+    """
+    method = resolve_stepper(stepper)
+    span = jnp.asarray(frame_interval, c0.dtype)
+    n = 1
+    coarse = _advance(model, grid, c0, span, n, frames, method)
+    while n <= most:
+        fine = _advance(model, grid, c0, span, 2 * n, frames, method)
+        scale = jnp.linalg.norm(fine - jnp.mean(fine))
+        change = float(jnp.linalg.norm(fine - coarse) / scale)
+        if change <= tolerance:
+            return n
+        n, coarse = 2 * n, fine
+    raise InputError(
+        f"{most} steps per frame do not reach a relative change of {tolerance} (last {change:.2g}): "
+        "shorten the frame interval or check the law."
+    )
+
+
+def resolve_stepper(stepper: StepperName | Stepper) -> Stepper:
+    """The stepper of a name."""
+    if isinstance(stepper, Stepper):
+        return stepper
+    if stepper not in _STEPPERS:
+        raise InputError(f"Unknown stepper '{stepper}': use one of {sorted(_STEPPERS)}.")
+    return _STEPPERS[stepper]
+
+
+def as_dtype(tree: Tree, dtype: jnp.dtype) -> Tree:
+    """The same tree with floating-point leaves of one dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+@eqx.filter_jit
+def _advance(
+    model: Model, grid: Grid, c: Field, span: Scalar, n: int, frames: int, method: Stepper
+) -> Field:
+    n, frames = jnp.asarray(n), jnp.asarray(frames)
+    model, grid = as_dtype(model, c.dtype), as_dtype(grid, c.dtype)
+    dt = span / n.astype(c.dtype)
+    coefficients = method.prepare(model, grid, dt, reference_mobility(model, grid, c))
+
+    def step(i, c):
+        return method.step(model, grid, coefficients, dt * i.astype(c.dtype), c, dt)
+
+    return jax.lax.fori_loop(0, n * frames, step, c)
+
+
+def _known_uniform(times: np.ndarray | Array) -> bool:
+    if isinstance(times, jax.core.Tracer):
+        return False
+    gaps = np.diff(np.asarray(times, float))
+    return bool(gaps.size and np.allclose(gaps, gaps[0], rtol=1e-5, atol=0))
