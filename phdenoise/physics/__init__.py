@@ -1,11 +1,12 @@
 """Free energies, mobilities, evolution equations and their time integration.
 
-The diffrax wrapper is imported by name (`phdenoise.physics.diffrax_solver`), which keeps this light.
+The diffrax wrapper is imported by name (`phdenoise.physics.diffrax_solver`): this stays light.
 """
 
 from phdenoise.physics.free_energy import DoubleWell, LegendreEnthalpy, RegularSolution, legendre
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
 from phdenoise.physics.models import (
+    AllenCahn,
     CahnHilliard,
     Fickian,
     Model,
@@ -13,11 +14,15 @@ from phdenoise.physics.models import (
     growth_rate,
     reference_mobility,
 )
+from phdenoise.physics.rkc import RKC2, stages_for
+from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.simulate import diverged, simulate, substeps_for
 from phdenoise.physics.steppers import ETDRK4, Stepper
 
 __all__ = [
     "ETDRK4",
+    "RKC2",
+    "AllenCahn",
     "CahnHilliard",
     "ConstantMobility",
     "DegenerateMobility",
@@ -28,11 +33,13 @@ __all__ = [
     "Model",
     "Reference",
     "RegularSolution",
+    "RosenbrockW",
     "Stepper",
     "diverged",
     "growth_rate",
     "legendre",
     "reference_mobility",
     "simulate",
+    "stages_for",
     "substeps_for",
 ]

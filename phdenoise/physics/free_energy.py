@@ -2,9 +2,10 @@
 
     f(c) [kT per site],   μ_h(c) = df/dc,   curvature d²f/dc²
 
-Entropy of mixing on [ε, 1 − ε] is exact; outside it is continued by its second-order Taylor polynomial, so
-that μ_h is C¹ and a noisy field outside (0, 1) gives finite values that push back, where a clip would hide
-the error and kill the gradient. Bazant, Acc. Chem. Res. 46, 1144 (2013), doi:10.1021/ar300145c.
+The entropy of mixing on [ε, 1 − ε] is exact; outside it is continued by its second-order Taylor
+polynomial, so that μ_h is C¹ and a noisy field outside (0, 1) gives finite values that push back,
+where a clip would hide the error and kill the gradient. Bazant, Acc. Chem. Res. 46, 1144 (2013),
+doi:10.1021/ar300145c.
 """
 
 from typing import Protocol

@@ -2,8 +2,8 @@
 
     constant D₀,   degenerate D₀ c(1−c),   D = exp(Σₙ qₙ Pₙ(2c−1)) [× c(1−c)]
 
-All are positive for every real c: outside [0, 1] they continue smoothly instead of changing sign or
-exploding, since a mobility below zero makes the equation ill-posed on the first noisy pixel.
+All are positive for every real c: outside [0, 1] they continue smoothly instead of changing sign
+or exploding, since a mobility below zero makes the equation ill-posed on the first noisy pixel.
 Elliott & Garcke, SIAM J. Math. Anal. 27, 404 (1996), doi:10.1137/S0036141094267662.
 """
 
@@ -64,14 +64,14 @@ class LegendreMobility(eqx.Module):
         x = 2 * c - 1
         inside = jnp.clip(x, -1, 1)
         beyond = x - inside
-        # C¹ and bounded by ±1.25: a polynomial of degree five in an exponent must not leave its interval.
+        # C¹ and bounded by ±1.25: a polynomial in an exponent must stay near [−1, 1].
         saturated = inside + beyond / (1 + 4 * jnp.abs(beyond))
         d = jnp.exp(legendre_sum(self.log_coefficients, saturated))
         return d if self.base == "constant" else d * vacancies(c, self.eps)
 
 
 def vacancies(c: Values, eps: float) -> Values:
-    """c(1−c), continued outside [eps, 1−eps] by a positive hyperbola with value and slope matched."""
+    """c(1−c), continued outside [eps, 1−eps] by a positive hyperbola, value and slope matched."""
     inside = jnp.clip(c, eps, 1 - eps)
     base = inside * (1 - inside)
     return base / (1 - (1 - 2 * inside) * (c - inside) / base)

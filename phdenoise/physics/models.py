@@ -1,13 +1,14 @@
-"""The evolution equations: each class is its equation, its energy and the stiff part of its Jacobian.
+"""The evolution equations: each class is its equation, its energy and a stand-in for its Jacobian.
 
     Cahn-Hilliard   ∂c/∂t = ∇·( D(c) ∇[ μ_h(c) − κ∇²c ] )
     Fickian         ∂c/∂t = ∇·( D(c) ∇c ) + S
     Allen-Cahn      ∂c/∂t = −M(c) [ μ_h(c) − κ∇²c ]
 
-Time stepping lives elsewhere. An implicit step treats a constant-coefficient part, −(a + bλ + gλ²) on the
-eigenvector of −∇² with eigenvalue λ; (a, b, g) is a `Reference`, chosen near the mean over a field and never
-differentiated: the converged solution does not depend on it. Cahn & Hilliard, doi:10.1063/1.1744102;
-Allen & Cahn, doi:10.1016/0001-6160(79)90196-2.
+Time stepping lives elsewhere. An implicit step treats a constant-coefficient part exactly, with
+the eigenvalue −(a + bλ + gλ²) on the eigenvector of −∇² with eigenvalue λ; (a, b, g) is a
+`Reference`, chosen near the mean over a field and never differentiated: the converged solution
+does not depend on it. Cahn & Hilliard, doi:10.1063/1.1744102; Allen & Cahn,
+doi:10.1016/0001-6160(79)90196-2.
 """
 
 from typing import NamedTuple
@@ -25,8 +26,8 @@ from phdenoise.physics.operators import (
     gradient_energy,
     integral,
     laplacian,
-    laplacian_symbol,
 )
+from phdenoise.physics.transforms import laplacian_symbol
 from phdenoise.types import Field, Scalar
 
 
@@ -52,12 +53,16 @@ class Model(eqx.Module):
         """Constant coefficients that resemble the Jacobian at the field c."""
         raise NotImplementedError
 
+    def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
+        """Estimate of the largest |eigenvalue| of the Jacobian at c [1/time]."""
+        raise NotImplementedError
+
     def energy(self, c: Field, grid: Grid) -> Scalar:
         """The functional that does not increase along solutions."""
         raise NotImplementedError
 
     def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "ky kx"]:
-        """Eigenvalues −(a + bλ + gλ²) ≤ 0 in the layout of `operators.transforms` [1/time]."""
+        """Eigenvalues −(a + bλ + gλ²) ≤ 0 in the layout of `transforms` [1/time]."""
         symbol = laplacian_symbol(grid, reference.diffusion.dtype)
         return -(reference.decay + symbol * (reference.diffusion + symbol * reference.biharmonic))
 
@@ -89,9 +94,14 @@ class CahnHilliard(Model):
 
     def reference(self, c: Field, grid: Grid) -> Reference:
         """(0, 0, M* κ) with M* the mean mobility, or half the largest where that is more."""
-        d = self.mobility(c)
-        m = jnp.maximum(_mean(d, grid), 0.5 * jnp.max(d))
+        m = _representative(self.mobility(c), grid)
         return Reference(jnp.zeros_like(m), jnp.zeros_like(m), m * self.kappa)
+
+    def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
+        """max D · λ (max |f″| + κλ) at the shortest wave."""
+        stiff = jnp.max(self.mobility(c) * jnp.abs(self.free_energy.curvature(c)))
+        top = _largest_symbol(grid, c)
+        return top * (stiff + top * self.kappa * jnp.max(self.mobility(c)))
 
     def energy(self, c: Field, grid: Grid) -> Scalar:
         """∫ f(c) + ½κ|∇c|²."""
@@ -104,7 +114,8 @@ class Fickian(Model):
 
     Args:
         diffusivity: D(c) [length²/time].
-        source: S, a number or a field [y, x] [1/time]; a flux j through an edge is j/h in its cells.
+        source: S, a number or a field [y, x] [1/time]; an inward flux j through an edge is a
+            source j/h in the cells along it.
     """
 
     diffusivity: Mobility
@@ -116,13 +127,51 @@ class Fickian(Model):
 
     def reference(self, c: Field, grid: Grid) -> Reference:
         """(0, D*, 0) with D* the mean diffusivity, or half the largest where that is more."""
-        d = self.diffusivity(c)
-        m = jnp.maximum(_mean(d, grid), 0.5 * jnp.max(d))
+        m = _representative(self.diffusivity(c), grid)
         return Reference(jnp.zeros_like(m), m, jnp.zeros_like(m))
+
+    def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
+        """max D · λ at the shortest wave."""
+        return _largest_symbol(grid, c) * jnp.max(self.diffusivity(c))
 
     def energy(self, c: Field, grid: Grid) -> Scalar:
         """½ ∫c², non-increasing without a source."""
         return 0.5 * integral(c**2, grid)
+
+
+class AllenCahn(Model):
+    """∂c/∂t = −M(c) [ μ_h(c) − κ∇²c ].
+
+    Args:
+        free_energy: homogeneous part, e.g. `DoubleWell`.
+        mobility: M(c) [1/time].
+        kappa: gradient coefficient [kT length²].
+    """
+
+    free_energy: FreeEnergy
+    mobility: Mobility
+    kappa: Scalar = eqx.field(converter=jnp.asarray)
+
+    def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
+        """−M(c) [ μ_h(c) − κ∇²c ] [1/time]."""
+        mu = self.free_energy.chemical_potential(c) - self.kappa * laplacian(c, grid)
+        return -self.mobility(c) * mu
+
+    def reference(self, c: Field, grid: Grid) -> Reference:
+        """(0, M* κ, 0) with M* the mean mobility, or half the largest where that is more."""
+        m = _representative(self.mobility(c), grid)
+        return Reference(jnp.zeros_like(m), m * self.kappa, jnp.zeros_like(m))
+
+    def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
+        """max M |f″| + max M κλ at the shortest wave."""
+        m = self.mobility(c)
+        stiff = jnp.max(m * jnp.abs(self.free_energy.curvature(c)))
+        return stiff + _largest_symbol(grid, c) * self.kappa * jnp.max(m)
+
+    def energy(self, c: Field, grid: Grid) -> Scalar:
+        """∫ f(c) + ½κ|∇c|²."""
+        bulk = integral(self.free_energy.density(c), grid)
+        return bulk + self.kappa * gradient_energy(c, grid)
 
 
 def reference_mobility(model: Model, grid: Grid, c: Field) -> Reference:
@@ -142,5 +191,14 @@ def growth_rate(model: CahnHilliard, c0: Scalar, k: Float[Array, " k"]) -> Float
     return -model.mobility(c0) * k**2 * (curvature + model.kappa * k**2)
 
 
-def _mean(d: Field, grid: Grid) -> Scalar:
-    return jnp.mean(d) if grid.mask is None else jnp.mean(d, where=grid.mask)
+def _representative(d: Field, grid: Grid) -> Scalar:
+    """Mean over the cells; at least half the maximum, below which an explicit remainder grows."""
+    mean = jnp.mean(d) if grid.mask is None else jnp.mean(d, where=grid.mask)
+    return jnp.maximum(mean, 0.5 * jnp.max(d))
+
+
+def _largest_symbol(grid: Grid, like: Array) -> Scalar:
+    """4/dy² + 4/dx², less where an axis has one cell and so no wave."""
+    ny, nx = grid.shape
+    dy, dx = grid.spacing[0].astype(like.dtype), grid.spacing[1].astype(like.dtype)
+    return (4 / dy**2 if ny > 1 else 0 * dy) + (4 / dx**2 if nx > 1 else 0 * dx)

@@ -1,27 +1,24 @@
-"""Conservative differences on cells and faces, and the transforms that diagonalise the Laplacian.
+"""Conservative differences between cells and faces.
 
-    (∇c)_{i+1/2} = (c_{i+1} − c_i)/h,   (∇·F)_i = (F_{i+1/2} − F_{i−1/2})/h,   λ(k) = (2 − 2cos k)/h²
+    (∇c)_{i+½} = (c_{i+1} − c_i)/h,   (∇·F)_i = (F_{i+½} − F_{i−½})/h
 
-Cell-centred finite volumes: what leaves a cell through a face enters its neighbour, so mass is conserved
-to round-off. Faces on the edge of a no-flux box and of a particle mask are closed. Every function works on
-the last two axes and so on any batch. LeVeque, Finite Volume Methods (2002), doi:10.1017/CBO9780511791253.
+Cell-centred finite volumes: what leaves a cell through a face enters its neighbour, so mass is
+conserved to round-off. Faces on the edge of a no-flux box and of a particle mask are closed.
+Every function works on the last two axes, so on any batch. Both axes are padded and sliced rather
+than rolled: XLA runs a batch of tangents 1.3 to 18 times faster so on a CPU. LeVeque, Finite
+Volume Methods for Hyperbolic Problems (2002), doi:10.1017/CBO9780511791253.
 """
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
-from jax.scipy.fft import dctn, idctn
-from jaxtyping import Array, Bool, Float, Inexact
+from jaxtyping import Array, Bool, Float, Shaped
 
 from phdenoise.grid import Grid
 
-Transform = Callable[[Array], Array]
+Faces = tuple[Float[Array, "*b y1 x"], Float[Array, "*b y x1"]]
 
 
-def face_gradient(
-    c: Float[Array, "*b y x"], grid: Grid
-) -> tuple[Float[Array, "*b y1 x"], Float[Array, "*b y x1"]]:
-    """Differences across faces divided by the spacing, zero on closed faces.
+def face_gradient(c: Float[Array, "*b y x"], grid: Grid) -> Faces:
+    """Differences across faces over the spacing, zero on closed faces.
 
     Args:
         c: cell values.
@@ -30,19 +27,18 @@ def face_gradient(
         Gradient on the ny + 1 faces along y and on the nx + 1 faces along x [unit of c / length].
     """
     dy, dx = _spacing(grid, c)
-    gy, gx = jnp.diff(_pad(c, grid, -2), axis=-2) / dy, jnp.diff(_pad(c, grid, -1), axis=-1) / dx
+    gy = jnp.diff(_pad(c, grid, -2), axis=-2) / dy
+    gx = jnp.diff(_pad(c, grid, -1), axis=-1) / dx
     if grid.mask is None:
         return gy, gx
-    open_y, open_x = _open_faces(grid)
+    open_y, open_x = _open_faces(grid, grid.mask)
     return (
         jnp.where(jnp.broadcast_to(open_y, gy.shape), gy, 0),
         jnp.where(jnp.broadcast_to(open_x, gx.shape), gx, 0),
     )
 
 
-def face_mean(
-    d: Float[Array, "*b y x"], grid: Grid
-) -> tuple[Float[Array, "*b y1 x"], Float[Array, "*b y x1"]]:
+def face_mean(d: Float[Array, "*b y x"], grid: Grid) -> Faces:
     """Arithmetic mean of the two cells that share a face."""
     py, px = _pad(d, grid, -2), _pad(d, grid, -1)
     return 0.5 * (py[..., 1:, :] + py[..., :-1, :]), 0.5 * (px[..., 1:] + px[..., :-1])
@@ -86,28 +82,7 @@ def gradient_energy(c: Float[Array, "*b y x"], grid: Grid) -> Float[Array, "*b"]
     return 0.5 * dy * dx * squares
 
 
-def laplacian_symbol(grid: Grid, dtype: jnp.dtype | type) -> Float[Array, "ky kx"]:
-    """Eigenvalues λ ≥ 0 of −∇² in the layout of `transforms` (mask ignored) [1/length²]."""
-    ny, nx = grid.shape
-    dy, dx = grid.spacing[0].astype(dtype), grid.spacing[1].astype(dtype)
-    turn, count = (2 * jnp.pi, nx // 2 + 1) if grid.boundary == "periodic" else (jnp.pi, nx)
-    ky, kx = turn * jnp.arange(ny, dtype=dtype) / ny, turn * jnp.arange(count, dtype=dtype) / nx
-    # 2 − 2cos k as 4 sin²(k/2): no cancellation at long waves, which float32 would feel.
-    ly, lx = 4 * jnp.sin(ky / 2) ** 2 / dy**2, 4 * jnp.sin(kx / 2) ** 2 / dx**2
-    return ly[:, None] + lx[None, :]
-
-
-def transforms(grid: Grid) -> tuple[Transform, Transform]:
-    """Forward and inverse transform to the eigenvectors of ∇²: rfft2 (periodic) or DCT-II (no-flux)."""
-    if grid.boundary == "periodic":
-        return jnp.fft.rfft2, lambda spectrum: jnp.fft.irfft2(spectrum, s=grid.shape)
-    return (
-        lambda c: dctn(c, axes=(-2, -1), norm="ortho"),
-        lambda spectrum: idctn(spectrum, axes=(-2, -1), norm="ortho"),
-    )
-
-
-def _pad(c: Inexact[Array, "*b y x"] | Bool[Array, "y x"], grid: Grid, axis: int) -> Array:
+def _pad(c: Shaped[Array, "*b y x"], grid: Grid, axis: int) -> Array:
     """One ghost cell on both ends of an axis: the far end (periodic) or a copy (no gradient)."""
     mode = "wrap" if grid.boundary == "periodic" else "edge"
     widths = [(0, 0)] * c.ndim
@@ -115,8 +90,10 @@ def _pad(c: Inexact[Array, "*b y x"] | Bool[Array, "y x"], grid: Grid, axis: int
     return jnp.pad(c, widths, mode=mode)
 
 
-def _open_faces(grid: Grid) -> tuple[Bool[Array, "y1 x"], Bool[Array, "y x1"]]:
-    py, px = _pad(grid.mask, grid, -2), _pad(grid.mask, grid, -1)
+def _open_faces(
+    grid: Grid, mask: Bool[Array, "y x"]
+) -> tuple[Bool[Array, "y1 x"], Bool[Array, "y x1"]]:
+    py, px = _pad(mask, grid, -2), _pad(mask, grid, -1)
     return py[1:] & py[:-1], px[:, 1:] & px[:, :-1]
 
 

@@ -2,9 +2,9 @@
 
     c(t₀) = c₀,   frames[i] = c(tᵢ),   substeps equal steps between frames
 
-Two nested scans: over frames, and over the steps of one frame under `jax.checkpoint`, so that reverse mode
-stores the frames and the steps of one interval. Plain jvp, grad and vmap apply. Griewank & Walther,
-ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
+Two nested scans: over frames, and over the steps of one frame under `jax.checkpoint`, so that
+reverse mode stores the frames and the steps of one interval. Plain jvp, grad and vmap apply.
+Griewank & Walther, ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
 """
 
 from typing import Literal, TypeVar
@@ -17,11 +17,17 @@ from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
 from phdenoise.physics.models import Model, Reference, reference_mobility
+from phdenoise.physics.rkc import RKC2
+from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.steppers import ETDRK4, Stepper
 from phdenoise.types import Field, Frames, InputError, Scalar
 
 StepperName = Literal["etdrk4", "rosenbrock", "rkc2"]
-_STEPPERS: dict[str, Stepper] = {"etdrk4": ETDRK4()}
+_STEPPERS: dict[str, Stepper] = {
+    "etdrk4": ETDRK4(),
+    "rosenbrock": RosenbrockW(),
+    "rkc2": RKC2(),
+}
 Tree = TypeVar("Tree")
 
 
@@ -106,7 +112,7 @@ def substeps_for(
     stepper: StepperName | Stepper = "etdrk4",
     most: int = 4096,
 ) -> int:
-    """Fewest steps per frame (a power of two) whose halving changes the field less than `tolerance`.
+    """Fewest steps per frame (a power of two) whose doubling changes the field by `tolerance`.
 
     Args:
         c0: starting field; choose one that is already separated, or more `frames`.
@@ -119,18 +125,19 @@ def substeps_for(
     """
     method = resolve_stepper(stepper)
     span = jnp.asarray(frame_interval, c0.dtype)
+    horizon = jnp.asarray(frames)
     n = 1
-    coarse = _advance(model, grid, c0, span, n, frames, method)
+    coarse = _advance(model, grid, c0, span, jnp.asarray(n), horizon, method)
     while n <= most:
-        fine = _advance(model, grid, c0, span, 2 * n, frames, method)
+        fine = _advance(model, grid, c0, span, jnp.asarray(2 * n), horizon, method)
         scale = jnp.linalg.norm(fine - jnp.mean(fine))
         change = float(jnp.linalg.norm(fine - coarse) / scale)
         if change <= tolerance:
             return n
         n, coarse = 2 * n, fine
     raise InputError(
-        f"{most} steps per frame do not reach a relative change of {tolerance} (last {change:.2g}): "
-        "shorten the frame interval or check the law."
+        f"{most} steps per frame do not reach a relative change of {tolerance} "
+        f"(last {change:.2g}): shorten the frame interval or check the law."
     )
 
 
@@ -150,9 +157,8 @@ def as_dtype(tree: Tree, dtype: jnp.dtype) -> Tree:
 
 @eqx.filter_jit
 def _advance(
-    model: Model, grid: Grid, c: Field, span: Scalar, n: int, frames: int, method: Stepper
+    model: Model, grid: Grid, c: Field, span: Scalar, n: Array, frames: Array, method: Stepper
 ) -> Field:
-    n, frames = jnp.asarray(n), jnp.asarray(frames)
     model, grid = as_dtype(model, c.dtype), as_dtype(grid, c.dtype)
     dt = span / n.astype(c.dtype)
     coefficients = method.prepare(model, grid, dt, reference_mobility(model, grid, c))

@@ -1,11 +1,11 @@
-"""One step of time: fourth-order exponential, third-order Rosenbrock-W, stabilised explicit.
+"""What a time step is, and the default one: exponential Runge-Kutta of order four.
 
-    dc/dt = Lc + N(c),   L diagonal in the transform of the grid (a `Reference` of the model)
+    dc/dt = Lc + N(c),   L diagonal in the transform of the grid (`Reference` of the model)
 
-A stepper is a value. `prepare` computes what depends on the step size and the reference but not on the
-field, outside the loop; `step` is pure.
-
-ETDRK4: Cox & Matthews, J. Comput. Phys. 176, 430 (2002), doi:10.1006/jcph.2002.6995.
+A stepper is a value. `prepare` computes what depends on the step size and the reference but not
+on the field, outside the loop; `step` is pure. ETDRK4 takes L exactly and N by four explicit
+stages, written in the transformed space: nine transforms a step. Cox & Matthews, J. Comput. Phys.
+176, 430 (2002), doi:10.1006/jcph.2002.6995.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from phdenoise.grid import Grid
 from phdenoise.physics.models import Model, Reference
-from phdenoise.physics.operators import transforms
+from phdenoise.physics.transforms import transforms
 from phdenoise.types import Field, InputError, Scalar
 
 
@@ -27,17 +27,19 @@ class Stepper(eqx.Module):
         """Constants of `step` for this dt."""
         raise NotImplementedError
 
-    def step(self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar):
+    def step(
+        self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
+    ) -> Field:
         """The field one step later."""
         raise NotImplementedError
 
 
 class ETDRK4(Stepper):
-    """Exponential Runge-Kutta of order four: L exactly, N explicitly, eight transforms and a ninth."""
+    """Fourth order for smooth fields; the choice for periodic and no-flux boxes."""
 
     def prepare(self, model: Model, grid: Grid, dt: Scalar, reference: Reference) -> Any:
         """Symbol, exp(z/2), exp(z), ½dt φ₁(z/2) and the three weights, z = dt L."""
-        _refuse_mask(grid, "etdrk4")
+        refuse_mask(grid, "etdrk4")
         symbol = model.implicit_symbol(grid, reference)
         z = dt * symbol
         half, _, _ = phi_functions(z / 2)
@@ -45,8 +47,10 @@ class ETDRK4(Stepper):
         weights = (dt * (p1 - 3 * p2 + 4 * p3), 2 * dt * (p2 - 2 * p3), dt * (4 * p3 - p2))
         return symbol, jnp.exp(z / 2), jnp.exp(z), 0.5 * dt * half, weights
 
-    def step(self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar):
-        """Cox-Matthews stages in the transformed space."""
+    def step(
+        self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
+    ) -> Field:
+        """Cox-Matthews stages."""
         symbol, e_half, e_full, q, (w1, w2, w3) = coefficients
         forward, inverse = transforms(grid)
 
@@ -73,7 +77,7 @@ def phi_functions(z: Float[Array, "*s"]) -> tuple[Array, Array, Array]:
     small, large = jnp.where(near, z, 0), jnp.where(near, -1, z)
     series = jnp.zeros_like(z)
     for n in range(18, 2, -1):
-        # Horner for φ₃ = Σ zⁿ/(n+3)!: s ← (1 + z s)/n ends at n = 3, and 1/2! remains.
+        # Horner: (1 + z(…))/n down to n = 3 leaves 2! φ₃ = Σ 2! zʲ/(j+3)!.
         series = (1 + small * series) / n
     s3 = series / 2
     s2 = small * s3 + 0.5
@@ -84,7 +88,8 @@ def phi_functions(z: Float[Array, "*s"]) -> tuple[Array, Array, Array]:
     return jnp.where(near, s1, p1), jnp.where(near, s2, p2), jnp.where(near, s3, p3)
 
 
-def _refuse_mask(grid: Grid, name: str) -> None:
+def refuse_mask(grid: Grid, name: str) -> None:
+    """Raise where the transforms do not diagonalise the Laplacian."""
     if grid.mask is not None:
         raise InputError(
             f"The stepper '{name}' needs a full rectangle but the grid has a mask: use 'rkc2'."
