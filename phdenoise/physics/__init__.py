@@ -3,7 +3,7 @@
 The diffrax wrapper is imported by name (`phdenoise.physics.diffrax_solver`): this stays light.
 """
 
-from phdenoise.physics.free_energy import DoubleWell, LegendreEnthalpy, RegularSolution, legendre
+from phdenoise.physics.free_energy import DoubleWell, LegendreEnthalpy, RegularSolution
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
 from phdenoise.physics.models import (
     AllenCahn,
@@ -14,6 +14,7 @@ from phdenoise.physics.models import (
     growth_rate,
     reference_mobility,
 )
+from phdenoise.physics.pointwise import legendre
 from phdenoise.physics.rkc import RKC2, stages_for
 from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.simulate import diverged, simulate, substeps_for

@@ -8,6 +8,7 @@ where a clip would hide the error and kill the gradient. Bazant, Acc. Chem. Res.
 doi:10.1021/ar300145c.
 """
 
+from functools import partial
 from typing import Protocol
 
 import equinox as eqx
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jax.scipy.special import xlog1py, xlogy
 from jaxtyping import Array, Float
 
-Values = Float[Array, "*s"]
+from phdenoise.physics.pointwise import Values, legendre, legendre_sum, pointwise
 
 
 class FreeEnergy(Protocol):
@@ -33,14 +34,6 @@ class FreeEnergy(Protocol):
     def curvature(self, c: Values) -> Values:
         """d²f/dc² [kT]."""
         ...
-
-
-def legendre(x: Values, degree: int) -> Float[Array, "*s n"]:
-    """P₀(x) … P_degree(x) on a new last axis, by (n+1) P_{n+1} = (2n+1) x P_n − n P_{n−1}."""
-    columns = [jnp.ones_like(x), x]
-    for n in range(1, degree):
-        columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
-    return jnp.stack(columns[: degree + 1], axis=-1)
 
 
 class LegendreEnthalpy(eqx.Module):
@@ -128,8 +121,7 @@ class DoubleWell(eqx.Module):
 
 def logit(c: Values, eps: float) -> Values:
     """ln(c/(1−c)), continued linearly outside [eps, 1−eps] with value and slope matched."""
-    inside = jnp.clip(c, eps, 1 - eps)
-    return jnp.log(inside / (1 - inside)) + (c - inside) / (eps * (1 - eps))
+    return pointwise(partial(_logit, eps=eps), c)
 
 
 def mixing_entropy(c: Values, eps: float) -> Values:
@@ -141,14 +133,9 @@ def mixing_entropy(c: Values, eps: float) -> Values:
     return exact + slope * beyond + beyond**2 / (2 * eps * (1 - eps))
 
 
-def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
-    """Σ pₙ Pₙ(x) without storing the basis."""
-    total = coefficients[0] + jnp.zeros_like(x)
-    before, current = jnp.ones_like(x), x
-    for n in range(1, coefficients.shape[0]):
-        total += coefficients[n] * current
-        before, current = current, ((2 * n + 1) * x * current - n * before) / (n + 1)
-    return total
+def _logit(c: Values, eps: float) -> Values:
+    inside = jnp.clip(c, eps, 1 - eps)
+    return jnp.log(inside / (1 - inside)) + (c - inside) / (eps * (1 - eps))
 
 
 def _derivative(function, c: Values) -> Values:

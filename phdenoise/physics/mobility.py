@@ -8,13 +8,14 @@ Elliott & Garcke, SIAM J. Math. Anal. 27, 404 (1996), doi:10.1137/S0036141094267
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from phdenoise.physics.free_energy import Values, legendre_sum
+from phdenoise.physics.pointwise import Values, legendre_sum, pointwise
 
 Mobility = Callable[[Values], Values]
 
@@ -61,17 +62,24 @@ class LegendreMobility(eqx.Module):
 
     def __call__(self, c: Values) -> Values:
         """D at every cell."""
-        x = 2 * c - 1
-        inside = jnp.clip(x, -1, 1)
-        beyond = x - inside
-        # C¹ and bounded by ±1.25: a polynomial in an exponent must stay near [−1, 1].
-        saturated = inside + beyond / (1 + 4 * jnp.abs(beyond))
-        d = jnp.exp(legendre_sum(self.log_coefficients, saturated))
+        d = jnp.exp(legendre_sum(self.log_coefficients, pointwise(_saturated, c)))
         return d if self.base == "constant" else d * vacancies(c, self.eps)
 
 
 def vacancies(c: Values, eps: float) -> Values:
     """c(1−c), continued outside [eps, 1−eps] by a positive hyperbola, value and slope matched."""
+    return pointwise(partial(_vacancies, eps=eps), c)
+
+
+def _vacancies(c: Values, eps: float) -> Values:
     inside = jnp.clip(c, eps, 1 - eps)
     base = inside * (1 - inside)
     return base / (1 - (1 - 2 * inside) * (c - inside) / base)
+
+
+def _saturated(c: Values) -> Values:
+    """2c − 1, bent outside [−1, 1] towards ±1.25: a polynomial in an exponent must not leave."""
+    x = 2 * c - 1
+    inside = jnp.clip(x, -1, 1)
+    beyond = x - inside
+    return inside + beyond / (1 + 4 * jnp.abs(beyond))

@@ -1,4 +1,4 @@
-"""RKC2: stabilised explicit Runge-Kutta-Chebyshev of order two, for masks and anything not diagonal.
+"""RKC2: stabilised explicit Runge-Kutta-Chebyshev of order two, for masks and much else.
 
     stable while dt ρ ≤ ⅔ (s² − 1)(1 − 2ε/15),   ρ the spectral radius of the Jacobian, ε = 2/13
 

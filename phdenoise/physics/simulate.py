@@ -7,7 +7,7 @@ reverse mode stores the frames and the steps of one interval. Plain jvp, grad an
 Griewank & Walther, ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
 """
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -42,6 +42,7 @@ def simulate(
     reference: Reference | None = None,
     checkpoint: bool = True,
     uniform: bool | None = None,
+    ramp: int = 0,
 ) -> Frames:
     """Frames [t, y, x] of the solution at `times`; frames[0] is c0.
 
@@ -54,6 +55,9 @@ def simulate(
         checkpoint: recompute the steps of an interval in reverse mode instead of storing them.
         uniform: take every interval equal to the first; by default so if `times` are known when
             tracing and equal, else each interval prepares its own constants.
+        ramp: split the first step into ramp + 1 steps that start 2^ramp times smaller and double.
+            A rough c0 (white noise) relaxes within such a time; without it every method here falls
+            to first order.
 
     Returns:
         Frames; where the solution diverged they hold nan or inf (see `diverged`).
@@ -74,12 +78,20 @@ def simulate(
     steps = jnp.diff(times) / substeps
     if steps.shape[0] == 0:
         return c0[None]
+    c = c0
+    if ramp:
+        c = _ramp(method, model, grid, reference, c0, times[0], steps[0], ramp)
+        times = times.at[0].add(steps[0])
+        steps = jnp.diff(times) / substeps
+        uniform = False
     shared = method.prepare(model, grid, steps[0], reference) if uniform else None
 
-    def interval(model, grid, shared, c, start, dt):
+    def interval(
+        model: Model, grid: Grid, shared: Any, c: Field, start: Scalar, dt: Scalar
+    ) -> Field:
         coefficients = method.prepare(model, grid, dt, reference) if shared is None else shared
 
-        def substep(c, index):
+        def substep(c: Field, index: Array) -> tuple[Field, None]:
             t = start + dt * index.astype(dtype)
             return method.step(model, grid, coefficients, t, c, dt), None
 
@@ -88,11 +100,11 @@ def simulate(
     if checkpoint:
         interval = jax.checkpoint(interval, prevent_cse=False)
 
-    def frame(c, item):
+    def frame(c: Field, item: tuple[Scalar, Scalar]) -> tuple[Field, Field]:
         c = interval(model, grid, shared, c, *item)
         return c, c
 
-    _, frames = jax.lax.scan(frame, c0, (times[:-1], steps))
+    _, frames = jax.lax.scan(frame, c, (times[:-1], steps))
     return jnp.concatenate([c0[None], frames])
 
 
@@ -167,6 +179,31 @@ def _advance(
         return method.step(model, grid, coefficients, dt * i.astype(c.dtype), c, dt)
 
     return jax.lax.fori_loop(0, n * frames, step, c)
+
+
+def _ramp(
+    method: Stepper,
+    model: Model,
+    grid: Grid,
+    reference: Reference,
+    c: Field,
+    start: Scalar,
+    dt: Scalar,
+    levels: int,
+) -> Field:
+    """One step of dt as steps of dt/2ⁿ, dt/2ⁿ, dt/2ⁿ⁻¹ … dt/2."""
+    ends = 2.0 ** -np.arange(levels, -1, -1)
+    begins = np.concatenate([[0.0], ends[:-1]])
+    # Widths apart from places: their difference would cancel in float32.
+    places = start + dt * jnp.asarray(begins, dt.dtype)
+    widths = dt * jnp.asarray(ends - begins, dt.dtype)
+
+    def step(c: Field, item: tuple[Scalar, Scalar]) -> tuple[Field, None]:
+        t, h = item
+        coefficients = method.prepare(model, grid, h, reference)
+        return method.step(model, grid, coefficients, t, c, h), None
+
+    return jax.lax.scan(step, c, (places, widths))[0]
 
 
 def _known_uniform(times: np.ndarray | Array) -> bool:

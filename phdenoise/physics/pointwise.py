@@ -1,0 +1,61 @@
+"""Cellwise functions whose derivatives cost one product per tangent.
+
+    d f(c) = f'(c) dc,   d Σₙ pₙPₙ(x) = Σₙ Pₙ(x) dpₙ + (Σₙ pₙPₙ'(x)) dx
+
+A batch of a dozen tangents shares f' and the Pₙ, which belong to the field, and the sums over n
+are matrix products in both modes; left to itself JAX differentiates every operation inside f per
+tangent.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Values = Float[Array, "*s"]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def pointwise(function: Callable[[Array], Array], c: Values) -> Values:
+    """function(c) for a cellwise function that closes over no differentiated array."""
+    return function(c)
+
+
+@pointwise.defjvp
+def _pointwise_jvp(function, primals, tangents):
+    (c,), (dc,) = primals, tangents
+    value, slope = jax.jvp(function, (c,), (jnp.ones_like(c),))
+    return value, slope * dc
+
+
+@jax.custom_jvp
+def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
+    """Σ pₙ Pₙ(x), n = 0 … N."""
+    return sum(
+        (p * basis for p, basis in zip(coefficients, _columns(x, len(coefficients)), strict=True)),
+        start=jnp.zeros_like(x),
+    )
+
+
+@legendre_sum.defjvp
+def _legendre_sum_jvp(primals, tangents):
+    (p, x), (dp, dx) = primals, tangents
+    value, slope = jax.jvp(partial(legendre_sum.fun, p), (x,), (jnp.ones_like(x),))
+    basis = jnp.stack(_columns(x, p.shape[0]))
+    shift = jnp.tensordot(dp, basis, axes=1, precision=jax.lax.Precision.HIGHEST)
+    return value, shift + slope * dx
+
+
+def legendre(x: Values, degree: int) -> Float[Array, "*s n"]:
+    """P₀(x) … P_degree(x) on a new last axis."""
+    return jnp.stack(_columns(x, degree + 1), axis=-1)
+
+
+def _columns(x: Values, count: int) -> list[Array]:
+    """P₀ … P_{count−1} by (n+1) P_{n+1} = (2n+1) x P_n − n P_{n−1}."""
+    columns = [jnp.ones_like(x), x]
+    for n in range(1, count - 1):
+        columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
+    return columns[:count]
