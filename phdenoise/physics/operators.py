@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
-from phdenoise.physics.stencil import lower, upper
+from phdenoise.physics.stencil import flux, lower, second, upper
 
 Cells = Float[Array, "*b y x"]
 
@@ -58,13 +58,21 @@ def divergence(fy: Cells, fx: Cells, grid: Grid) -> Cells:
 
 def laplacian(c: Cells, grid: Grid) -> Cells:
     """∇²c with closed faces [unit of c / length²]."""
-    return divergence(*face_gradient(c, grid), grid)
+    if grid.mask is not None:
+        return divergence(*face_gradient(c, grid), grid)
+    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, c)
+    return second(c, axis=-2, wrap=wrap) / dy**2 + second(c, axis=-1, wrap=wrap) / dx**2
 
 
 def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
     """∇·(d ∇potential), d averaged on faces."""
-    (dy, dx), (gy, gx) = face_mean(d, grid), face_gradient(potential, grid)
-    return divergence(dy * gy, dx * gx, grid)
+    if grid.mask is not None:
+        (my, mx), (gy, gx) = face_mean(d, grid), face_gradient(potential, grid)
+        return divergence(my * gy, mx * gx, grid)
+    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, d)
+    inflow_y = flux(d, potential, axis=-2, wrap=wrap)
+    inflow_x = flux(d, potential, axis=-1, wrap=wrap)
+    return inflow_y / dy**2 + inflow_x / dx**2
 
 
 def integral(values: Cells, grid: Grid) -> Float[Array, "*b"]:
