@@ -1,0 +1,65 @@
+"""phdenoise: a noisy operando movie in, a denoised movie and the physical law that moved it out.
+
+    import phdenoise as ph
+
+    movie = ph.read("movie.tif")
+    estimate = ph.denoise(movie)                       # mean and variance, without clean labels
+    result = ph.fit(movie, "cahn-hilliard", ph.FitConfig(joint=True))
+    ph.write(estimate, "denoised.h5")
+
+Names are imported when first used, so that `import phdenoise` costs nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phdenoise.grid import Grid
+    from phdenoise.io import read, write
+    from phdenoise.learn import FitConfig, FitResult, fit
+    from phdenoise.movie import Estimate, Movie
+    from phdenoise.pipeline import simulate
+    from phdenoise.training import DenoiseConfig, denoise
+    from phdenoise.types import InputError
+
+__version__ = version("phdenoise")
+
+_HOME = {
+    "DenoiseConfig": "phdenoise.training",
+    "Estimate": "phdenoise.movie",
+    "FitConfig": "phdenoise.learn",
+    "FitResult": "phdenoise.learn",
+    "Grid": "phdenoise.grid",
+    "InputError": "phdenoise.types",
+    "Movie": "phdenoise.movie",
+    "denoise": "phdenoise.training",
+    "fit": "phdenoise.learn",
+    "read": "phdenoise.io",
+    "simulate": "phdenoise.pipeline",
+    "write": "phdenoise.io",
+}
+__all__ = [
+    "DenoiseConfig",
+    "Estimate",
+    "FitConfig",
+    "FitResult",
+    "Grid",
+    "InputError",
+    "Movie",
+    "denoise",
+    "fit",
+    "read",
+    "simulate",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'phdenoise' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""Training: the loop, and `denoise`, the verb that uses it."""
+
+from phdenoise.training.denoise import DenoiseConfig, denoise
+
+__all__ = ["DenoiseConfig", "denoise"]

@@ -1,0 +1,152 @@
+"""One contract for every network: (context, centre frame) -> blind mean and variance, in the movie's units.
+
+    p_blind(y_p) = N(y_p; μ_p, Σ_p + v(μ_p))        what the network is trained to maximise
+    posterior    = N( (Σ⁻¹ μ + v⁻¹ y) / (Σ⁻¹ + v⁻¹),  (Σ⁻¹ + v⁻¹)⁻¹ )
+
+μ and Σ come from everything but the hidden pixels, v is the noise variance, and the posterior brings the
+pixel's own measurement back. Laine et al., NeurIPS 2019, arXiv:1901.10277.
+"""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+
+from phdenoise.denoisers.centre_blind import CentreBlind
+from phdenoise.denoisers.context import TIME_REVERSED, context_weights, window_weights
+from phdenoise.denoisers.udvd import WINDOW, Udvd
+from phdenoise.types import InputError, Moments, NoiseModel
+
+NetworkName = Literal["centre-blind", "udvd"]
+Region = Literal["pixel", "frame", "udvd"]
+
+
+class Denoiser(eqx.Module):
+    """A network with the affine scale of the movie it was made for.
+
+    Attributes:
+        state: the network's parameters, a pytree of arrays (what training adjusts).
+        centre, spread: intensities are fed as (y − centre)/spread; undone exactly on the way out.
+        variance_scale: calibration of the predicted variance on pixels that training did not use.
+    """
+
+    state: PyTree
+    centre: Float[Array, ""]
+    spread: Float[Array, ""]
+    variance_scale: Float[Array, ""]
+    graph: Any = eqx.field(static=True)
+    region: Region = eqx.field(static=True)
+
+    def context_weights(self, frames: int) -> np.ndarray:
+        """Which frames each context channel averages [t, k, r]; see `phdenoise.denoisers.context`."""
+        return window_weights(frames) if self.region == "udvd" else context_weights(frames)
+
+    @property
+    def time_reversed(self) -> tuple[int, ...]:
+        """Order of the context channels when time runs backwards."""
+        return tuple(range(WINDOW))[::-1] if self.region == "udvd" else TIME_REVERSED
+
+    def scaled(self, frames: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """Intensities as the network sees them."""
+        return (frames - self.centre) / self.spread
+
+    def __call__(
+        self,
+        context: Float[Array, "n y x k"],
+        centre: Float[Array, "n y x"],
+        seen: Float[Array, "n y x"],
+    ) -> Moments:
+        """Blind mean and variance [intensity], of scaled context and scaled centre frames."""
+        network = nnx.merge(self.graph, self.state)
+        mean, sd = network(context, centre, seen)
+        return Moments(
+            self.centre + self.spread * mean, self.variance_scale * (self.spread * sd) ** 2
+        )
+
+
+def build(
+    region: Region,
+    *,
+    width: int,
+    centre: float,
+    spread: float,
+    seed: int,
+) -> Denoiser:
+    """A fresh denoiser that hides `region`.
+
+    Args:
+        region: "pixel" (centre frame's pixel), "frame" (centre frame), "udvd" (pixel in all frames).
+        width: channels of the network's first scale.
+        centre, spread: location and scale of the movie's intensities.
+        seed: of the initial weights.
+    """
+    rngs = nnx.Rngs(seed)
+    network: nnx.Module
+    if region == "udvd":
+        network = Udvd(width=width, rngs=rngs)
+    elif region in ("pixel", "frame"):
+        network = CentreBlind(width=width, bank=12 if region == "pixel" else 0, rngs=rngs)
+    else:
+        raise InputError(f"Unknown blind region '{region}': use pixel, frame or udvd.")
+    graph, state = nnx.split(network)
+    as_scalar = jnp.float32
+    return Denoiser(
+        state, as_scalar(centre), as_scalar(spread), as_scalar(1.0), graph=graph, region=region
+    )
+
+
+def blind_nll(
+    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel
+) -> Float[Array, "*s"]:
+    """−log p_blind(y) per pixel in the Gaussian approximation of the noise at the blind mean."""
+    # The noise level at μ is taken as known: its gradient would let μ buy likelihood by moving v.
+    variance = blind.var + noise.variance(jax.lax.stop_gradient(blind.mean))
+    return 0.5 * ((noisy - blind.mean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))
+
+
+def posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
+    """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction."""
+    own = noise.variance(blind.mean)
+    weight = jnp.where(jnp.isnan(noisy), 0.0, blind.var / (blind.var + own))
+    filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
+    return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
+
+
+def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
+    """The denoiser's arrays by name, for files."""
+    flat = {
+        "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(denoiser.state)
+    }
+    scales = ("centre", "spread", "variance_scale")
+    return flat | {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
+
+
+def from_weights(weights: dict[str, np.ndarray], region: Region, *, width: int) -> Denoiser:
+    """Rebuild a denoiser from `weights_of`.
+
+    Raises:
+        InputError: the arrays do not fit the network of this region and width.
+    """
+    blank = build(region, width=width, centre=0.0, spread=1.0, seed=0)
+    names = list(weights_of(blank))
+    if sorted(names) != sorted(weights):
+        raise InputError(
+            f"These weights do not belong to a '{region}' network of width {width}: "
+            f"{len(weights)} arrays where {len(names)} were expected."
+        )
+    leaves, tree = jax.tree_util.tree_flatten(blank.state)
+    for name, leaf in zip(names, leaves, strict=False):
+        if leaf.shape != weights[name].shape:
+            raise InputError(f"Weight '{name}' has shape {weights[name].shape}, not {leaf.shape}.")
+    state = jax.tree_util.tree_unflatten(
+        tree, [jnp.asarray(weights[n]) for n in names[: len(leaves)]]
+    )
+    scales = [jnp.asarray(weights[f"scale/{n}"]) for n in ("centre", "spread", "variance_scale")]
+    return eqx.tree_at(
+        lambda d: (d.state, d.centre, d.spread, d.variance_scale), blank, (state, *scales)
+    )

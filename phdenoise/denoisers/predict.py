@@ -1,0 +1,167 @@
+"""Blind prediction of a whole movie: frame by frame, tile by tile, averaged over symmetries.
+
+Averaging the prediction over reflections, quarter turns and time reversal keeps it blind and removes part
+of the network's own variance. Frames larger than `TILE` are cut into overlapping tiles whose overlap
+exceeds the network's radius, so tiles and whole frames agree.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
+from phdenoise.denoisers.context import REACH, gather_context
+from phdenoise.denoisers.core import Denoiser
+from phdenoise.types import Moments
+
+# Largest side predicted at once [px], overlaps included.
+TILE = 576
+# UDVD's half planes reach far; beyond this many pixels their influence is negligible.
+UDVD_RADIUS = 48
+
+
+
+def prepare(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> dict[str, Array]:
+    """Scale, fill and pad a movie [t, y, x] for a network.
+
+    Returns:
+        padded: scaled frames with time and space padding [t + 16, Y, X];
+        weights: context weights [t, k, 17];
+        seen: 1 where measured, 0 where filled or padding [t, Y, X].
+    """
+    t, ny, nx = frames.shape
+    filled = fill(frames, valid)
+    py, px = (-ny % STRIDE, -nx % STRIDE)
+    if denoiser.region == "udvd":
+        side = max(ny + py, nx + px)
+        py, px = side - ny, side - nx
+    scaled = (filled - float(denoiser.centre)) / float(denoiser.spread)
+    reach = REACH[-1]
+    # Mirroring space is safe where the centre frame is not among the context; UDVD gets zeros.
+    mode = {"mode": "constant"} if denoiser.region == "udvd" else {"mode": "symmetric"}
+    spatial = np.pad(scaled.astype(np.float32), ((0, 0), (0, py), (0, px)), **mode)  # type: ignore[call-overload]
+    return {
+        "padded": jnp.asarray(np.pad(spatial, ((reach, reach), (0, 0), (0, 0)))),
+        "weights": jnp.asarray(denoiser.context_weights(t)),
+        "seen": jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
+    }
+
+
+def fill(frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Invalid pixels replaced by their mean over time, else by the movie's mean."""
+    if valid.all():
+        return np.asarray(frames, np.float64)
+    data = np.where(valid, frames, 0.0).astype(np.float64)
+    count = valid.sum(0)
+    overall = data.sum() / max(valid.sum(), 1)
+    pixel = np.where(count > 0, data.sum(0) / np.maximum(count, 1), overall)
+    return np.where(valid, data, pixel)
+
+
+@partial(jax.jit, static_argnames=("flips",))
+def _predict_tile(
+    denoiser: Denoiser,
+    block: Float[Array, "r y x"],
+    weights: Float[Array, "k r"],
+    seen: Float[Array, "y x"],
+    flips: tuple[int, ...],
+) -> Moments:
+    """One frame (or tile) under the given symmetries, averaged: first the mean, then the variance."""
+    context = gather_context(block, weights)
+    centre = block[REACH[-1]]
+    order = jnp.asarray(denoiser.time_reversed)
+    contexts, centres, masks = [], [], []
+    for flip in flips:
+        around = context[..., order] if flip & 8 else context
+        contexts.append(_turn(around, flip))
+        centres.append(_turn(centre, flip))
+        masks.append(_turn(seen, flip))
+    out = denoiser(jnp.stack(contexts), jnp.stack(centres), jnp.stack(masks))
+    mean = sum(_turn_back(m, f) for m, f in zip(out.mean, flips, strict=True)) / len(flips)
+    var = sum(_turn_back(v, f) for v, f in zip(out.var, flips, strict=True)) / len(flips)
+    return Moments(mean, var)
+
+
+def predict_blind(
+    denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray, *, symmetries: int = 8
+) -> Moments:
+    """Blind mean and variance of every frame [t, y, x], in the movie's units, as numpy arrays.
+
+    Args:
+        denoiser: trained denoiser.
+        frames: measured movie; NaN allowed where not valid.
+        valid: True where measured.
+        symmetries: how many of the 16 reflections, turns and time reversals to average.
+    """
+    t, ny, nx = frames.shape
+    arrays = prepare(denoiser, frames, valid)
+    square = arrays["seen"].shape[1] == arrays["seen"].shape[2]
+    flips = symmetry_codes(symmetries, turns=square)
+    mean = np.empty((t, ny, nx), np.float32)
+    var = np.empty((t, ny, nx), np.float32)
+    for rows, cols, inner in tiles(arrays["seen"].shape[1:], denoiser.region == "udvd"):
+        codes = flips if _is_square(rows, cols) else symmetry_codes(symmetries, turns=False)
+        for i in range(t):
+            block = arrays["padded"][i : i + 2 * REACH[-1] + 1, rows, cols]
+            out = _predict_tile(
+                denoiser, block, arrays["weights"][i], arrays["seen"][i, rows, cols], codes
+            )
+            (top, bottom), (left, right) = inner
+            to = (slice(rows.start + top, bottom), slice(cols.start + left, right))
+            target = mean[i][to]
+            ky, kx = target.shape
+            take = (slice(top, top + ky), slice(left, left + kx))
+            mean[i][to] = np.asarray(out.mean)[take]
+            var[i][to] = np.asarray(out.var)[take]
+    return Moments(mean, var)  # type: ignore[arg-type]
+
+
+def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
+    """Bit codes: 1 flip y, 2 flip x, 4 transpose (square frames only), 8 reverse time."""
+    order = (0, 11, 5, 14, 3, 8, 6, 13, 1, 10, 4, 15, 2, 9, 7, 12)
+    codes = [c for c in order if turns or not c & 4]
+    return tuple(codes[: max(1, min(count, len(codes)))])
+
+
+def tiles(
+    shape: tuple[int, ...], udvd: bool
+) -> list[tuple[slice, slice, tuple[tuple[int, int], tuple[int, int]]]]:
+    """Tiles (rows, columns, part to keep): offset of the kept part inside, end of it in the frame."""
+    margin = UDVD_RADIUS if udvd else -(-RADIUS // STRIDE) * STRIDE
+
+    def cut(size: int) -> list[tuple[slice, tuple[int, int]]]:
+        if size <= TILE:
+            return [(slice(0, size), (0, size))]
+        step = TILE - 2 * margin
+        starts = [*range(0, size - TILE, step), size - TILE]
+        # Starts on the stride, so that tiles see the same half-resolution cells as the whole frame.
+        starts = sorted({s // STRIDE * STRIDE for s in starts})
+        pieces = []
+        for k, start in enumerate(starts):
+            head = 0 if k == 0 else margin
+            last = k == len(starts) - 1
+            end = size if last else starts[k + 1] + margin
+            pieces.append((slice(start, size if last else start + TILE), (head, end)))
+        return pieces
+
+    return [(r, c, (a, b)) for r, a in cut(shape[0]) for c, b in cut(shape[1])]
+
+
+def _is_square(rows: slice, cols: slice) -> bool:
+    return rows.stop - rows.start == cols.stop - cols.start
+
+
+def _turn(x: Array, code: int) -> Array:
+    """Apply a spatial symmetry to [y, x] or [y, x, k]."""
+    x = x[::-1] if code & 1 else x
+    x = x[:, ::-1] if code & 2 else x
+    return jnp.swapaxes(x, 0, 1) if code & 4 else x
+
+
+def _turn_back(x: Array, code: int) -> Array:
+    x = jnp.swapaxes(x, 0, 1) if code & 4 else x
+    x = x[:, ::-1] if code & 2 else x
+    return x[::-1] if code & 1 else x

@@ -1,0 +1,117 @@
+"""UDVD: the blind-spot video network as published, the hidden pixel blind in all five frames.
+
+Four rotations of five frames pass one half-plane network (convolutions that see only rows above, shifted
+down by one at the end), and 1×1 convolutions join the four half-planes that surround the hidden pixel.
+Sheth et al., Unsupervised Deep Video Denoising, ICCV 2021, arXiv:2011.15045. 2,123,664 parameters for one
+channel in and one out at width 48; a predicted standard deviation adds 96.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+WINDOW = 5
+STRIDE = 4
+
+
+class Udvd(nnx.Module):
+    """The UDVD network, without biases.
+
+    Args:
+        width: channels of the encoder (48 as published); everything else scales with it.
+        outputs: 1 for the mean, 2 for mean and standard deviation.
+        shift: final shift in rows; s hides a square of side 2s − 1 in every frame.
+    """
+
+    def __init__(self, *, width: int = 48, outputs: int = 2, shift: int = 1, rngs: nnx.Rngs):
+        triple = 2 * width // 3
+        self.first = _HalfPlaneUNet(3, width, triple, rngs)
+        self.second = _HalfPlaneUNet(3 * triple, width, 2 * width, rngs)
+        joined = 8 * width
+        self.join_1 = _conv(joined, joined, 1, rngs)
+        self.join_2 = _conv(joined, 2 * width, 1, rngs)
+        self.join_3 = _conv(2 * width, outputs, 1, rngs)
+        self.outputs = outputs
+        self.shift = shift
+
+    def __call__(
+        self,
+        frames: Float[Array, "n y x k"],
+        centre: Float[Array, "n y x"],
+        seen: Float[Array, "n y x"],
+    ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
+        """Blind mean and standard deviation; frames square, sides multiples of STRIDE.
+
+        `centre` and `seen` belong to the common contract; UDVD has the centre frame among its five.
+        """
+        turned = jnp.concatenate([jnp.rot90(frames, k, axes=(1, 2)) for k in range(4)])
+        triples = jnp.concatenate([turned[..., i : i + 3] for i in range(3)])
+        features = jnp.concatenate(jnp.split(self.first(triples), 3), axis=-1)
+        features = _down(self.second(features), self.shift)
+        back = [
+            jnp.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(jnp.split(features, 4))
+        ]
+        joined = jnp.concatenate(back, axis=-1)
+        out = self.join_3(_act(self.join_2(_act(self.join_1(joined)))))
+        # Without a second output the spread is the reference value of the noise-only start.
+        spread = out[..., 1] - 2.0 if self.outputs == 2 else jnp.full_like(out[..., 0], -2.0)
+        return out[..., 0], jax.nn.softplus(spread)
+
+
+class _HalfPlaneUNet(nnx.Module):
+    """U-Net whose every output row sees only its own row and rows above."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, rngs: nnx.Rngs):
+        wide = 2 * width
+
+        def chain(*channels: int) -> nnx.List:
+            return nnx.List(
+                [_conv(a, b, 3, rngs) for a, b in zip(channels[:-1], channels[1:], strict=True)]
+            )
+
+        self.enc_1 = chain(inputs, width, width, width)
+        self.enc_2 = chain(width, width, width, width)
+        self.enc_3 = chain(width, wide, wide, width)
+        self.dec_2 = chain(wide, wide, wide, wide, wide)
+        self.dec_1 = chain(wide + inputs, wide, wide, wide, outputs)
+
+    def __call__(self, x: Float[Array, "n y x k"]) -> Float[Array, "n y x m"]:
+        one = _pool(_run(self.enc_1, x))
+        two = _pool(_run(self.enc_2, one))
+        up = _run(self.dec_2, jnp.concatenate([_double(_run(self.enc_3, two)), one], axis=-1))
+        return _run(self.dec_1, jnp.concatenate([_double(up), x], axis=-1))
+
+
+def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs) -> nnx.Conv:
+    # Variance-preserving for LeakyReLU: the default of most frameworks dies out over 37 layers.
+    init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    # Half-plane: pad a 3×3 filter by two rows above and none below.
+    padding = [(side - 1, 0), (side // 2, side // 2)]
+    return nnx.Conv(
+        inputs, outputs, (side, side), padding=padding, use_bias=False, kernel_init=init, rngs=rngs
+    )
+
+
+def _run(layers: nnx.List, x: Array) -> Array:
+    for layer in layers:
+        x = _act(layer(x))
+    return x
+
+
+def _down(x: Array, rows: int) -> Array:
+    return jnp.pad(x, ((0, 0), (rows, 0), (0, 0), (0, 0)))[:, : x.shape[1]]
+
+
+def _pool(x: Array) -> Array:
+    # Shifted by one row first, or a pooled cell would show its lower row to its upper one.
+    n, h, w, k = x.shape
+    return _down(x, 1).reshape(n, h // 2, 2, w // 2, 2, k).max((2, 4))
+
+
+def _double(x: Array) -> Array:
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def _act(x: Array) -> Array:
+    return jax.nn.leaky_relu(x, 0.1)

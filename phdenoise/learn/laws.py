@@ -1,0 +1,123 @@
+"""The family of laws a fit searches, as a flat parameter vector with names, priors and curves.
+
+    ∂c/∂t = ∇·( D(c) ∇[ μ_h(c) − κ ∇²c ] ),   μ_h = ln(c/(1−c)) + Σₙ pₙ Pₙ(2c−1),   ln D = Σₙ qₙ Pₙ(2c−1)
+
+θ = (p₁..p_N, q₀..q_M, ln κ) for Cahn-Hilliard, (q₀..q_M) for Fickian diffusion. p₀ shifts μ_h by a
+constant that no movie can show, so it is fixed at zero and curves are given relative to c = 1/2.
+
+The fit works in pixels and frames; `Units` carries results back to the movie's own units.
+Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/PhysRevLett.124.060201.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from phdenoise.physics import CahnHilliard, Fickian, LegendreEnthalpy, LegendreMobility
+
+ModelName = Literal["cahn-hilliard", "fickian"]
+
+
+@dataclass(frozen=True)
+class LawSpace:
+    """Which coefficients are free. Hashable, so it is a static argument of jitted functions."""
+
+    model: ModelName = "cahn-hilliard"
+    enthalpy_degree: int = 5
+    mobility_degree: int = 5
+    mobility_base: Literal["constant", "degenerate"] = "constant"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components of θ, in order."""
+        mobility = tuple(f"q_{n}" for n in range(self.mobility_degree + 1))
+        if self.model == "fickian":
+            return mobility
+        enthalpy = tuple(f"p_{n}" for n in range(1, self.enthalpy_degree + 1))
+        return (*enthalpy, *mobility, "ln_kappa")
+
+    @property
+    def size(self) -> int:
+        """Number of free parameters."""
+        return len(self.names)
+
+    def build(self, theta: Float[Array, " p"]) -> CahnHilliard | Fickian:
+        """The model at θ, its leaves differentiable functions of θ (pixel and frame units)."""
+        mobility_size = self.mobility_degree + 1
+        if self.model == "fickian":
+            return Fickian(LegendreMobility(theta, base=self.mobility_base))
+        p, q, log_kappa = jnp.split(theta, [self.enthalpy_degree, theta.shape[0] - 1])
+        assert q.shape[0] == mobility_size
+        enthalpy = LegendreEnthalpy(jnp.concatenate([jnp.zeros_like(p[:1]), p]))
+        return CahnHilliard(
+            enthalpy, LegendreMobility(q, base=self.mobility_base), jnp.exp(log_kappa[0])
+        )
+
+    def start(self, mobility: float, kappa: float, omega: float) -> np.ndarray:
+        """θ of a regular solution with constant mobility [px²/frame], κ [px²] and Ω [kT]."""
+        theta = np.zeros(self.size)
+        names = self.names
+        scale = 4.0 if self.mobility_base == "degenerate" else 1.0
+        theta[names.index("q_0")] = np.log(scale * mobility)
+        if self.model == "cahn-hilliard":
+            theta[names.index("p_1")] = -omega
+            theta[names.index("ln_kappa")] = np.log(kappa)
+        return theta
+
+    def prior_sd(self) -> np.ndarray:
+        """Standard deviations of the weak Gaussian prior about the starting law.
+
+        Wide enough (several kT on μ_h, a factor e³ on D and κ) not to move what a movie determines;
+        high degrees are held more tightly because the data must ask for them.
+        """
+        sd = []
+        for name in self.names:
+            kind, _, n = name.partition("_")
+            degree = int(n) if n.isdigit() else 0
+            sd.append({"p": 6.0 / max(degree, 1), "q": 3.0 / (1 + degree)}.get(kind, 3.0))
+        return np.asarray(sd)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Pixel size and frame interval that turn fitted numbers into the movie's units."""
+
+    length: float = 1.0
+    time: float = 1.0
+    length_unit: str = "px"
+    time_unit: str = "frame"
+
+    @property
+    def diffusivity(self) -> float:
+        """Factor from px²/frame to length²/time."""
+        return self.length**2 / self.time
+
+    @property
+    def diffusivity_unit(self) -> str:
+        """Unit of D."""
+        return f"{self.length_unit}^2/{self.time_unit}"
+
+    @property
+    def kappa(self) -> float:
+        """Factor from px² to length² (κ in kT per site)."""
+        return self.length**2
+
+    @property
+    def kappa_unit(self) -> str:
+        """Unit of κ."""
+        return f"kT {self.length_unit}^2"
+
+
+def law_curves(
+    space: LawSpace, theta: Float[Array, " p"], c: Float[Array, " c"]
+) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    """μ_h(c) − μ_h(1/2) [kT] and ln D(c) [ln px²/frame]; μ_h is zero for a Fickian law."""
+    model = space.build(theta)
+    if isinstance(model, Fickian):
+        return jnp.zeros_like(c), jnp.log(model.diffusivity(c))
+    half = jnp.full((1,), 0.5, c.dtype)
+    mu = model.free_energy.chemical_potential
+    return mu(c) - mu(half), jnp.log(model.mobility(c))

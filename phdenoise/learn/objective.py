@@ -1,0 +1,160 @@
+"""The objectives: how well a law and an initial field explain a movie, alone and with the denoiser.
+
+    L(net, θ, z) = −Σ log p_blind(y | net)  +  ½ Σ w (c(t; θ, c₀) − y)²  +  ½ |z|²  +  ½ |(θ − θ₀)/s|²
+    c₀ = squash( net(y)[first frame] + S z ),     S = σ exp(ℓ² ∇²/2)
+
+The first term trains the denoiser without clean labels, the second makes the field it shows move as
+the law says, and the last two are the priors of the field and of the law. One jitted function whose
+gradient reaches the network's weights, θ and z. y is the measured concentration, w its inverse variance.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from phdenoise.grid import Grid
+from phdenoise.learn.laws import LawSpace
+from phdenoise.physics import simulate
+from phdenoise.physics.transforms import laplacian_symbol, transforms
+
+# Concentrations live in (0, 1); a field this close to an end is indistinguishable from it.
+MARGIN = 1e-3
+
+
+class Observation(eqx.Module):
+    """Measured concentration and how much to believe each pixel.
+
+    Attributes:
+        frames: concentration [t, y, x].
+        weights: inverse variance [t, y, x]; zero where masked or not used.
+        times: frame times [t] in frame intervals.
+        grid: spacing in pixels.
+    """
+
+    frames: Float[Array, "t y x"]
+    weights: Float[Array, "t y x"]
+    times: Float[Array, " t"]
+    grid: Grid
+
+
+class FieldPrior(eqx.Module):
+    """Gaussian prior of the initial field: mean, standard deviation and correlation length [px]."""
+
+    mean: Float[Array, "y x"]
+    sd: Float[Array, ""]
+    length: Float[Array, ""]
+
+    def field(self, z: Float[Array, "y x"], grid: Grid) -> Float[Array, "y x"]:
+        """Initial field c₀ = squash(mean + S z) for white z."""
+        forward, inverse = transforms(grid)
+        smoothing = jnp.exp(-0.5 * self.length**2 * laplacian_symbol(grid, z.dtype))
+        # Divide by the pointwise standard deviation that smoothing leaves, so that `sd` is the field's.
+        norm = jnp.sqrt(jnp.mean(smoothing**2))
+        return squash(self.mean + self.sd * inverse(smoothing * forward(z)) / norm)
+
+
+def squash(c: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """The identity inside (0, 1), bending smoothly into [0, 1] at its ends."""
+    width = 0.02
+    low = width * jax.nn.softplus((c - MARGIN) / width) + MARGIN
+    return 1.0 - MARGIN - width * jax.nn.softplus((1.0 - MARGIN - low) / width)
+
+
+def predict(
+    space: LawSpace,
+    theta: Float[Array, " p"],
+    field: Float[Array, "y x"],
+    times: Float[Array, " t"],
+    grid: Grid,
+    *,
+    substeps: int,
+    checkpoint: bool = True,
+) -> Float[Array, "t y x"]:
+    """Concentration at `times` that the law θ makes of `field` at times[0]."""
+    model = space.build(theta.astype(field.dtype))
+    return simulate(
+        model, grid, field, times, substeps=substeps, checkpoint=checkpoint, uniform=True
+    )
+
+
+def misfit_residual(
+    space: LawSpace,
+    theta: Float[Array, " p"],
+    field: Float[Array, "y x"],
+    observation: Observation,
+    *,
+    substeps: int,
+    burn_in: int = 0,
+    checkpoint: bool = True,
+) -> Float[Array, "t y x"]:
+    """√w (prediction − measurement); `field` stands `burn_in` frame intervals before the first frame."""
+    step = observation.times[1] - observation.times[0]
+    early = observation.times[0] - step * jnp.arange(burn_in, 0, -1, dtype=step.dtype)
+    times = jnp.concatenate([early, observation.times])
+    frames = predict(
+        space, theta, field, times, observation.grid, substeps=substeps, checkpoint=checkpoint
+    )[burn_in:]
+    return jnp.sqrt(observation.weights) * (frames - observation.frames)
+
+
+class JointParameters(eqx.Module):
+    """Everything the joint fit adjusts: the network's weights, the law θ and the whitened field z."""
+
+    network: PyTree
+    theta: Float[Array, " p"]
+    z: Float[Array, "y x"]
+
+
+class JointTerms(eqx.Module):
+    """The parts of the joint loss, each a sum over pixels in units of −log likelihood."""
+
+    blind: Float[Array, ""]
+    misfit: Float[Array, ""]
+    field_prior: Float[Array, ""]
+    law_prior: Float[Array, ""]
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        """The joint loss."""
+        return self.blind + self.misfit + self.field_prior + self.law_prior
+
+
+def joint_terms(
+    parameters: JointParameters,
+    observation: Observation,
+    prior: FieldPrior,
+    theta_start: Float[Array, " p"],
+    theta_sd: Float[Array, " p"],
+    network_terms: Callable[[PyTree], tuple[Array, Array]],
+    *,
+    space: LawSpace,
+    substeps: int,
+    burn_in: int = 0,
+) -> JointTerms:
+    """The joint objective.
+
+    Args:
+        parameters: network weights, θ, z.
+        observation: measured concentration, weights, times, grid.
+        prior: sd and length of the field's prior; its mean is replaced by the network's field.
+        theta_start, theta_sd: prior of θ, [p].
+        network_terms: weights -> (blind −log likelihood of the movie (sum over its valid pixels),
+            denoised concentration of the first frame [y, x]); closes over array arguments only inside
+            the caller's jitted function.
+        space, substeps, burn_in: static settings.
+    """
+    blind, first = network_terms(parameters.network)
+    here = eqx.tree_at(lambda p: p.mean, prior, first)
+    field = here.field(parameters.z, observation.grid)
+    residual = misfit_residual(
+        space, parameters.theta, field, observation, substeps=substeps, burn_in=burn_in
+    )
+    return JointTerms(
+        blind=blind,
+        misfit=0.5 * jnp.sum(residual**2),
+        field_prior=0.5 * jnp.sum(parameters.z**2),
+        law_prior=0.5 * jnp.sum(((parameters.theta - theta_start) / theta_sd) ** 2),
+    )

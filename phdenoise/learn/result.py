@@ -1,0 +1,74 @@
+"""What a fit returns: values with uncertainties, or a reason why not."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number with its standard deviation and unit."""
+
+    name: str
+    value: float
+    sd: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted law.
+
+    Attributes:
+        model: "cahn-hilliard" or "fickian".
+        outcome: one sentence: converged or why not, and how far to trust the numbers.
+        converged: whether the optimiser met its tolerance and the solution stayed finite.
+        parameters: coefficients with sd and unit (units of the movie).
+        curves: c, mu_h, mu_h_sd [kT, relative to c = 1/2], D, D_sd on 101 points over the observed range.
+        kappa: gradient energy coefficient; None for a Fickian law.
+        statistics: chi2_per_dof, explained_variance, range of frames used, residual sd...
+        covariance: of the raw vector θ (names in `parameters` order), [p, p].
+        trajectory, trajectory_sd: the movie the fitted law predicts over the frames used, [t, y, x], in
+            concentration; None where the fit keeps no field.
+        frames_used: indices (first, last + 1) of the movie's frames that the trajectory covers.
+        history: cost per iteration.
+        settings, provenance: everything needed to redo it.
+    """
+
+    model: str
+    outcome: str
+    converged: bool
+    parameters: tuple[Parameter, ...]
+    curves: Mapping[str, np.ndarray]
+    kappa: Parameter | None
+    statistics: Mapping[str, float]
+    covariance: np.ndarray
+    trajectory: np.ndarray | None = None
+    trajectory_sd: np.ndarray | None = None
+    frames_used: tuple[int, int] = (0, 0)
+    history: tuple[float, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def value(self, name: str) -> float:
+        """Value of a named parameter."""
+        return next(p.value for p in self.parameters if p.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for FIT.json (the trajectory goes to the HDF5 file, not here)."""
+        return {
+            "model": self.model,
+            "outcome": self.outcome,
+            "converged": self.converged,
+            "parameters": [asdict(p) for p in self.parameters],
+            "curves": {k: np.asarray(v).tolist() for k, v in self.curves.items()},
+            "kappa": None if self.kappa is None else asdict(self.kappa),
+            "statistics": dict(self.statistics),
+            "covariance": np.asarray(self.covariance).tolist(),
+            "frames_used": list(self.frames_used),
+            "history": list(self.history),
+            "settings": dict(self.settings),
+            "provenance": dict(self.provenance),
+        }
