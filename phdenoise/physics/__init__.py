@@ -17,7 +17,7 @@ from phdenoise.physics.models import (
 from phdenoise.physics.pointwise import legendre
 from phdenoise.physics.rkc import RKC2, stages_for
 from phdenoise.physics.rosenbrock import RosenbrockW
-from phdenoise.physics.simulate import diverged, simulate, substeps_for
+from phdenoise.physics.simulate import advance, diverged, simulate, substeps_for
 from phdenoise.physics.steppers import ETDRK4, Stepper
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "RegularSolution",
     "RosenbrockW",
     "Stepper",
+    "advance",
     "diverged",
     "growth_rate",
     "legendre",

@@ -9,7 +9,7 @@ doi:10.1021/ar300145c.
 """
 
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from phdenoise.physics.pointwise import Values, legendre, legendre_sum, pointwise
 
 
+@runtime_checkable
 class FreeEnergy(Protocol):
     """What a model needs of a homogeneous free energy."""
 

@@ -7,7 +7,7 @@ reverse mode stores the frames and the steps of one interval. Plain jvp, grad an
 Griewank & Walther, ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
 """
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -22,7 +22,6 @@ from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.steppers import ETDRK4, Stepper
 from phdenoise.types import Field, Frames, InputError, Scalar
 
-StepperName = Literal["etdrk4", "rosenbrock", "rkc2"]
 _STEPPERS: dict[str, Stepper] = {
     "etdrk4": ETDRK4(),
     "rosenbrock": RosenbrockW(),
@@ -38,7 +37,7 @@ def simulate(
     times: Float[np.ndarray, " t"] | Float[Array, " t"],
     *,
     substeps: int,
-    stepper: StepperName | Stepper = "etdrk4",
+    stepper: str | Stepper = "etdrk4",
     reference: Reference | None = None,
     checkpoint: bool = True,
     uniform: bool | None = None,
@@ -50,7 +49,7 @@ def simulate(
         c0: field at times[0]; its dtype is that of the whole computation.
         times: increasing [t].
         substeps: steps between two frames.
-        stepper: name or object.
+        stepper: "etdrk4", "rosenbrock", "rkc2" or an object.
         reference: of `reference_mobility`; by default that of c0.
         checkpoint: recompute the steps of an interval in reverse mode instead of storing them.
         uniform: take every interval equal to the first; by default so if `times` are known when
@@ -60,7 +59,7 @@ def simulate(
             to first order.
 
     Returns:
-        Frames; where the solution diverged they hold nan or inf (see `diverged`).
+        Frames; test them with `diverged`: an unstable step or an ill-posed law is returned as is.
     """
     if substeps < 1:
         raise InputError(f"substeps must be at least 1, got {substeps}.")
@@ -109,8 +108,34 @@ def simulate(
 
 
 def diverged(frames: Frames) -> Bool[Array, ""]:
-    """True where any value is not finite: an unstable step, or a law that has no solution."""
-    return ~jnp.all(jnp.isfinite(frames))
+    """True where a value is not finite, or a hundred times larger than 1 and the first frame.
+
+    The continued laws grow only linearly outside (0, 1), so an unstable step may take long to
+    overflow.
+    """
+    size = jnp.maximum(1.0, jnp.max(jnp.abs(frames[0])))
+    return ~(jnp.max(jnp.abs(frames)) < 100 * size)
+
+
+@eqx.filter_jit
+def advance(
+    model: Model, grid: Grid, c0: Field, span: Scalar, steps: Array, stepper: Stepper
+) -> Field:
+    """The field after `span` by a number of equal steps that is not known when compiling.
+
+    Args:
+        span: time to cover.
+        steps: integer scalar.
+        stepper: object, e.g. from `resolve_stepper`.
+    """
+    model, grid = as_dtype(model, c0.dtype), as_dtype(grid, c0.dtype)
+    dt = span.astype(c0.dtype) / steps.astype(c0.dtype)
+    coefficients = stepper.prepare(model, grid, dt, reference_mobility(model, grid, c0))
+
+    def step(i: Array, c: Field) -> Field:
+        return stepper.step(model, grid, coefficients, dt * i.astype(c.dtype), c, dt)
+
+    return jax.lax.fori_loop(0, steps, step, c0)
 
 
 def substeps_for(
@@ -121,7 +146,7 @@ def substeps_for(
     tolerance: float,
     *,
     frames: int = 1,
-    stepper: StepperName | Stepper = "etdrk4",
+    stepper: str | Stepper = "etdrk4",
     most: int = 4096,
 ) -> int:
     """Fewest steps per frame (a power of two) whose doubling changes the field by `tolerance`.
@@ -136,12 +161,11 @@ def substeps_for(
         InputError: if `most` steps do not reach it.
     """
     method = resolve_stepper(stepper)
-    span = jnp.asarray(frame_interval, c0.dtype)
-    horizon = jnp.asarray(frames)
+    span = jnp.asarray(frame_interval * frames, c0.dtype)
     n = 1
-    coarse = _advance(model, grid, c0, span, jnp.asarray(n), horizon, method)
+    coarse = advance(model, grid, c0, span, jnp.asarray(frames), method)
     while n <= most:
-        fine = _advance(model, grid, c0, span, jnp.asarray(2 * n), horizon, method)
+        fine = advance(model, grid, c0, span, jnp.asarray(2 * n * frames), method)
         scale = jnp.linalg.norm(fine - jnp.mean(fine))
         change = float(jnp.linalg.norm(fine - coarse) / scale)
         if change <= tolerance:
@@ -153,7 +177,7 @@ def substeps_for(
     )
 
 
-def resolve_stepper(stepper: StepperName | Stepper) -> Stepper:
+def resolve_stepper(stepper: str | Stepper) -> Stepper:
     """The stepper of a name."""
     if isinstance(stepper, Stepper):
         return stepper
@@ -165,20 +189,6 @@ def resolve_stepper(stepper: StepperName | Stepper) -> Stepper:
 def as_dtype(tree: Tree, dtype: jnp.dtype) -> Tree:
     """The same tree with floating-point leaves of one dtype."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
-
-
-@eqx.filter_jit
-def _advance(
-    model: Model, grid: Grid, c: Field, span: Scalar, n: Array, frames: Array, method: Stepper
-) -> Field:
-    model, grid = as_dtype(model, c.dtype), as_dtype(grid, c.dtype)
-    dt = span / n.astype(c.dtype)
-    coefficients = method.prepare(model, grid, dt, reference_mobility(model, grid, c))
-
-    def step(i, c):
-        return method.step(model, grid, coefficients, dt * i.astype(c.dtype), c, dt)
-
-    return jax.lax.fori_loop(0, n * frames, step, c)
 
 
 def _ramp(

@@ -15,7 +15,7 @@ closed axis nothing crosses the ends: `lower` writes zero on face 0 and `upper` 
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -103,8 +103,12 @@ def _primitive(name: str, evaluate: Callable[..., Array]) -> Primitive:
     """A map of the last two axes that broadcasts over leading axes."""
     primitive = Primitive(f"phdenoise_{name}")
 
+    @cache
+    def compiled(settings: tuple[tuple[str, Any], ...]) -> Callable[..., Array]:
+        return jax.jit(partial(evaluate, **dict(settings)))
+
     def impl(*args: Array, **settings: Any) -> Array:
-        return jax.jit(partial(evaluate, **settings))(*args)
+        return compiled(tuple(settings.items()))(*args)
 
     def abstract(*avals: Any, **settings: Any) -> Any:
         shape = jnp.broadcast_shapes(*(aval.shape for aval in avals))

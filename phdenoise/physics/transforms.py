@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from phdenoise.grid import Grid
@@ -34,7 +35,7 @@ def transforms(grid: Grid) -> tuple[Transform, Transform]:
     )
 
 
-def laplacian_symbol(grid: Grid, dtype: jnp.dtype) -> Float[Array, "k1 k2"]:
+def laplacian_symbol(grid: Grid, dtype: DTypeLike) -> Float[Array, "k1 k2"]:
     """Eigenvalues λ ≥ 0 of −∇² on the full rectangle, whatever the mask [1/length²]."""
     ny, nx = grid.shape
     dy, dx = grid.spacing[0].astype(dtype), grid.spacing[1].astype(dtype)
