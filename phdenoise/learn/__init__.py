@@ -1,0 +1,16 @@
+"""Learning laws: parameters and priors, the joint objective, fits and their uncertainty."""
+
+from phdenoise.learn.fit import FitConfig, fit
+from phdenoise.learn.laws import LawSpace, ModelName, Units, law_curves
+from phdenoise.learn.result import FitResult, Parameter
+
+__all__ = [
+    "FitConfig",
+    "FitResult",
+    "LawSpace",
+    "ModelName",
+    "Parameter",
+    "Units",
+    "fit",
+    "law_curves",
+]

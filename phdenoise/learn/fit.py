@@ -16,14 +16,20 @@ from scipy import ndimage
 
 from phdenoise.grid import Grid
 from phdenoise.learn import joint as joint_fit
-from phdenoise.learn.couple import Coupling, adapt_network
+from phdenoise.learn.couple import adapt_network, network_problem
 from phdenoise.learn.gauss_newton import Minimum
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName, Units, law_curves
 from phdenoise.learn.objective import FieldPrior, Observation
 from phdenoise.learn.result import FitResult, Parameter
-from phdenoise.learn.shooting import cut_windows, fit_windows, pick_start
-from phdenoise.modalities import choose_concentration
+from phdenoise.learn.shooting import (
+    Windows,
+    cut_windows,
+    fit_windows,
+    pick_start,
+    window_residual,
+)
+from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.physics import substeps_for
@@ -31,6 +37,10 @@ from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
 CURVE_POINTS = 101
+FEWEST_SUBSTEPS = 4
+MOST_SUBSTEPS = 16
+# Contrast, relative to the movie's largest, from which on frames are used.
+DEVELOPED = 0.2
 # Progress of a fit: (stage, iteration, iterations, cost).
 Progress = Callable[[str, int, int, float], None]
 
@@ -57,6 +67,8 @@ class FitConfig:
     """First frame used [index]; -1: where the contrast has developed."""
     max_frames: int = 32
     """Most frames used, from the first on."""
+    max_side: int = 128
+    """Longest side of the fitted grid [px]; larger frames are binned by a whole factor first."""
     windows: int = 4
     """Stretches for multiple shooting (face-value fit)."""
     window_frames: int = 6
@@ -144,6 +156,7 @@ class _Setting:
     units: Units
     slope: float
     offset: float
+    binning: int
     sentences: tuple[str, ...]
 
 
@@ -151,10 +164,11 @@ def _prepare(movie: Movie, config: FitConfig, estimate: Estimate | None) -> _Set
     """Quantify, choose the frames and the boundary, and collect variances (all in concentration)."""
     valid = movie.valid()
     measured = np.where(valid, movie.frames, np.nan).astype(float)
+    found = estimate_noise(movie.frames, valid)
     if estimate is not None:
         mean, mean_variance, noise = estimate.mean, estimate.variance, estimate.noise
     else:
-        noise = movie.noise or estimate_noise(movie.frames, valid).model
+        noise = movie.noise or found.model
         mean, mean_variance = _filled(measured), None
     smooth = ndimage.gaussian_filter(np.asarray(mean, float), 1.0)
     scale = choose_concentration(
@@ -162,34 +176,65 @@ def _prepare(movie: Movie, config: FitConfig, estimate: Estimate | None) -> _Set
     )
     slope = 1.0 / (scale.high - scale.low)
     variance = np.asarray(noise.variance(jnp.asarray(smooth, jnp.float32)), float) * slope**2
-    variance = np.maximum(variance, 1e-8)
+    # Correlated noise: the mean of n pixels has a variance larger than 1/n of one by the sum of the
+    # correlations, and a likelihood that took them for independent would be that much too sure.
+    inflation = _correlated(found.correlation["x"]) * _correlated(found.correlation["y"])
+    variance = np.maximum(variance * inflation, 1e-8)
     observed = (_filled(measured) - scale.low) * slope
     believed = (np.asarray(mean, float) - scale.low) * slope
     first = _first_frame((smooth - scale.low) * slope, config.first_frame)
     use = slice(first, first + config.max_frames)
+    believed_variance = variance if mean_variance is None else mean_variance * slope**2
+    binning = max(1, -(-max(movie.shape[1:]) // config.max_side))
+    count = binning**2
+    weighted = _bin(np.where(valid, observed, 0.0)[use], binning)
+    share = _bin(valid[use].astype(float), binning)
+    observed = np.where(
+        share > 0.5, weighted / np.maximum(share, 1e-9), _bin(believed[use], binning)
+    )
     said = movie.provenance.get("boundary")
     boundary = config.boundary if config.boundary != "auto" else (said or "no-flux")
     dy, dx = movie.pixel_size
-    length = float(np.sqrt(dy * dx))
-    grid = Grid(movie.shape[1:], (dy / length, dx / length), boundary)
+    length = float(np.sqrt(dy * dx)) * binning
+    grid = Grid(observed.shape[1:], (dy * binning / length, dx * binning / length), boundary)
     units = Units(
         length, float(np.median(np.diff(movie.times))), movie.length_unit, movie.time_unit
     )
-    edges = f"Frame edges are {boundary}" + ("." if said or config.boundary != "auto" else " (assumed).")
-    believed_variance = variance if mean_variance is None else mean_variance * slope**2
+    edges = f"Frame edges are {boundary}" + (
+        "." if said or config.boundary != "auto" else " (assumed)."
+    )
+    binned = (f"Frames were binned {binning} x {binning}.",) * (binning > 1)
+    last = first + observed.shape[0] - 1
     return _Setting(
-        observed[use],
-        believed[use],
-        variance[use],
-        np.asarray(believed_variance, float)[use],
-        valid[use],
+        observed,
+        _bin(believed[use], binning),
+        _bin(variance[use], binning) / count,
+        # Errors of a denoised movie do not average out over neighbouring pixels.
+        _bin(np.asarray(believed_variance, float)[use], binning),
+        share > 0.5,
         grid,
         first,
         units,
         slope,
         scale.low,
-        (scale.sentence, edges, f"Frames {first} to {first + observed[use].shape[0] - 1} are used."),
+        binning,
+        (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned),
     )
+
+
+def _correlated(correlation: np.ndarray) -> float:
+    """1 + 2 Σ ρ over the lags where the correlation is clear of its own noise."""
+    clear = np.cumprod(correlation[1:] > 0.05)
+    return float(1 + 2 * np.sum(correlation[1:] * clear))
+
+
+def _bin(frames: np.ndarray, factor: int) -> np.ndarray:
+    """Means of factor × factor pixels; rows and columns that do not fill a bin are left out."""
+    if factor == 1:
+        return frames
+    t, ny, nx = frames.shape
+    cut = frames[:, : ny // factor * factor, : nx // factor * factor]
+    return cut.reshape(t, ny // factor, factor, nx // factor, factor).mean((2, 4))
 
 
 def _filled(frames: np.ndarray) -> np.ndarray:
@@ -204,12 +249,12 @@ def _filled(frames: np.ndarray) -> np.ndarray:
 
 
 def _first_frame(smooth: np.ndarray, asked: int) -> int:
-    """First frame whose contrast is at least half of the movie's largest (leaving three frames)."""
+    """First frame whose contrast has developed (leaving three frames)."""
     last = smooth.shape[0] - 3
     if asked >= 0:
         return min(asked, last)
     contrast = smooth.std(axis=(1, 2))
-    return min(int(np.argmax(contrast >= 0.5 * contrast.max())), last)
+    return min(int(np.argmax(contrast >= DEVELOPED * contrast.max())), last)
 
 
 def _fit(
@@ -222,7 +267,6 @@ def _fit(
     setting = _prepare(movie, config, estimate)
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     dtype = np.dtype(config.precision)
-    start, substeps = _start(space, setting, config, dtype)
     windows = cut_windows(
         setting.believed.astype(dtype),
         _weights(setting.believed_variance, setting.valid).astype(dtype),
@@ -230,6 +274,7 @@ def _fit(
         windows=config.windows,
         length=config.window_frames,
     )
+    start, substeps = _start(space, setting, windows, config)
     minimum, covariance = fit_windows(
         space,
         start,
@@ -246,35 +291,40 @@ def _fit(
             "explained_variance": _explained_by_windows(space, minimum.point, windows, substeps),
             "substeps": substeps,
         }
-        return _result(movie, space, config, setting, minimum, minimum.point, covariance, statistics)
-    return _joint(
-        movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress
-    )
+        return _result(
+            movie, space, config, setting, minimum, minimum.point, covariance, statistics
+        )
+    return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
 
 
 def _start(
-    space: LawSpace, setting: _Setting, config: FitConfig, dtype: np.dtype
+    space: LawSpace, setting: _Setting, windows: Windows, config: FitConfig
 ) -> tuple[np.ndarray, int]:
-    """A starting θ and the substeps that its solver needs."""
-    fickian = space.model == "fickian"
-    guess = regress_start(setting.believed, setting.grid, fickian=fickian)
+    """A starting θ and the substeps that its solver needs.
+
+    The best of a grid of laws about the regression; the step is halved until one of them beats
+    "nothing moves", since an unstable step makes every law look wrong.
+    """
+    guess = regress_start(setting.believed, setting.grid, fickian=space.model == "fickian")
     candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
-    rough = cut_windows(
-        setting.believed.astype(dtype),
-        _weights(setting.believed_variance, setting.valid).astype(dtype),
-        setting.grid,
-        windows=1,
-        length=3,
-    )
-    start, cost = pick_start(space, candidates, rough, substeps=config.substeps or 4)
-    if not np.isfinite(cost):
-        start = candidates[0]
+    still = float(jnp.sum(windows.weights * (windows.frames[:, :1] - windows.frames[:, 1:]) ** 2))
+    substeps = config.substeps or FEWEST_SUBSTEPS
+    start, cost = pick_start(space, candidates, windows, substeps=substeps)
+    while not cost < 0.45 * still and not config.substeps and substeps < MOST_SUBSTEPS:
+        substeps *= 2
+        start, cost = pick_start(space, candidates, windows, substeps=substeps)
     if config.substeps:
-        return start, config.substeps
-    field = jnp.asarray(np.clip(setting.believed[0], 0.01, 0.99), dtype)
-    return start, substeps_for(
-        space.build(jnp.asarray(start, dtype)), setting.grid, field, 1.0, config.solver_tolerance
-    )
+        return start, substeps
+    law = space.build(jnp.asarray(start, windows.frames.dtype))
+    field = jnp.clip(windows.frames[0, 0], 0.01, 0.99)
+    try:
+        needed = substeps_for(
+            law, setting.grid, field, 1.0, config.solver_tolerance, most=MOST_SUBSTEPS
+        )
+    except InputError:
+        # The start is only a guess; the descent judges laws by the movie, at the finest step allowed.
+        needed = MOST_SUBSTEPS
+    return start, max(substeps, needed)
 
 
 def _weights(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -289,8 +339,6 @@ def _stage(progress: Progress | None, name: str) -> Callable[[int, int, float], 
 
 def _explained_by_windows(space: LawSpace, theta: np.ndarray, windows: Any, substeps: int) -> float:
     """1 − |prediction − frames|² / |start − frames|²: what the law adds to "nothing moves"."""
-    from phdenoise.learn.shooting import window_residual
-
     dtype = windows.frames.dtype
     residual = window_residual(space, jnp.asarray(theta, dtype), windows, substeps=substeps)
     still = jnp.sqrt(windows.weights) * (windows.frames[:, :1] - windows.frames[:, 1:])
@@ -341,14 +389,16 @@ def _joint(
     )
     statistics: dict[str, float] = {"substeps": substeps}
     if config.network_steps and np.isfinite(minimum.cost):
-        coupling = Coupling(
-            estimate=estimate,
-            frames=(setting.first, setting.first + steps),
-            slope=setting.slope,
-            offset=setting.offset,
+        network = network_problem(
+            estimate,
+            setting.first,
+            setting.believed[0].astype(dtype),
+            setting.slope,
+            setting.offset,
+            setting.binning,
         )
         adapted = adapt_network(
-            coupling,
+            network,
             space,
             minimum.point,
             observation,
@@ -363,8 +413,8 @@ def _joint(
         prior = replace_mean(prior, adapted.first)
         minimum = joint_fit.fit_law_and_field(
             space,
-            adapted.theta,
-            adapted.z,
+            minimum.point[0],
+            minimum.point[1],
             observation,
             prior,
             theta,
@@ -451,7 +501,14 @@ def _result(
         covariance=covariance,
         frames_used=(setting.first, setting.first + setting.observed.shape[0]),
         history=minimum.history,
-        settings={**asdict(config), "boundary_used": setting.grid.boundary},
+        settings={
+            **asdict(config),
+            "boundary_used": setting.grid.boundary,
+            "binning": setting.binning,
+            "scale_low": setting.offset,
+            "scale_high": setting.offset + 1.0 / setting.slope,
+            "diffusivity_unit": units.diffusivity_unit,
+        },
         provenance={
             "movie": movie.name,
             "input": dict(movie.provenance),

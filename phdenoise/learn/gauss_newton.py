@@ -93,6 +93,7 @@ def descend(
     """
     current = cost(point)
     history = [current]
+    idle = 0
     if not np.isfinite(current):
         return Minimum(point, current, False, "the starting law diverges", tuple(history))
     for iteration in range(1, iterations + 1):
@@ -106,8 +107,9 @@ def descend(
             history.append(current)
             if progress:
                 progress(iteration, iterations, current)
-            # A tiny decrease under heavy damping is a small step, not a minimum.
-            if small and damping < 1.0:
+            # One tiny decrease under heavy damping may be a small step; several are a minimum.
+            idle = idle + 1 if small else 0
+            if small and (damping < 1.0 or idle >= 3):
                 return Minimum(point, current, True, "converged", tuple(history))
         else:
             # A promise below round-off of the cost cannot be kept: this is the minimum.

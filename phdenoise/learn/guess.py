@@ -54,7 +54,11 @@ def regress_start(
         slope = float(x @ weak(rate) / (x @ x + 1e-30))
         return (slope if slope > 0.05 * scale else scale), 1.0, 0.0
     features = np.stack(
-        [weak(laplace(np.log(inside / (1 - inside)))), weak(-2 * curvature), weak(-laplace(curvature))],
+        [
+            weak(laplace(np.log(inside / (1 - inside)))),
+            weak(-2 * curvature),
+            weak(-laplace(curvature)),
+        ],
         axis=1,
     )
     m, m_omega, m_kappa = np.linalg.lstsq(features, weak(rate), rcond=None)[0]

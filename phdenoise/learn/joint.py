@@ -239,9 +239,7 @@ def trajectory(
     grid, times = problem.observation.grid, problem.observation.times
     field = problem.prior.field(z, grid)
     early = times[0] - jnp.arange(burn_in, 0, -1, dtype=dtype) * (times[1] - times[0])
-    frames = predict(
-        space, theta, field, jnp.concatenate([early, times]), grid, substeps=substeps
-    )
+    frames = predict(space, theta, field, jnp.concatenate([early, times]), grid, substeps=substeps)
     variance = _trajectory_variance(
         problem, theta, z, key, space, substeps, burn_in, samples, cg_steps
     )

@@ -93,7 +93,10 @@ def _costs(space: LawSpace, thetas: Array, windows: Windows, substeps: int) -> A
     def cost(theta: Array) -> Array:
         return 0.5 * jnp.sum(window_residual(space, theta, windows, substeps=substeps) ** 2)
 
-    return jax.lax.map(cost, thetas)
+    # An unstable solve may stay finite for a few frames; no law is that wrong.
+    still = jnp.sum(windows.weights * (windows.frames[:, :1] - windows.frames[:, 1:]) ** 2)
+    costs = jax.lax.map(cost, thetas)
+    return jnp.where(costs < 1e3 * still + 1.0, costs, jnp.inf)
 
 
 @partial(jax.jit, static_argnames=("space", "substeps"))

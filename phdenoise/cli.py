@@ -1,0 +1,291 @@
+"""`phdenoise info, denoise, simulate, fit, demo`: the command line, generated from the dataclasses.
+
+Everything a command can be told is a field with its unit and default; `phdenoise COMMAND --help` shows them.
+A user's mistake ends with one sentence on standard error and exit code 2.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from phdenoise import selfcheck
+from phdenoise.demo import DemoConfig, run_demo
+from phdenoise.io import check_writable, read, write, write_json
+from phdenoise.learn import FitConfig, ModelName, fit
+from phdenoise.movie import Movie
+from phdenoise.noise import estimate_noise
+from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
+
+Output = Annotated[str, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """How to read the input."""
+
+    pixel_size: float | None = None
+    """Pixel size [um unless the file says otherwise]; overrides the file's."""
+    frame_interval: float | None = None
+    """Time between frames [s]; overrides the file's."""
+    channel: str = "mean"
+    """Colour channel of a colour movie: mean, r, g, b or its index."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Versions and devices; for a file: shape, units, times, noise estimate, suggested settings."""
+
+    file: Positional[str | None] = None
+    """Movie: .h5 .hdf5 .nxs .tif .tiff .npy .npz; FILE::/dataset or FILE.npz::key picks one."""
+    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """Denoise a movie from itself; writes mean and variance with everything needed to redo it."""
+
+    file: Positional[str]
+    """Movie to denoise; FILE::/dataset or FILE.npz::key picks one."""
+    output: Output
+    """Result: .h5 (movie, variance, weights, settings) or .tif (float32, ImageJ-readable)."""
+    config: OmitArgPrefixes[DenoiseConfig] = field(default_factory=DenoiseConfig)
+    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing output."""
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."""
+
+    model: Positional[ModelName]
+    """Law: cahn-hilliard or fickian."""
+    output: Output
+    """Noisy movie: .h5 or .tif."""
+    config: OmitArgPrefixes[SimulateConfig] = field(default_factory=SimulateConfig)
+    overwrite: bool = False
+    """Replace existing outputs."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a law of motion to a movie; writes parameters and curves with standard deviations."""
+
+    file: Positional[str]
+    """Movie to fit; FILE::/dataset or FILE.npz::key picks one."""
+    output: Output
+    """Result: .json."""
+    model: ModelName = "cahn-hilliard"
+    """Law: cahn-hilliard or fickian."""
+    config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing output."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."""
+
+    output: Output
+    """Folder to write: report.html, results, figures, numbers.csv, provenance.json."""
+    config: OmitArgPrefixes[DemoConfig] = field(default_factory=DemoConfig)
+    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
+Command = (
+    Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Denoise, tyro.conf.subcommand("denoise")]
+    | Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exits with 2 after one sentence on a user's mistake."""
+    command = tyro.cli(
+        Command,
+        prog="phdenoise",
+        description="Denoise an operando movie without clean labels and learn the law that moved it.",
+        args=arguments,
+    )
+    try:
+        selfcheck.check()
+        _RUN[type(command)](command)
+    except InputError as error:
+        print(f"phdenoise: {error}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError:
+        print("phdenoise: out of memory: crop the movie or use fewer frames.", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("phdenoise: interrupted; nothing was written.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _info(command: Info) -> None:
+    for name, value in selfcheck.versions().items():
+        print(f"{name:<12} {value}")
+    if command.file is None:
+        selfcheck.check(force=True)
+        print("self-check   jitted products and reductions are right on this machine")
+        return
+    movie = _read(command.file, command.reading)
+    valid = movie.valid()
+    t, y, x = movie.shape
+    values = movie.frames[valid]
+    print(f"file         {command.file}")
+    print(f"shape        {t} frames of {y} x {x} pixels, {movie.frames.dtype}")
+    dy, dx = movie.pixel_size
+    print(f"pixel        {dy:g} x {dx:g} {movie.length_unit}")
+    first, last = movie.times[0], movie.times[-1]
+    interval = np.median(np.diff(movie.times)) if t > 1 else float("nan")
+    print(f"times        {first:g} to {last:g} {movie.time_unit}, interval {interval:g}")
+    print(f"intensity    {values.min():.6g} to {values.max():.6g} {movie.intensity_unit}")
+    print(f"valid        {100 * valid.mean():.4g} % of pixels")
+    for note in movie.provenance.get("notes", ()):
+        print(f"note         {note}")
+    noise = estimate_noise(movie.frames, valid)
+    for sentence in noise.sentences:
+        print(f"noise        {sentence}")
+    kind = type(noise.model).__name__
+    flag = {"Gaussian": "gaussian", "Poisson": "poisson"}.get(kind, "poisson-gaussian")
+    print(
+        f"suggested    phdenoise denoise {command.file} -o OUT.h5 --noise {flag} --blind {noise.blind}"
+    )
+
+
+def _denoise(command: Denoise) -> None:
+    _outputs(
+        command.file, [command.output], command.overwrite, {".h5", ".hdf5", ".nxs", ".tif", ".tiff"}
+    )
+    movie = _read(command.file, command.reading)
+    with _Bar() as bar:
+        estimate = denoise(movie, command.config, progress=lambda *a: bar("denoise", *a))
+    for sentence in estimate.log:
+        print(sentence)
+    write(estimate, command.output, overwrite=command.overwrite)
+    print(f"Denoised movie and variance: {Path(command.output).resolve()}")
+
+
+def _simulate(command: Simulate) -> None:
+    path = Path(command.output)
+    beside = path.with_name(f"{path.stem}_clean{path.suffix}")
+    _outputs(
+        None, [str(path), str(beside)], command.overwrite, {".h5", ".hdf5", ".nxs", ".tif", ".tiff"}
+    )
+    movie, clean = simulate(command.model, command.config)
+    write(movie, path, overwrite=command.overwrite)
+    write(clean, beside, overwrite=command.overwrite)
+    t, y, x = movie.shape
+    print(f"{t} frames of {y} x {x} pixels: {path.resolve()}; clean: {beside.resolve()}")
+
+
+def _fit(command: Fit) -> None:
+    _outputs(command.file, [command.output], command.overwrite, {".json"})
+    movie = _read(command.file, command.reading)
+    start = time.perf_counter()
+    with _Bar() as bar:
+        result = fit(movie, command.model, command.config, progress=bar)
+    plain = result.to_dict()
+    plain["provenance"] |= {"versions": selfcheck.versions(), "file": command.file}
+    write_json(plain, command.output, overwrite=command.overwrite)
+    print(result.outcome)
+    print(f"Law ({time.perf_counter() - start:.0f} s): {Path(command.output).resolve()}")
+
+
+def _demo(command: Demo) -> None:
+    check_writable(command.output, overwrite=command.overwrite)
+    config = command.config
+    movie = None if config.movie is None else _read(config.movie, command.reading)
+    with _Bar() as bar:
+        report = run_demo(command.output, config, movie, overwrite=command.overwrite, progress=bar)
+    for sentence in report.sentences:
+        print(sentence)
+    print(f"Report: {(Path(command.output) / report.name).resolve()}")
+
+
+_RUN: dict[type, Any] = {
+    Info: _info,
+    Denoise: _denoise,
+    Simulate: _simulate,
+    Fit: _fit,
+    Demo: _demo,
+}
+
+
+def _read(path: str, reading: ReadConfig) -> Movie:
+    return read(path, **dataclasses.asdict(reading))
+
+
+def _outputs(source: str | None, outputs: list[str], overwrite: bool, suffixes: set[str]) -> None:
+    """Refuse what could not be written before spending minutes on it."""
+    for output in outputs:
+        path = Path(output)
+        if path.suffix.lower() not in suffixes:
+            known = ", ".join(sorted(suffixes))
+            raise InputError(
+                f"Output {output}: unknown suffix '{path.suffix}', use one of {known}."
+            )
+        if source is not None and os.path.realpath(source.split("::")[0]) == os.path.realpath(
+            output
+        ):
+            raise InputError(f"Output {output} is the input itself: choose another name.")
+        check_writable(path, overwrite=overwrite)
+
+
+class _Bar:
+    """Progress on standard error: a bar on a terminal, a line every ten seconds in a batch job."""
+
+    def __enter__(self) -> "_Bar":
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True)
+        self._rich = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[value]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._rich.start()
+        self._tasks: dict[str, Any] = {}
+        self._start = self._last = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> Literal[False]:
+        self._rich.stop()
+        return False
+
+    def __call__(self, stage: str, step: int, steps: int, value: float) -> None:
+        """Show that `stage` has done `step` of `steps`, at this value of its objective."""
+        if self._console.is_terminal:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._rich.add_task(stage, total=steps, value="")
+            self._rich.update(self._tasks[stage], completed=step, total=steps, value=f"{value:.5g}")
+            return
+        now = time.monotonic()
+        if now - self._last >= 10 or stage not in self._tasks:
+            self._tasks[stage] = None
+            self._last = now
+            elapsed = now - self._start
+            print(
+                f"[{elapsed:5.0f} s] {stage}: {step}/{steps}, {value:.5g}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,236 @@
+"""Figures of the chain: arrays in, matplotlib Figures out, readable at column width.
+
+No pyplot: Figures are made without global state, so that nothing here needs or opens a display.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe-Ito: distinguishable with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WIDE, COLUMN = 7.0, 3.4
+
+
+def movie_panels(
+    rows: Mapping[str, Float[np.ndarray, "t y x"]],
+    times: Sequence[float],
+    *,
+    time_unit: str,
+    intensity_unit: str,
+    spread: Float[np.ndarray, "t y x"] | None = None,
+    pixel_size: float | None = None,
+    length_unit: str = "px",
+    columns: int = 4,
+) -> Figure:
+    """Movies under one another at the same times on the same grey scale, their sd below.
+
+    Args:
+        rows: label -> frames [t, y, x]; the scale comes from the last one.
+        times: of the frames [t].
+        time_unit, intensity_unit, length_unit: for labels.
+        spread: standard deviation of the denoised movie [t, y, x].
+        pixel_size: for the scale bar [length_unit]; None draws none.
+        columns: how many times to show.
+    """
+    frames = next(iter(rows.values()))
+    count, ny, nx = frames.shape
+    pick = np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
+    height = max(0.55, min(1.5, 1.55 * ny / nx))
+    total = len(rows) + (spread is not None)
+    figure = Figure(figsize=(WIDE, height * total + 0.5), layout="constrained")
+    axes = figure.subplots(total, len(pick), squeeze=False)
+    low, high = np.nanquantile(list(rows.values())[-1], [0.002, 0.998])
+    image = None
+    for r, (label, movie) in enumerate(rows.items()):
+        for c, t in enumerate(pick):
+            image = axes[r, c].imshow(movie[t], vmin=low, vmax=high, cmap="viridis")
+            if r == 0:
+                axes[r, c].set_title(f"{times[t]:.4g} {time_unit}", fontsize=8)
+        axes[r, 0].set_ylabel(label, fontsize=8)
+    if image is not None:
+        bar = figure.colorbar(image, ax=axes[: len(rows)], shrink=0.8, aspect=30)
+        bar.set_label(intensity_unit, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+    if spread is not None:
+        top = float(np.nanquantile(spread, 0.998))
+        for c, t in enumerate(pick):
+            image = axes[-1, c].imshow(spread[t], vmin=0, vmax=top, cmap="magma")
+        axes[-1, 0].set_ylabel("sd", fontsize=8)
+        bar = figure.colorbar(image, ax=axes[-1:], shrink=0.8, aspect=10)
+        bar.set_label(f"sd [{intensity_unit}]", fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+    for axis in axes.ravel():
+        axis.set_xticks([])
+        axis.set_yticks([])
+    if pixel_size is not None:
+        _scale_bar(axes[0, 0], nx, ny, pixel_size, length_unit)
+    return figure
+
+
+def _scale_bar(axis: Axes, nx: int, ny: int, pixel_size: float, unit: str) -> None:
+    """A bar of a round length, about a quarter of the width."""
+    target = 0.25 * nx * pixel_size
+    power = 10.0 ** np.floor(np.log10(target))
+    length = max(m for m in (1, 2, 5, 10) if m * power <= target * 1.001) * power
+    pixels = length / pixel_size
+    axis.plot([0.05 * nx, 0.05 * nx + pixels], [0.92 * ny] * 2, color="white", lw=2)
+    axis.text(0.05 * nx, 0.88 * ny, f"{length:g} {unit}", color="white", fontsize=7, va="bottom")
+
+
+def residual_autocorrelation(
+    correlation: Mapping[str, Float[np.ndarray, " lag"]],
+    band: Mapping[str, Float[np.ndarray, " lag"]],
+) -> Figure:
+    """Correlation of the residual at lags along x, y and t, with the band that white noise keeps to."""
+    figure = Figure(figsize=(WIDE, 2.1), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    for axis, name in zip(axes, ("x", "y", "t"), strict=True):
+        values, limits = np.asarray(correlation[name]), np.asarray(band[name])
+        lags = np.arange(values.size)
+        axis.axhline(0, color="0.6", lw=0.8)
+        axis.fill_between(
+            lags[1:], -limits[1:], limits[1:], color="0.8", label="95 % if white", step="mid"
+        )
+        axis.plot(lags[1:], values[1:], "o-", ms=3, lw=1, color=COLOURS[0], label="residual")
+        unit = "frames" if name == "t" else "px"
+        axis.set_xlabel(f"lag along {name} [{unit}]", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("autocorrelation", fontsize=8)
+    reach = max(
+        0.05, *(float(np.max(np.abs(np.asarray(v)[1:]), initial=0)) for v in correlation.values())
+    )
+    axes[0].set_ylim(-1.15 * reach, 1.15 * reach)
+    axes[-1].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def law_curves(
+    fits: Mapping[str, Mapping[str, Float[np.ndarray, " c"]]],
+    *,
+    diffusivity_unit: str,
+    truth: Mapping[str, Float[np.ndarray, " c"]] | None = None,
+) -> Figure:
+    """Recovered μ_h(c) and D(c) with two-sd bands, against the truth where there is one.
+
+    Args:
+        fits: label -> curves with keys c, mu_h, mu_h_sd, D, D_sd.
+        diffusivity_unit: for the axis.
+        truth: curves c, mu_h, D.
+    """
+    figure = Figure(figsize=(WIDE, 2.7), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (label, curves), colour in zip(fits.items(), COLOURS, strict=False):
+        for axis, name in ((left, "mu_h"), (right, "D")):
+            value, sd = np.asarray(curves[name]), np.asarray(curves[f"{name}_sd"])
+            axis.plot(curves["c"], value, color=colour, lw=1.4, label=label)
+            low = value - 2 * sd
+            if name == "D":
+                low = np.maximum(low, 0.02 * value)
+            axis.fill_between(curves["c"], low, value + 2 * sd, color=colour, alpha=0.18, lw=0)
+    if truth is not None:
+        for axis, name in ((left, "mu_h"), (right, "D")):
+            axis.plot(truth["c"], truth[name], "k--", lw=1.2, label="truth")
+    reference = [truth] if truth is not None else list(fits.values())
+    for axis, name, label in (
+        (left, "mu_h", r"$\mu_h(c) - \mu_h(1/2)$ [kT]"),
+        (right, "D", f"D(c) [{diffusivity_unit}]"),
+    ):
+        shown = np.concatenate([np.asarray(r[name]) for r in reference if r is not None])
+        # The axis follows the truth (else the fits): a wild fit may leave it, the good ones stay seen.
+        low, high = np.nanmin(shown), np.nanmax(shown)
+        pad = 0.6 * max(high - low, 1e-3 * abs(high), 1e-12)
+        axis.set_ylim(max(low - pad, 0) if name == "D" else low - pad, high + pad)
+        axis.set_xlabel("lithium fraction c", fontsize=8)
+        axis.set_ylabel(label, fontsize=8)
+        axis.tick_params(labelsize=7)
+    left.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def energy_and_mass(
+    times: Float[np.ndarray, " t"],
+    energy: Mapping[str, Float[np.ndarray, " t"]],
+    mass: Mapping[str, Float[np.ndarray, " t"]],
+    *,
+    time_unit: str,
+    energy_unit: str,
+) -> Figure:
+    """Free energy and mean concentration over time, for several versions of the movie."""
+    figure = Figure(figsize=(WIDE, 2.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axis, series in ((left, energy), (right, mass)):
+        for (label, values), colour in zip(series.items(), COLOURS, strict=False):
+            axis.plot(times[: len(values)], values, color=colour, lw=1.2, label=label)
+        axis.set_xlabel(f"time [{time_unit}]", fontsize=8)
+        axis.tick_params(labelsize=7)
+    left.set_ylabel(f"free energy [{energy_unit}]", fontsize=8)
+    right.set_ylabel("mean concentration", fontsize=8)
+    left.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def training_curve(loss: Sequence[float]) -> Figure:
+    """Blind −log likelihood per pixel against training step, with its running median."""
+    figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
+    axis = figure.subplots()
+    values = np.asarray(loss)
+    axis.plot(values, color="0.75", lw=0.5)
+    width = max(values.size // 30, 1)
+    smooth = [np.median(values[max(0, i - width) : i + 1]) for i in range(values.size)]
+    axis.plot(smooth, color=COLOURS[0], lw=1.3, label="running median")
+    axis.set_ylim(np.quantile(values, 0.001) - 0.02, np.quantile(values, 0.95) + 0.05)
+    axis.set_xlabel("training step", fontsize=8)
+    axis.set_ylabel("blind −log likelihood per pixel", fontsize=8)
+    axis.legend(fontsize=7, frameon=False)
+    axis.tick_params(labelsize=7)
+    return figure
+
+
+def sweep(
+    rows: Sequence[Mapping[str, float | str]],
+    *,
+    x: str,
+    ys: Mapping[str, str],
+    x_label: str,
+    y_label: str,
+    log_y: bool = False,
+) -> Figure:
+    """Median and range over repeats of several columns of a tidy table against another column.
+
+    Args:
+        rows: of the table.
+        x: column on the abscissa.
+        ys: label -> column.
+        x_label, y_label: with units.
+        log_y: logarithmic ordinate.
+    """
+    figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
+    axis = figure.subplots()
+    for (label, column), colour in zip(ys.items(), COLOURS, strict=False):
+        pairs = [
+            (float(r[x]), float(r[column])) for r in rows if r.get(column) not in (None, "", "nan")
+        ]
+        levels = sorted({p[0] for p in pairs})
+        groups = [np.array([v for u, v in pairs if u == level]) for level in levels]
+        axis.plot(
+            levels, [np.median(g) for g in groups], "o-", ms=3, lw=1.2, color=colour, label=label
+        )
+        low, high = [g.min() for g in groups], [g.max() for g in groups]
+        axis.fill_between(levels, low, high, color=colour, alpha=0.2, lw=0)
+    if log_y:
+        axis.set_yscale("log")
+    axis.set_xlabel(x_label, fontsize=8)
+    axis.set_ylabel(y_label, fontsize=8)
+    axis.legend(fontsize=7, frameon=False)
+    axis.tick_params(labelsize=7)
+    return figure
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 160) -> None:
+    """Write a figure as PNG (or by suffix)."""
+    figure.savefig(path, dpi=dpi)

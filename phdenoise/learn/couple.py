@@ -1,0 +1,222 @@
+"""Where the denoiser meets the law: the joint loss as one jitted function, and its network steps."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from phdenoise.denoisers import Denoiser, from_weights, posterior, prepare
+from phdenoise.denoisers.context import REACH, gather_context
+from phdenoise.learn.laws import LawSpace
+from phdenoise.learn.objective import (
+    FieldPrior,
+    JointParameters,
+    JointTerms,
+    Observation,
+    joint_terms,
+)
+from phdenoise.movie import Estimate
+from phdenoise.training.train import crop_loss, draw_crops
+from phdenoise.types import NoiseModel
+
+# Small against training: the network is adjusted by the law here, not learned anew.
+LEARNING_RATE = 1e-4
+
+
+class NetworkProblem(eqx.Module):
+    """What the network's part of the joint loss needs, all passed as arguments.
+
+    Attributes:
+        denoiser: trained network; `JointParameters.network` replaces its state.
+        arrays: padded movie, context weights, seen and weight, as for training.
+        noise: noise model of the movie.
+        index: frame of the initial field.
+        anchor: the denoised first frame minus what the network alone gives there, [y, x] concentration.
+        offset, slope: c = slope (intensity − offset).
+        pixels: number of pixels that the movie's likelihood sums over.
+        binning: side of the bins that the law's grid averages.
+    """
+
+    denoiser: Denoiser
+    arrays: dict[str, Array]
+    noise: NoiseModel
+    index: Array
+    anchor: Float[Array, "y x"]
+    offset: Array
+    slope: Array
+    pixels: Array
+    binning: int = eqx.field(static=True)
+
+
+class Adapted(NamedTuple):
+    """Network after its joint steps: weights, denoised first frame, and what happened."""
+
+    network: PyTree
+    first: np.ndarray
+    statistics: dict[str, float]
+
+
+def network_problem(
+    estimate: Estimate,
+    index: int,
+    believed: np.ndarray,
+    slope: float,
+    offset: float,
+    binning: int = 1,
+) -> NetworkProblem:
+    """Rebuild the trained denoiser of an estimate around the frame where the law starts.
+
+    Args:
+        estimate: of `phdenoise.denoise`.
+        index: frame of the initial field.
+        believed: denoised concentration of that frame [y, x].
+        slope, offset: concentration scale.
+        binning: side of the bins that the law's grid averages.
+    """
+    settings = estimate.settings
+    denoiser = from_weights(
+        dict(estimate.weights), settings["region"], width=int(settings["width"])
+    )
+    frames, valid = estimate.movie.frames, estimate.movie.valid()
+    arrays = prepare(denoiser, frames, valid)
+    arrays["weight"] = arrays["seen"]
+    dtype = jnp.dtype(believed.dtype)
+    problem = NetworkProblem(
+        denoiser=denoiser,
+        arrays=arrays,
+        noise=estimate.noise,
+        index=jnp.asarray(index),
+        anchor=jnp.zeros(believed.shape, dtype),
+        offset=jnp.asarray(offset, dtype),
+        slope=jnp.asarray(slope, dtype),
+        pixels=jnp.asarray(float(valid.sum()), dtype),
+        binning=binning,
+    )
+    alone = _first_field(denoiser.state, problem)
+    return eqx.tree_at(lambda p: p.anchor, problem, jnp.asarray(believed) - alone)
+
+
+def _first_field(network: PyTree, problem: NetworkProblem) -> Array:
+    """Denoised concentration of the frame where the law starts [y, x]."""
+    denoiser = eqx.tree_at(lambda d: d.state, problem.denoiser, network)
+    arrays, index = problem.arrays, problem.index
+    block = jax.lax.dynamic_slice_in_dim(arrays["padded"], index, 2 * REACH[-1] + 1)
+    context = gather_context(block, arrays["weights"][index])
+    centre, seen = block[REACH[-1]], arrays["seen"][index]
+    blind = denoiser(context[None], centre[None], seen[None])
+    measured = denoiser.centre + denoiser.spread * centre[None]
+    noisy = jnp.where(seen[None] > 0, measured, jnp.nan)
+    mean = posterior(blind, noisy, problem.noise).mean[0]
+    ny, nx = problem.anchor.shape
+    side = problem.binning
+    mean = mean[: ny * side, : nx * side].reshape(ny, side, nx, side).mean((1, 3))
+    field = problem.slope * (mean.astype(problem.anchor.dtype) - problem.offset)
+    return problem.anchor + field
+
+
+@partial(jax.jit, static_argnames=("space", "substeps", "burn_in", "batch", "side"))
+def joint_loss(
+    parameters: JointParameters,
+    network: NetworkProblem,
+    observation: Observation,
+    prior: FieldPrior,
+    theta_start: Float[Array, " p"],
+    theta_sd: Float[Array, " p"],
+    key: Array,
+    *,
+    space: LawSpace,
+    substeps: int,
+    burn_in: int,
+    batch: int = 4,
+    side: tuple[int, int] = (64, 64),
+) -> tuple[Array, JointTerms]:
+    """The joint loss and its terms; the blind likelihood is estimated on random crops.
+
+    Its gradient reaches `parameters.network` (through the likelihood, and through the initial field and
+    the PDE solve), `parameters.theta` and `parameters.z`.
+    """
+
+    def terms(state: PyTree) -> tuple[Array, Array]:
+        denoiser = eqx.tree_at(lambda d: d.state, network.denoiser, state)
+        order = denoiser.time_reversed
+        crops = draw_crops(key, network.arrays, order, batch=batch, side=side)
+        blind = crop_loss(denoiser, crops, network.noise).astype(network.pixels.dtype)
+        return blind * network.pixels, _first_field(state, network)
+
+    parts = joint_terms(
+        parameters,
+        observation,
+        prior,
+        theta_start,
+        theta_sd,
+        terms,
+        space=space,
+        substeps=substeps,
+        burn_in=burn_in,
+    )
+    return parts.total, parts
+
+
+def adapt_network(
+    network: NetworkProblem,
+    space: LawSpace,
+    point: tuple[np.ndarray, np.ndarray],
+    observation: Observation,
+    prior: FieldPrior,
+    theta_start: np.ndarray,
+    *,
+    steps: int,
+    seed: int,
+    substeps: int,
+    burn_in: int,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Adapted:
+    """Gradient steps of the joint loss on the network, law and field held where they are."""
+    dtype = observation.frames.dtype
+    theta, z = (jnp.asarray(a, dtype) for a in point)
+    start, sd = jnp.asarray(theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
+    side = tuple(min(64, n // 4 * 4) for n in network.arrays["seen"].shape[1:])
+    if network.denoiser.region == "udvd":
+        side = (min(side),) * 2
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE))
+    weights = network.denoiser.state
+    state = optimiser.init(weights)
+    slope = jax.jit(
+        jax.value_and_grad(joint_loss, has_aux=True),
+        static_argnames=("space", "substeps", "burn_in", "batch", "side"),
+    )
+    key = jax.random.key(seed)
+    misfits = []
+    for step in range(steps):
+        (loss, parts), gradient = slope(
+            JointParameters(weights, theta, z),
+            network,
+            observation,
+            prior,
+            start,
+            sd,
+            jax.random.fold_in(key, step),
+            space=space,
+            substeps=substeps,
+            burn_in=burn_in,
+            side=(side[0], side[1]),
+        )
+        if not np.isfinite(float(loss)):
+            break
+        updates, state = optimiser.update(gradient.network, state)
+        weights = optax.apply_updates(weights, updates)
+        misfits.append(float(parts.misfit))
+        if progress and ((step + 1) % 5 == 0 or step + 1 == steps):
+            progress(step + 1, steps, float(loss))
+    statistics = {
+        "network_steps": float(len(misfits)),
+        "network_misfit_first": misfits[0] if misfits else float("nan"),
+        "network_misfit_last": misfits[-1] if misfits else float("nan"),
+    }
+    return Adapted(weights, np.asarray(_first_field(weights, network)), statistics)
