@@ -93,9 +93,15 @@ class CahnHilliard(Model):
         return flux_divergence(self.mobility(c), self.potential(c, grid), grid)
 
     def reference(self, c: Field, grid: Grid) -> Reference:
-        """(0, 0, M* κ) with M* the mean mobility, or half the largest where that is more."""
-        m = _representative(self.mobility(c), grid)
-        return Reference(jnp.zeros_like(m), jnp.zeros_like(m), m * self.kappa)
+        """(0, median D f″ where that is positive, M* κ) with M* of the mean mobility.
+
+        The second keeps long steps of a separated field stable; the median ignores noise outside
+        (0, 1), where f″ is steep.
+        """
+        d = self.mobility(c)
+        m = _representative(d, grid)
+        diffusion = jnp.maximum(jnp.median(d * self.free_energy.curvature(c)), 0)
+        return Reference(jnp.zeros_like(m), diffusion, m * self.kappa)
 
     def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
         """max D · λ (max |f″| + κλ) at the shortest wave."""

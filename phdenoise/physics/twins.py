@@ -23,7 +23,7 @@ from phdenoise.types import Frames, InputError
 
 Times = Float[Array, " t"]
 
-# Both start from fields rougher than their dynamics leave them for long; see `simulate`.
+# White noise is rougher than the dynamics leave a field for long; see `simulate`.
 RAMP = 10
 
 
@@ -119,7 +119,7 @@ def cahn_hilliard_twin(key: PRNGKeyArray, config: TwinConfig | None = None) -> t
     config = TwinConfig() if config is None else config
     noise = jax.random.normal(key, config.shape, dtype=config.dtype)
     c0 = jnp.clip(config.mean + config.amplitude * noise, 0, 1)
-    return _movie(config, c0)
+    return _movie(config, c0, RAMP)
 
 
 def fickian_twin(
@@ -143,16 +143,16 @@ def fickian_twin(
         distances.append(jnp.hypot(y - places[n, 0] * ny, x - places[n, 1] * nx) - radii[n])
     inside = jax.nn.sigmoid(-jnp.min(jnp.stack(distances), axis=0))
     c0 = (config.low + (config.high - config.low) * inside).astype(config.dtype)
-    return _movie(config, c0)
+    return _movie(config, c0, 0)
 
 
-def _movie(config: TwinConfig | FickianTwinConfig, c0: Array) -> tuple[Times, Frames]:
+def _movie(config: TwinConfig | FickianTwinConfig, c0: Array, ramp: int) -> tuple[Times, Frames]:
     if str(c0.dtype) != config.dtype:
         raise InputError(
             f"The twin asks for {config.dtype} but JAX gives {c0.dtype}: enable x64 first."
         )
     times = jnp.linspace(0, config.t_end, config.frames, dtype=config.dtype)
-    frames = _solve(config.model, config.grid, c0, times, substeps=config.substeps, ramp=RAMP)
+    frames = _solve(config.model, config.grid, c0, times, substeps=config.substeps, ramp=ramp)
     if bool(diverged(frames)):
         raise InputError(
             f"The twin diverges with {config.substeps} substeps per frame: raise them."

@@ -88,7 +88,7 @@ def test_derivatives_in_both_modes_to_second_order(boundary, masked):
         d, m = jnp.asarray(d), jnp.asarray(m)
         return flux_divergence(jnp.sin(d), m**2, grid) + laplacian(d * m, grid)
 
-    check_grads(function, (d, m), order=2, modes=("fwd", "rev"))
+    check_grads(jax.jit(function), (d, m), order=2, modes=("fwd", "rev"))
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)

@@ -1,0 +1,155 @@
+"""Time, error, gradient cost and memory of the physics solvers: `python benchmarks/physics_speed.py`.
+
+Two tables: (1) steps and seconds for an error, against first-order semi-implicit Fourier stepping,
+the scheme published for the Cahn-Hilliard twin; (2) gradients as ratios to the forward solve.
+Trust ratios; seconds are this machine's.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phdenoise.grid import Grid
+from phdenoise.physics import (
+    RKC2,
+    CahnHilliard,
+    DegenerateMobility,
+    LegendreEnthalpy,
+    LegendreMobility,
+    RegularSolution,
+    simulate,
+    stages_for,
+)
+from phdenoise.physics.steppers import Stepper
+from phdenoise.physics.transforms import transforms
+
+
+class SemiImplicit(Stepper):
+    """c' = c + dt T⁻¹[ T f(c) / (1 − dt L) ], first order: the baseline."""
+
+    def prepare(self, model, grid, dt, reference):
+        """dt/(1 − dt L)."""
+        return dt / (1 - dt * model.implicit_symbol(grid, reference))
+
+    def step(self, model, grid, coefficients, t, c, dt):
+        """One step."""
+        forward, inverse = transforms(grid)
+        return c + inverse(coefficients * forward(model.rhs(t, c, grid)))
+
+
+def measure(function: Callable[..., Any], *args: Any) -> tuple[Any, float, float, float]:
+    """Result, compile seconds, best of three run seconds, temporary MiB."""
+    begin = time.perf_counter()
+    compiled = jax.jit(function).lower(*args).compile()
+    compile_time = time.perf_counter() - begin
+    result = jax.block_until_ready(compiled(*args))
+    best = np.inf
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled(*args))
+        best = min(best, time.perf_counter() - begin)
+    memory = compiled.memory_analysis()
+    return result, compile_time, best, memory.temp_size_in_bytes / 2**20 if memory else np.nan
+
+
+def accuracy(shape: tuple[int, int], rough: bool) -> None:
+    """Degenerate mobility, Ω = 3, κ = 8, to t = 200 in 4 frames, as PHYSICS tables use."""
+    grid = Grid(shape, 1.0)
+    model = CahnHilliard(
+        RegularSolution(jnp.asarray(3.0)), DegenerateMobility(jnp.asarray(1.0)), jnp.asarray(8.0)
+    )
+    noise = jax.random.normal(jax.random.key(0), shape)
+    wave = jnp.cos(2 * jnp.pi * jnp.arange(shape[0]) / shape[0])
+    smooth = 0.05 * (wave[:, None] * wave[None, ::2].repeat(2, axis=1) + wave[None, :] ** 3)
+    c0 = 0.5 + (0.01 * noise if rough else smooth)
+    times = np.linspace(0, 200, 5)
+
+    def solve(stepper: Any, substeps: int, ramp: int) -> Callable[..., Any]:
+        def run(model: CahnHilliard, c0: jax.Array) -> jax.Array:
+            return simulate(model, grid, c0, times, substeps=substeps, stepper=stepper, ramp=ramp)[
+                -1
+            ]
+
+        return run
+
+    exact = measure(solve("etdrk4", 1000, 16), model, c0)[0]
+    print(f"\nerror against steps, {shape}, float64, {'white-noise' if rough else 'smooth'} start")
+    print(f"{'scheme':28s} {'steps':>6s} {'error':>9s} {'compile s':>10s} {'run s':>8s}")
+    dt_stages = {n: stages_for(model, grid, exact, 50 / n) for n in (25, 100)}
+    schemes: list[tuple[str, Any, int, list[int]]] = [
+        ("first-order semi-implicit", SemiImplicit(), 0, [250, 1000, 4000]),
+        ("etdrk4", "etdrk4", 0, [12, 25, 50]),
+        ("rosenbrock", "rosenbrock", 0, [12, 25, 50]),
+        *((f"rkc2, {s} stages", RKC2(s), 0, [n]) for n, s in dt_stages.items()),
+    ]
+    if rough:
+        schemes += [("etdrk4, ramp 8", "etdrk4", 8, [12, 25, 50])]
+        schemes += [("rosenbrock, ramp 8", "rosenbrock", 8, [25, 50])]
+    for name, stepper, ramp, counts in schemes:
+        for n in counts:
+            last, compile_time, run, _ = measure(solve(stepper, n, ramp), model, c0)
+            error = float(jnp.linalg.norm(last - exact) / jnp.linalg.norm(exact))
+            print(f"{name:28s} {4 * n + ramp:6d} {error:9.1e} {compile_time:10.1f} {run:8.3f}")
+
+
+def gradients(stepper: str, dtype: str, boundary: str) -> None:
+    """128 x 128, 200 steps in 20 frames, twelve law parameters."""
+    grid = Grid((128, 128), 1.0, boundary)  # type: ignore[arg-type]
+    c0 = (0.5 + 0.01 * jax.random.normal(jax.random.key(0), grid.shape)).astype(dtype)
+    theta = jnp.asarray(
+        [-3, 0.05, 0.05, 0.02, 0.01, -1.5, 0.1, 0.05, 0.05, 0.02, 0.01, np.log(8)], dtype
+    )
+    times = np.linspace(0, 100, 21)
+
+    def solve(theta: jax.Array, c0: jax.Array) -> jax.Array:
+        enthalpy = LegendreEnthalpy(jnp.concatenate([jnp.zeros_like(theta[:1]), theta[:5]]))
+        model = CahnHilliard(enthalpy, LegendreMobility(theta[5:11]), jnp.exp(theta[11]))
+        return simulate(model, grid, c0, times, substeps=10, stepper=stepper)
+
+    def loss(theta: jax.Array, c0: jax.Array) -> jax.Array:
+        return jnp.mean(solve(theta, c0) ** 2)
+
+    def tangent(theta: jax.Array, c0: jax.Array) -> Any:
+        return jax.jvp(lambda q: solve(q, c0), (theta,), (jnp.ones_like(theta),))
+
+    def jacobian(theta: jax.Array, c0: jax.Array) -> Any:
+        value, push = jax.linearize(lambda q: solve(q, c0), theta)
+        return value, jax.vmap(push)(jnp.eye(theta.size, dtype=theta.dtype))
+
+    print(f"\n{stepper}, {boundary}, {dtype}, 128 x 128, 200 steps")
+    print(f"{'':34s} {'compile s':>9s} {'run s':>8s} {'ratio':>6s} {'temp MiB':>9s}")
+    base = None
+    for name, function in (
+        ("forward solve", solve),
+        ("one tangent (jvp)", tangent),
+        ("Jacobian, 12 parameters", jacobian),
+        ("reverse, parameters and field", jax.grad(loss, argnums=(0, 1))),
+    ):
+        _, compile_time, run, memory = measure(function, theta, c0)
+        base = run if base is None else base
+        print(f"{name:34s} {compile_time:9.1f} {run:8.3f} {run / base:6.1f} {memory:9.1f}")
+
+
+def main() -> None:
+    """Print the tables."""
+    jax.config.update("jax_enable_x64", True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(f"{platform.machine()} {platform.system()}, {cores} cores used, load {load:.1f}")
+    print(f"python {platform.python_version()}, jax {jax.__version__}, {jax.devices()[0]}")
+    accuracy((64, 64), rough=False)
+    accuracy((64, 64), rough=True)
+    gradients("etdrk4", "float32", "periodic")
+    gradients("etdrk4", "float64", "periodic")
+    gradients("rosenbrock", "float32", "periodic")
+    gradients("etdrk4", "float32", "no-flux")
+
+
+if __name__ == "__main__":
+    main()
