@@ -3,14 +3,14 @@
 Channels, for the past and the future side each: t∓1, t∓2, mean of t∓(3..4), mean of t∓(5..8). Averages
 carry a slow movie's long memory at no cost, and the network weighs them against the near frames of a
 fast one. The centre frame is never among them: at the ends of a movie a missing side is replaced by the
-other side, never by the centre.
+other side, or by all frames around, never by the centre.
 """
 
 from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from phdenoise.types import InputError
 
@@ -21,24 +21,30 @@ CHANNELS = 2 * (len(REACH) - 1)
 TIME_REVERSED = tuple(i ^ 1 for i in range(CHANNELS))
 
 
-def context_weights(frames: int) -> np.ndarray:
-    """Weights [t, CHANNELS, 2·8 + 1] of the frames t−8..t+8 in each channel; zero at the centre."""
-    if frames < 2:
-        raise InputError("Temporal context needs at least 2 frames.")
-    reach = REACH[-1]
+def context_weights(present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
+    """Weights [t, CHANNELS, 2·8 + 1] of the frames t−8..t+8 in each channel; zero at the centre.
+
+    Args:
+        present: False for frames without any measured pixel, which are never used.
+
+    Raises:
+        InputError: fewer than two frames are present.
+    """
+    if present.sum() < 2:
+        raise InputError("Temporal context needs at least 2 frames with valid pixels.")
+    frames, reach = present.size, REACH[-1]
     weights = np.zeros((frames, CHANNELS, 2 * reach + 1), np.float32)
+    others = np.flatnonzero(present)
     for t in range(frames):
+        # Frames by distance; a gap longer than the reach leaves the channels at zero, the movie's mean.
+        near_first = sorted((abs(d), d) for d in others - t if 0 < abs(d) <= reach)
         for level, (near, far) in enumerate(pairwise(REACH)):
-            for side, sign in enumerate((-1, 1)):
-                steps = [sign * d for d in range(near + 1, far + 1) if 0 <= t + sign * d < frames]
+            band = [d for distance, d in near_first if near < distance <= far]
+            past, future = ([d for d in band if d * sign > 0] for sign in (-1, 1))
+            spare = past or future or [d for _, d in near_first]
+            for side, steps in enumerate((past or spare, future or spare)):
                 for step in steps:
                     weights[t, 2 * level + side, reach + step] = 1 / len(steps)
-            past, future = 2 * level, 2 * level + 1
-            for empty, other in ((past, future), (future, past)):
-                if not weights[t, empty].any():
-                    weights[t, empty] = weights[t, other]
-            if not weights[t, past].any():
-                weights[t, past : future + 1] = weights[t, past - 2 : future - 1]
     return weights
 
 
@@ -52,11 +58,6 @@ def window_weights(frames: int, length: int = 5) -> np.ndarray:
             at = min(max(2 * (frames - 1) - at if at >= frames else at, 0), frames - 1)
             weights[t, k, reach + at - t] = 1
     return weights
-
-
-def pad_time(frames: Float[Array, "t y x"]) -> Float[Array, "t2 y x"]:
-    """Frames with room for the reach on both sides (those rows always carry zero weight)."""
-    return jnp.pad(frames, ((REACH[-1], REACH[-1]), (0, 0), (0, 0)))
 
 
 def gather_context(

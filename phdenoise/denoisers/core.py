@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from phdenoise.denoisers.centre_blind import CentreBlind
 from phdenoise.denoisers.context import TIME_REVERSED, context_weights, window_weights
@@ -41,9 +41,9 @@ class Denoiser(eqx.Module):
     graph: Any = eqx.field(static=True)
     region: Region = eqx.field(static=True)
 
-    def context_weights(self, frames: int) -> np.ndarray:
-        """Which frames each context channel averages [t, k, r]; see `phdenoise.denoisers.context`."""
-        return window_weights(frames) if self.region == "udvd" else context_weights(frames)
+    def context_weights(self, present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
+        """Which frames each context channel averages; see `phdenoise.denoisers.context`."""
+        return window_weights(present.size) if self.region == "udvd" else context_weights(present)
 
     @property
     def time_reversed(self) -> tuple[int, ...]:
@@ -99,21 +99,33 @@ def build(
     )
 
 
-def blind_nll(
-    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel
-) -> Float[Array, "*s"]:
-    """−log p_blind(y) per pixel in the Gaussian approximation of the noise at the blind mean."""
-    # The noise level at μ is taken as known: its gradient would let μ buy likelihood by moving v.
-    variance = blind.var + noise.variance(jax.lax.stop_gradient(blind.mean))
+def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Float[Array, "*s"]:
+    """−log p_blind(y) per pixel in the Gaussian approximation of the noise."""
+    # The noise level is taken as known: its gradient would let μ buy likelihood by moving v.
+    variance = blind.var + jax.lax.stop_gradient(noise_variance(noise, blind))
     return 0.5 * ((noisy - blind.mean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))
 
 
 def posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
-    """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction."""
-    own = noise.variance(blind.mean)
+    """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction.
+
+    Each pixel's own noise is independent of its blind prediction, so this is its marginal posterior; for
+    spatially correlated noise that asks for the whole centre frame to be hidden (region "frame").
+    """
+    own = noise_variance(noise, blind)
     weight = jnp.where(jnp.isnan(noisy), 0.0, blind.var / (blind.var + own))
     filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
     return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
+
+
+def noise_variance(noise: NoiseModel, blind: Moments) -> Array:
+    """E[v(x)] for x ~ N(μ, Σ), by three Gauss-Hermite nodes.
+
+    v(μ) alone would vanish where counting noise expects nothing, and the pixel would be believed blindly.
+    """
+    step = jnp.sqrt(3 * blind.var)
+    sides = noise.variance(blind.mean - step) + noise.variance(blind.mean + step)
+    return (4 * noise.variance(blind.mean) + sides) / 6
 
 
 def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
+from scipy import ndimage
 
 from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
 from phdenoise.denoisers.context import REACH, gather_context
@@ -21,7 +22,8 @@ from phdenoise.types import Moments
 TILE = 576
 # UDVD's half planes reach far; beyond this many pixels their influence is negligible.
 UDVD_RADIUS = 48
-
+# Averaging over symmetries is not trusted to lower the variance beyond this share.
+LEAST = 0.2
 
 
 def prepare(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> dict[str, Array]:
@@ -32,33 +34,49 @@ def prepare(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> dict[s
         weights: context weights [t, k, 17];
         seen: 1 where measured, 0 where filled or padding [t, Y, X].
     """
-    t, ny, nx = frames.shape
-    filled = fill(frames, valid)
+    ny, nx = frames.shape[1:]
+    centre = float(denoiser.centre)
+    if denoiser.region == "udvd":
+        # An average around the gap could contain the hidden pixel.
+        filled = np.where(valid, frames, centre).astype(np.float64)
+    else:
+        filled = fill(frames, valid, centre)
     py, px = (-ny % STRIDE, -nx % STRIDE)
     if denoiser.region == "udvd":
         side = max(ny + py, nx + px)
         py, px = side - ny, side - nx
-    scaled = (filled - float(denoiser.centre)) / float(denoiser.spread)
+    scaled = (filled - centre) / float(denoiser.spread)
     reach = REACH[-1]
     # Mirroring space is safe where the centre frame is not among the context; UDVD gets zeros.
     mode = {"mode": "constant"} if denoiser.region == "udvd" else {"mode": "symmetric"}
     spatial = np.pad(scaled.astype(np.float32), ((0, 0), (0, py), (0, px)), **mode)  # type: ignore[call-overload]
     return {
         "padded": jnp.asarray(np.pad(spatial, ((reach, reach), (0, 0), (0, 0)))),
-        "weights": jnp.asarray(denoiser.context_weights(t)),
+        "weights": jnp.asarray(denoiser.context_weights(np.any(valid, axis=(1, 2)))),
         "seen": jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
     }
 
 
-def fill(frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Invalid pixels replaced by their mean over time, else by the movie's mean."""
-    if valid.all():
-        return np.asarray(frames, np.float64)
-    data = np.where(valid, frames, 0.0).astype(np.float64)
-    count = valid.sum(0)
-    overall = data.sum() / max(valid.sum(), 1)
-    pixel = np.where(count > 0, data.sum(0) / np.maximum(count, 1), overall)
-    return np.where(valid, data, pixel)
+def fill(
+    frames: Float[np.ndarray, "t y x"], valid: Bool[np.ndarray, "t y x"], otherwise: float
+) -> Float[np.ndarray, "t y x"]:
+    """Invalid pixels replaced by an average of valid ones nearby in the same frame.
+
+    Never by other frames: those would carry a hidden pixel into its own context. Where nothing is valid
+    within reach the value is `otherwise`.
+    """
+    out = np.where(valid, frames, otherwise).astype(np.float64)
+    for t in np.flatnonzero(~valid.all((1, 2)) & valid.any((1, 2))):
+        good, missing = valid[t].astype(float), ~valid[t]
+        for sigma in (1.0, 3.0, 9.0):
+            share = ndimage.gaussian_filter(good, sigma, mode="constant")
+            near = ndimage.gaussian_filter(
+                np.where(valid[t], frames[t], 0.0), sigma, mode="constant"
+            )
+            found = missing & (share > 0.02)
+            out[t][found] = near[found] / share[found]
+            missing = missing & ~found
+    return out
 
 
 @partial(jax.jit, static_argnames=("flips",))
@@ -69,7 +87,7 @@ def _predict_tile(
     seen: Float[Array, "y x"],
     flips: tuple[int, ...],
 ) -> Moments:
-    """One frame (or tile) under the given symmetries, averaged: first the mean, then the variance."""
+    """Blind moments of one frame (or tile), averaged over the given symmetries."""
     context = gather_context(block, weights)
     centre = block[REACH[-1]]
     order = jnp.asarray(denoiser.time_reversed)
@@ -80,9 +98,11 @@ def _predict_tile(
         centres.append(_turn(centre, flip))
         masks.append(_turn(seen, flip))
     out = denoiser(jnp.stack(contexts), jnp.stack(centres), jnp.stack(masks))
-    mean = sum(_turn_back(m, f) for m, f in zip(out.mean, flips, strict=True)) / len(flips)
-    var = sum(_turn_back(v, f) for v, f in zip(out.var, flips, strict=True)) / len(flips)
-    return Moments(mean, var)
+    back = [jax.tree.map(lambda a, k=k, f=f: _turn_back(a[k], f), out) for k, f in enumerate(flips)]
+    mean, var = jax.tree.map(lambda *a: sum(a) / len(a), *back)
+    # The error of an average is exactly the mean error less the spread of its members.
+    spread = sum((b.mean - mean) ** 2 for b in back) / len(back)
+    return Moments(mean, jnp.maximum(var - spread, LEAST * var))
 
 
 def predict_blind(

@@ -6,6 +6,8 @@ Sheth et al., Unsupervised Deep Video Denoising, ICCV 2021, arXiv:2011.15045. 2,
 channel in and one out at width 48; a predicted standard deviation adds 96.
 """
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -49,9 +51,7 @@ class Udvd(nnx.Module):
         triples = jnp.concatenate([turned[..., i : i + 3] for i in range(3)])
         features = jnp.concatenate(jnp.split(self.first(triples), 3), axis=-1)
         features = _down(self.second(features), self.shift)
-        back = [
-            jnp.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(jnp.split(features, 4))
-        ]
+        back = [jnp.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(jnp.split(features, 4))]
         joined = jnp.concatenate(back, axis=-1)
         out = self.join_3(_act(self.join_2(_act(self.join_1(joined)))))
         # Without a second output the spread is the reference value of the noise-only start.
@@ -66,9 +66,7 @@ class _HalfPlaneUNet(nnx.Module):
         wide = 2 * width
 
         def chain(*channels: int) -> nnx.List:
-            return nnx.List(
-                [_conv(a, b, 3, rngs) for a, b in zip(channels[:-1], channels[1:], strict=True)]
-            )
+            return nnx.List([_conv(a, b, 3, rngs) for a, b in pairwise(channels)])
 
         self.enc_1 = chain(inputs, width, width, width)
         self.enc_2 = chain(width, width, width, width)

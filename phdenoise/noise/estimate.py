@@ -1,15 +1,17 @@
 """The noise of a movie, estimated from the movie alone.
 
-Second differences in time, d = (y₋ − 2y + y₊)/√6, cancel whatever is still or moves steadily and keep the
-noise variance. Their mean square against the local mean intensity is the photon-transfer line
+Differences in time of second order, d = (y₋ − 2y + y₊)/√6, or of a higher one where that finds less motion,
+cancel whatever is still or moves steadily and keep the noise variance. Their mean square against the local mean intensity is the photon-transfer line
 var = read² + gain · (mean − offset) (Janesick, Photon Transfer, SPIE 2007, doi:10.1117/3.725073); their
 correlation between neighbouring pixels is that of the noise, and decides what a denoiser must not see.
 What correlates over more than `FAR` pixels is taken for motion and subtracted.
 """
 
 from dataclasses import dataclass
+from math import comb
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -24,8 +26,10 @@ FAR = 9
 BINS = 16
 # Correlation of neighbouring pixels above which the whole centre frame is hidden.
 CORRELATED = 0.08
-# The mean of the three frames and their second difference have no covariance when they share a variance.
-_SECOND = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)
+# Correlation of successive frames above which neighbouring frames carry the same noise.
+PERSISTENT = 0.3
+# Orders of temporal difference tried, and the frames that a movie must have before the higher ones are.
+ORDERS, ENOUGH = (2, 3, 4), 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ def estimate_noise(
     noise = np.where(usable, difference, 0.0)
     clipped = _clip(noise, usable)
     correlation_x, correlation_y, motion = _spatial(clipped, usable)
+    if data.shape[0] == 1:
+        # The high-pass that removes the image also shapes the noise: nothing is known.
+        correlation_x[1:] = correlation_y[1:] = np.nan
     transfer = _transfer(noise, mean, usable, motion)
     model, sd, sentence = _fit_line(transfer, kind, data[good])
     correlation_t = _temporal(data, good) if data.shape[0] >= 4 else np.array([1.0, np.nan])
@@ -100,17 +107,36 @@ def _differences(
     data: np.ndarray, good: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Differences with the variance of the noise, the local mean, usable pixels, and how."""
-    if data.shape[0] >= 3:
-        difference = _SECOND[0] * data[:-2] + _SECOND[1] * data[1:-1] + _SECOND[2] * data[2:]
-        mean = (data[:-2] + data[1:-1] + data[2:]) / 3
-        return difference, _local(mean), good[:-2] & good[1:-1] & good[2:], "second differences"
-    if data.shape[0] == 2:
-        difference = (data[1:] - data[:-1]) / np.sqrt(2.0)
-        return difference, _local(0.5 * (data[1:] + data[:-1])), good[1:] & good[:-1], "differences"
-    mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
-    inside = ndimage.binary_erosion(good[0], np.ones((3, 3)), border_value=1)
-    high = ndimage.convolve(data[0], mask, mode="reflect")
-    return high[None], _local(data), inside[None], "one image, high-passed"
+    frames = data.shape[0]
+    if frames == 1:
+        mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
+        inside = ndimage.binary_erosion(good[0], np.ones((3, 3)), border_value=1)
+        high = ndimage.convolve(data[0], mask, mode="reflect")
+        return high[None], _local(data), inside[None], "one image, high-passed"
+    orders = ORDERS if frames >= ENOUGH else (min(frames - 1, 2),)
+    found = [_difference(data, good, order) for order in orders]
+    # Every order carries the noise alike; motion adds to each, and least to the best of them.
+    power = [float(np.mean(_clip(d, ok)[ok] ** 2)) if ok.any() else np.inf for d, _, ok in found]
+    best = int(np.argmin(power))
+    # A higher order has fewer samples: not for a few per mille.
+    best = 0 if power[best] > 0.98 * power[0] else best
+    difference, mean, usable = found[best]
+    name = {1: "first", 2: "second", 3: "third", 4: "fourth"}[orders[best]]
+    return difference, _local(mean), usable, f"{name} differences in time"
+
+
+def _difference(
+    data: np.ndarray, good: np.ndarray, order: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Finite difference over time scaled to unit noise gain, mean of its frames, usable pixels."""
+    weights = np.array([(-1.0) ** k * comb(order, k) for k in range(order + 1)])
+    weights /= np.sqrt(np.sum(weights**2))
+    count = data.shape[0] - order
+    pieces = [slice(k, k + count) for k in range(order + 1)]
+    difference = sum(w * data[piece] for w, piece in zip(weights, pieces, strict=True))
+    mean = sum(data[piece] for piece in pieces) / (order + 1)
+    usable = np.logical_and.reduce([good[piece] for piece in pieces])
+    return np.asarray(difference), np.asarray(mean), usable
 
 
 def _local(mean: np.ndarray) -> np.ndarray:
@@ -155,9 +181,7 @@ def _spatial(values: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.nda
     return along_x / noise, along_y / noise, motion
 
 
-def _transfer(
-    noise: np.ndarray, mean: np.ndarray, usable: np.ndarray, motion: float
-) -> np.ndarray:
+def _transfer(noise: np.ndarray, mean: np.ndarray, usable: np.ndarray, motion: float) -> np.ndarray:
     """Photon-transfer points: mean, variance and its sd in bins of equal population."""
     m, squares = mean[usable], noise[usable] ** 2
     edges = np.unique(np.quantile(m, np.linspace(0, 1, BINS + 1)))
@@ -198,22 +222,33 @@ def _fit_line(
         pure = counts and abs(slope - 1) < 0.12 and abs(intercept) < 0.1 * level
         kind = "gaussian" if not significant else "poisson" if pure else "poisson-gaussian"
     if kind == "gaussian" or slope <= 0:
-        spread = sigma * float(np.sqrt(np.mean(sd**2) / mean.size)) / (2 * level)
-        sentence = f"Gaussian, sigma = {sigma:.4g} +- {spread:.1g}."
-        return Gaussian(np.float32(sigma)), {"sigma": spread}, sentence
+        sigma_sd = sigma * float(np.sqrt(np.mean(sd**2) / mean.size)) / (2 * level)
+        sentence = f"Gaussian, sigma = {sigma:.4g} +- {sigma_sd:.1g}."
+        return Gaussian(jnp.float32(sigma)), {"sigma": sigma_sd}, sentence
     gain_sd, read_sd = (float(np.sqrt(cov[i, i])) for i in (0, 1))
     if kind == "poisson":
         gain = 1.0 if counts and abs(slope - 1) < 0.12 else float(slope)
-        sentence = f"Poisson, gain = {gain:.4g} (photon-transfer slope {slope:.4g} +- {gain_sd:.1g})."
-        return Poisson(np.float32(gain), np.float32(0)), {"gain": gain_sd, "offset": 0.0}, sentence
-    read = float(np.sqrt(max(intercept, 0.0)))
+        sentence = (
+            f"Poisson, gain = {gain:.4g} (photon-transfer slope {slope:.4g} +- {gain_sd:.1g})."
+        )
+        return (
+            Poisson(jnp.float32(gain), jnp.float32(0)),
+            {"gain": gain_sd, "offset": 0.0},
+            sentence,
+        )
+    # A line through zero above the darkest pixels would call those noiseless.
+    read = float(np.sqrt(max(intercept, 0.1 * float(variance.min()))))
     offset = max(0.0, -intercept / slope)
     sentence = (
         f"Poisson-Gaussian, gain = {slope:.4g} +- {gain_sd:.1g}, offset = {offset:.4g}, "
         f"read noise = {read:.4g}."
     )
-    model = PoissonGaussian(np.float32(slope), np.float32(offset), np.float32(read))
-    spread = {"gain": gain_sd, "offset": read_sd / slope, "read_sigma": read_sd / max(2 * read, sigma)}
+    model = PoissonGaussian(jnp.float32(slope), jnp.float32(offset), jnp.float32(read))
+    spread = {
+        "gain": gain_sd,
+        "offset": read_sd / slope,
+        "read_sigma": read_sd / max(2 * read, sigma),
+    }
     return model, spread, sentence
 
 
@@ -241,12 +276,17 @@ def _temporal(data: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def _choose_blind(frames: int, along_x: float, along_y: float, along_t: float) -> tuple[Blind, str]:
-    if frames < 3:
+    if frames < 2:
         return "udvd", f"{frames} frame(s): the pixel is hidden and its own frame fills it in."
     found = f"noise correlation of neighbours {along_x:.2f} (x), {along_y:.2f} (y)"
+    white = max(along_x, along_y) <= CORRELATED
+    if white and along_t > PERSISTENT:
+        return "udvd", (
+            f"{found}, of successive frames {along_t:.2f}: the pixel is hidden in all frames."
+        )
     warning = ""
-    if along_t > 0.3:
+    if along_t > PERSISTENT:
         warning = f"; successive frames correlate too ({along_t:.2f}), so some noise may stay"
-    if max(along_x, along_y) > CORRELATED:
+    if not white:
         return "frame", f"{found}: the whole centre frame is hidden{warning}."
     return "pixel", f"{found}: white, only the pixel itself is hidden in its frame{warning}."

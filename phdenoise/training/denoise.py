@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import equinox as eqx
@@ -14,7 +15,6 @@ from phdenoise.denoisers import (
     Region,
     blind_nll,
     build,
-    fill,
     posterior,
     predict_blind,
     prepare,
@@ -38,6 +38,8 @@ _PRESETS: dict[str, tuple[int, int, int, int, int]] = {
 _UDVD_SHARE = 0.15
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
+# Belief in the variance as trained: standard deviation of the log of its error.
+_SCALE_PRIOR = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,18 @@ def denoise(
     _check(movie, valid, config)
     noise, blind, log = _noise(movie, valid, config)
     region: Region = blind if config.blind == "auto" else config.blind
-    if region != "udvd" and movie.shape[0] < 2:
+    if region != "udvd" and valid.any((1, 2)).sum() < 2:
         raise InputError(
-            f"--blind {region} needs at least 2 frames, {movie.name} has one: use --blind udvd."
+            f"--blind {region} needs at least 2 frames with valid pixels, {movie.name} has fewer: "
+            "use --blind udvd."
         )
     if config.blind != "auto":
         log.append(f"Blind region '{region}', as asked.")
+        if region != blind and blind == "frame":
+            log.append(
+                f"Warning: the noise is correlated in space and '{region}' shows the network its "
+                "neighbours: some noise will stay, and the variance is too small."
+            )
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, history = _train(frames, valid, noise, region, config, progress)
@@ -116,7 +124,13 @@ def denoise(
         blind_variance=np.asarray(blind_moments.var),
         log=tuple(log),
         history={"loss": history},
-        settings={**asdict(config), "region": region, "width": _width(config, region)},
+        settings={
+            **asdict(config),
+            "region": region,
+            "width": _width(config, region),
+            "phdenoise": version("phdenoise"),
+            "jax": jax.__version__,
+        },
         weights=weights_of(denoiser),
     )
 
@@ -146,7 +160,7 @@ def _noise(
     log = list(estimate.sentences)
     if config.sigma is not None:
         log.append(f"Gaussian noise of sigma = {config.sigma:g}, as given.")
-        return Gaussian(np.float32(config.sigma)), estimate.blind, log
+        return Gaussian(jnp.float32(config.sigma)), estimate.blind, log
     if movie.noise is not None and config.noise == "auto":
         log.append("Noise model of the file used.")
         return movie.noise, estimate.blind, log
@@ -223,14 +237,14 @@ def _calibrate(
     mean, var = np.asarray(blind.mean, float), np.asarray(blind.var, float)
     if test.sum() < 64:
         return denoiser, blind, "Too few pixels to calibrate the predicted variance on."
-    noisy = jnp.asarray(fill(frames, valid)[test], jnp.float32)
+    noisy = jnp.asarray(frames[test], jnp.float32)
     predicted = jnp.asarray(var[test], jnp.float32)
     centre = jnp.asarray(mean[test], jnp.float32)
-    scales = np.geomspace(0.1, 10.0, 41)
-    # A log-normal prior about one (a factor e) keeps the scale sane where noise hides the error.
+    scales = np.geomspace(0.1, 10.0, 61)
+    # A log-normal prior about one: where noise hides the error, a few held-out pixels must not rule.
     scores = [
         float(jnp.sum(blind_nll(Moments(centre, predicted * s), noisy, noise)))
-        + 0.5 * float(np.log(s)) ** 2
+        + 0.5 * float(np.log(s) / _SCALE_PRIOR) ** 2
         for s in scales
     ]
     scale = float(scales[int(np.argmin(scores))])
