@@ -1,0 +1,22 @@
+"""Files in and out: readers, atomic writers, JSON results."""
+
+from phdenoise.io.atomic import atomic, atomic_directory, check_writable
+from phdenoise.io.jsonfile import plain, to_json, write_json
+from phdenoise.io.native import read_estimate
+from phdenoise.io.reading import read
+from phdenoise.io.source import check_values
+from phdenoise.io.writing import output_files, write
+
+__all__ = [
+    "atomic",
+    "atomic_directory",
+    "check_values",
+    "check_writable",
+    "output_files",
+    "plain",
+    "read",
+    "read_estimate",
+    "to_json",
+    "write",
+    "write_json",
+]

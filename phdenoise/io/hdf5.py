@@ -1,0 +1,158 @@
+"""HDF5 and NeXus: the named dataset, the NeXus default plot, or the only movie in the file.
+
+Default plots: NeXus manual, section "find the plottable data", doi:10.1107/S1600576714027575.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from phdenoise.io import units
+from phdenoise.io.native import FORMAT, read_extras
+from phdenoise.io.source import TIME_NAMES, Source
+from phdenoise.types import InputError
+
+
+def read_hdf5(path: Path, dataset: str | None) -> Source:
+    """Read one dataset with its axes and units; see `phdenoise.io.read` for which."""
+    with h5py.File(path, "r") as file:
+        item = _named(file, path, dataset) if dataset else _default(file, path)
+        source = Source(_values(item, f"{path}::{item.name}"), dataset=item.name)
+        source.intensity_unit = _text(item.attrs.get("units")) or None
+        _read_axes(item, source)
+        if FORMAT in file.attrs:
+            read_extras(file, item.name, source)
+        return source
+
+
+def _named(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset:
+    item = file.get(dataset)
+    if isinstance(item, h5py.Group):
+        signal = _signal(item)
+        if signal is not None:
+            return signal
+    if not isinstance(item, h5py.Dataset):
+        what = "is a group without a default signal" if item is not None else "does not exist"
+        raise InputError(f"{path}::{dataset} {what}: the file holds {_listing(file)}.")
+    return item
+
+
+def _default(file: h5py.File, path: Path) -> h5py.Dataset:
+    """Default plot, else the only numeric dataset with two or more axes."""
+    item = _default_signal(file)
+    if item is not None and item.ndim >= 2:
+        return item
+    movies = [d for d in _datasets(file) if d.ndim >= 2 and d.dtype.kind in "biuf"]
+    if len(movies) != 1:
+        what = f"{len(movies)} datasets that could be the movie" if movies else "no movie"
+        raise InputError(
+            f"{path} holds {what} ({_listing(file)}): a movie needs real numbers [y, x] or "
+            f"[t, y, x]; pick one with {path}::/path/to/dataset."
+        )
+    return movies[0]
+
+
+def _default_signal(group: h5py.Group) -> h5py.Dataset | None:
+    """Follow `default` attributes down to an NXdata; without them an only child of the right class."""
+    for wanted in ("NXentry", "NXdata"):
+        kind = _text(group.attrs.get("NX_class"))
+        if kind == wanted:
+            continue
+        child = group.get(_text(group.attrs.get("default")) or " ")
+        if not isinstance(child, h5py.Group):
+            children = [
+                c
+                for c in _children(group)
+                if isinstance(c, h5py.Group) and _text(c.attrs.get("NX_class")) == wanted
+            ]
+            if len(children) != 1:
+                return None
+            child = children[0]
+        group = child
+    return _signal(group)
+
+
+def _signal(group: h5py.Group) -> h5py.Dataset | None:
+    """The dataset that an NXdata group plots: its `signal`, or the older signal=1 on the dataset."""
+    item = group.get(_text(group.attrs.get("signal")) or " ")
+    if isinstance(item, h5py.Dataset):
+        return item
+    marked = (
+        c
+        for c in _children(group)
+        if isinstance(c, h5py.Dataset) and str(c.attrs.get("signal")) in ("1", "b'1'")
+    )
+    return next(marked, None)
+
+
+def _children(group: h5py.Group) -> list[Any]:
+    """Members that exist: a link to nowhere is left out."""
+    return [item for item in (group.get(name) for name in group) if item is not None]
+
+
+def _datasets(file: h5py.File) -> list[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _listing(file: h5py.File) -> str:
+    names = [f"{d.name} {d.shape} {d.dtype}" for d in _datasets(file)]
+    shown = names[:12] + [f"and {len(names) - 12} more"] * (len(names) > 12)
+    return ", ".join(shown) or "no dataset"
+
+
+def _values(item: h5py.Dataset, label: str) -> np.ndarray:
+    if item.shape is None or item.dtype.kind not in "biuf":
+        raise InputError(
+            f"{label} holds {item.dtype if item.shape is not None else 'nothing'}: a movie needs real "
+            "numbers; choose another dataset."
+        )
+    if item.ndim < 2:
+        raise InputError(
+            f"{label} has shape {item.shape}: a movie needs [y, x] or [t, y, x]; choose another dataset."
+        )
+    return np.asarray(item[()])
+
+
+def _read_axes(item: h5py.Dataset, source: Source) -> None:
+    """Times and pixel size from NeXus axes, or times from a sibling called time."""
+    group = item.parent
+    names = [_text(n) for n in np.atleast_1d(group.attrs.get("axes", []))]
+    named = names if len(names) == item.ndim else []
+    axes = [group.get(n) if n not in ("", ".") else None for n in named]
+    axes = [a if isinstance(a, h5py.Dataset) and a.ndim == 1 else None for a in axes]
+    if item.ndim > 2:
+        time = axes[0] if axes and named[0].lower() in [n.lower() for n in TIME_NAMES] else None
+        sibling = next((group[n] for n in TIME_NAMES if not axes and n in group), None)
+        time = sibling if time is None and isinstance(sibling, h5py.Dataset) else time
+        if time is not None and time.shape == item.shape[:1] and time.dtype.kind in "iuf":
+            source.times = np.asarray(time[()], np.float64)
+            unit = _text(time.attrs.get("units"))
+            energy = "energy" in time.name.rsplit("/", 1)[-1]
+            source.time_unit = units.time_unit(unit) if unit else "eV" if energy else None
+    if axes and item.ndim in (2, 3) and axes[-1] is not None and axes[-2] is not None:
+        steps = [_step(axis) for axis in axes[-2:]]
+        unit = _text(axes[-1].attrs.get("units"))
+        if unit and steps[0] and steps[1] and unit == _text(axes[-2].attrs.get("units")):
+            source.pixel_size = (steps[0], steps[1])
+            source.length_unit = units.length_unit(unit)
+
+
+def _step(axis: h5py.Dataset) -> float:
+    """Spacing of a uniform axis; 0 where it has none."""
+    if axis.dtype.kind not in "iuf" or axis.size < 2:
+        return 0.0
+    values = np.asarray(axis[()], np.float64)
+    steps = np.diff(values)
+    mean = float(steps.mean())
+    return abs(mean) if np.allclose(steps, mean, rtol=1e-3, atol=0) else 0.0
+
+
+def _text(value: Any) -> str:
+    """An attribute as text: HDF5 has text, bytes, and arrays of one of either."""
+    if isinstance(value, np.ndarray):
+        value = value.flat[0] if value.size == 1 else ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
