@@ -22,6 +22,7 @@ def read_hdf5(path: Path, dataset: str | None) -> Source:
         source = Source(_values(item, f"{path}::{item.name}"), dataset=item.name)
         source.intensity_unit = _text(item.attrs.get("units")) or None
         _read_axes(item, source)
+        _read_boundary(item, source)
         if FORMAT in file.attrs:
             read_extras(file, item.name, source)
         return source
@@ -139,6 +140,16 @@ def _read_axes(item: h5py.Dataset, source: Source) -> None:
         if unit and steps[0] and steps[1] and unit == _text(axes[-2].attrs.get("units")):
             source.pixel_size = (steps[0], steps[1])
             source.length_unit = units.length_unit(unit)
+
+
+def _read_boundary(item: h5py.Dataset, source: Source) -> None:
+    """The condition at the frame edges, if the dataset or a group around it has an attribute for it."""
+    places = [item, item.parent, item.file]
+    said = next((_text(p.attrs["boundary"]) for p in places if "boundary" in p.attrs), None)
+    if said in ("periodic", "no-flux"):
+        source.stored = {"boundary": said}
+    elif said is not None:
+        source.notes.append(f"The boundary '{said}' is not known (periodic, no-flux): ignored.")
 
 
 def _step(axis: h5py.Dataset) -> float:

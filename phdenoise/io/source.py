@@ -11,6 +11,9 @@ from jaxtyping import Shaped
 from phdenoise.movie import Movie
 from phdenoise.types import InputError, NoiseModel
 
+CARRIED = ("boundary", "simulated")
+"""What a file's own provenance says about the scene itself, and hence still holds after reading."""
+
 TIME_NAMES = ("time", "times", "energy", "energy_eV")
 """Names of 1-D arrays beside a movie that are taken for its frame axis."""
 
@@ -80,6 +83,7 @@ def to_movie(
     record: dict[str, Any] = {**provenance, "dataset": source.dataset, "notes": notes}
     record |= {"dtype": source.array.dtype.name, "shape": list(source.array.shape)}
     if source.stored:
+        record |= {key: source.stored[key] for key in CARRIED if key in source.stored}
         record["source"] = dict(source.stored)
     return Movie(
         frames=frames,
