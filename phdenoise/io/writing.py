@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from phdenoise.io.atomic import atomic, check_writable
 from phdenoise.io.native import native_bytes
 from phdenoise.io.tiff import write_tiff
@@ -18,7 +20,7 @@ def write(
     """Write a movie or an estimate; the suffix decides the format.
 
     HDF5 (.h5 .hdf5 .nxs) keeps everything and reads back equal. TIFF (.tif .tiff) keeps float32 frames,
-    pixel size and mean frame interval for ImageJ; the variance goes to NAME_variance.tif.
+    pixel size and mean frame interval for ImageJ; the standard deviation goes to NAME_sd.tif.
 
     Args:
         result: what to write.
@@ -31,7 +33,7 @@ def write(
     Raises:
         InputError: unknown suffix, existing file, full disk...; earlier files are then untouched.
     """
-    files = output_files(path, variance=isinstance(result, Estimate))
+    files = output_files(path, sd=isinstance(result, Estimate))
     movie = result if isinstance(result, Movie) else result.movie
     source = movie.provenance.get("path")
     for file in files:
@@ -46,12 +48,12 @@ def write(
         notes = {"log": result.log, "noise": type(result.noise).__name__}
         with atomic(files[1], overwrite) as second, atomic(files[0], overwrite) as first:
             write_tiff(first, movie, result.mean, notes)
-            write_tiff(second, movie, result.variance, {"content": "variance of the mean"})
+            write_tiff(second, movie, np.sqrt(result.variance), {"content": "standard deviation"})
     return files
 
 
-def output_files(path: str | Path, *, variance: bool = True) -> tuple[Path, ...]:
-    """Files that `write` makes: one HDF5, or a TIFF and (for an estimate) its variance.
+def output_files(path: str | Path, *, sd: bool = True) -> tuple[Path, ...]:
+    """Files that `write` makes: one HDF5, or a TIFF and (for an estimate) its standard deviation.
 
     Raises:
         InputError: unknown suffix.
@@ -63,6 +65,6 @@ def output_files(path: str | Path, *, variance: bool = True) -> tuple[Path, ...]
             f"{path}: outputs ending in '{path.suffix}' are not known; use one of "
             f"{', '.join(_HDF5 + _TIFF)}."
         )
-    if suffix in _HDF5 or not variance:
+    if suffix in _HDF5 or not sd:
         return (path,)
-    return path, path.with_name(f"{path.stem}_variance{path.suffix}")
+    return path, path.with_name(f"{path.stem}_sd{path.suffix}")

@@ -183,12 +183,12 @@ def test_tiff_movie(tmp_path, shape):
         assert back.time_unit == "s"
 
 
-def test_tiff_estimate_has_a_second_file_for_the_variance(tmp_path):
+def test_tiff_estimate_has_a_second_file_for_the_standard_deviation(tmp_path):
     estimate = make_estimate()
     files = write(estimate, tmp_path / "e.tif")
-    assert [f.name for f in files] == ["e.tif", "e_variance.tif"]
+    assert [f.name for f in files] == ["e.tif", "e_sd.tif"]
     np.testing.assert_array_equal(read(files[0]).frames, estimate.mean)
-    np.testing.assert_array_equal(read(files[1]).frames, estimate.variance)
+    np.testing.assert_allclose(read(files[1]).frames ** 2, estimate.variance, rtol=1e-6)
     with tifffile.TiffFile(files[0]) as file:
         assert file.is_imagej
         assert json.loads(file.imagej_metadata["Info"])["log"] == list(estimate.log)
