@@ -55,6 +55,11 @@ def cases(sizes: tuple[int, ...] = (64, 65, 128, 256)) -> list[Case]:
     ]
 
 
+def wrong_cases() -> list[str]:
+    """What comes out wrong here, one sentence each; empty where everything is right."""
+    return [_sentence(case) for case in cases() if not case.right]
+
+
 def check(force: bool = False) -> None:
     """Refuse to go on where this jaxlib computes wrong numbers.
 
@@ -72,15 +77,14 @@ def check(force: bool = False) -> None:
     wrong = [case for case in quick if not case.right]
     if wrong:
         raise InputError(
-            f"jaxlib {_version('jaxlib')} computes wrong numbers on this machine ({wrong[0].name} of "
-            f"ones gave {wrong[0].got:g} instead of {wrong[0].expected:g}): set {FLAG} (nothing after "
-            "the equals sign) in the environment, or install 'jaxlib>=0.10.0,<0.10.2'."
+            f"jaxlib {_version('jaxlib')} computes wrong numbers on this machine ({_sentence(wrong[0])}): "
+            f"set {FLAG} (nothing after the equals sign) in the environment, or install 'jaxlib>=0.10.0,<0.10.2'."
         )
 
 
-def versions() -> dict[str, str | int]:
-    """Versions, device and processor count, for `phdenoise info` and for provenance."""
-    device = jax.devices()[0]
+def versions() -> dict[str, str]:
+    """Versions, devices and processor count, for `phdenoise info` and for provenance."""
+    devices = jax.devices()
     packages = [
         "phdenoise",
         "jax",
@@ -95,10 +99,9 @@ def versions() -> dict[str, str | int]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in packages},
-        "device": device.device_kind,
-        "backend": device.platform,
+        "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "platform": platform.platform(),
-        "cpu_count": os.cpu_count() or 1,
+        "cpu_count": str(os.cpu_count() or 1),
     }
 
 
@@ -113,6 +116,10 @@ def _run(n: int, name: str, transposed: bool) -> Case:
     got = float(jax.jit(product)(jnp.ones((n, n), jnp.float32)))
     label = f"{name}(x @ A{'.T' if transposed else ''}), {n} x {n}"
     return Case(label, got, float(n) ** power)
+
+
+def _sentence(case: Case) -> str:
+    return f"{case.name} of ones gave {case.got:g} instead of {case.expected:g}"
 
 
 def _release(text: str) -> tuple[int, ...]:

@@ -7,9 +7,19 @@ from phdenoise.types import InputError
 
 
 def test_thirty_two_cases_are_right():
-    found = selfcheck.cases()
-    assert len(found) == 32
-    assert [case for case in found if not case.right] == []
+    assert len(selfcheck.cases()) == 32
+    assert selfcheck.wrong_cases() == []
+
+
+def test_wrong_cases_are_sentences(monkeypatch):
+    monkeypatch.setattr(
+        selfcheck,
+        "_run",
+        lambda n, name, _: selfcheck.Case(f"{name}, {n}", 4096.0 if n == 64 else 7.0, 7.0),
+    )
+    wrong = selfcheck.wrong_cases()
+    assert len(wrong) == 8
+    assert "sum, 64 of ones gave 4096 instead of 7" in wrong
 
 
 @pytest.mark.parametrize("got", [float("nan"), float("inf"), -3.5e26, 4095.96, 0.0])
@@ -37,6 +47,7 @@ def test_forced_check_passes_here():
 
 def test_versions_name_what_a_bug_report_needs():
     found = selfcheck.versions()
-    assert {"python", "phdenoise", "jax", "jaxlib", "flax", "h5py", "device"} <= set(found)
-    assert found["cpu_count"] >= 1
+    assert {"python", "phdenoise", "jax", "jaxlib", "flax", "h5py", "devices"} <= set(found)
+    assert int(found["cpu_count"]) >= 1
+    assert all(isinstance(value, str) for value in found.values())
     assert "not installed" not in found.values()
