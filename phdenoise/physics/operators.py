@@ -27,9 +27,9 @@ def face_gradient(c: Cells, grid: Grid) -> tuple[Cells, Cells]:
     Returns:
         Gradients [unit of c / length].
     """
-    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, c)
-    gy = lower(c, axis=-2, sign=-1, wrap=wrap) / dy
-    gx = lower(c, axis=-1, sign=-1, wrap=wrap) / dx
+    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, c)
+    gy = lower(c, axis=-2, sign=-1, wrap=wrap) * ry
+    gx = lower(c, axis=-1, sign=-1, wrap=wrap) * rx
     if grid.mask is None:
         return gy, gx
     open_y, open_x = _open_faces(grid.mask)
@@ -50,9 +50,9 @@ def face_mean(d: Cells, grid: Grid) -> tuple[Cells, Cells]:
 
 def divergence(fy: Cells, fx: Cells, grid: Grid) -> Cells:
     """Net outflow of the face fluxes per cell volume."""
-    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, fy)
+    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, fy)
     return -(
-        upper(fy, axis=-2, sign=-1, wrap=wrap) / dy + upper(fx, axis=-1, sign=-1, wrap=wrap) / dx
+        upper(fy, axis=-2, sign=-1, wrap=wrap) * ry + upper(fx, axis=-1, sign=-1, wrap=wrap) * rx
     )
 
 
@@ -60,8 +60,8 @@ def laplacian(c: Cells, grid: Grid) -> Cells:
     """∇²c with closed faces [unit of c / length²]."""
     if grid.mask is not None:
         return divergence(*face_gradient(c, grid), grid)
-    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, c)
-    return second(c, axis=-2, wrap=wrap) / dy**2 + second(c, axis=-1, wrap=wrap) / dx**2
+    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, c)
+    return second(c, axis=-2, wrap=wrap) * ry**2 + second(c, axis=-1, wrap=wrap) * rx**2
 
 
 def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
@@ -69,10 +69,10 @@ def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
     if grid.mask is not None:
         (my, mx), (gy, gx) = face_mean(d, grid), face_gradient(potential, grid)
         return divergence(my * gy, mx * gx, grid)
-    wrap, (dy, dx) = grid.boundary == "periodic", _spacing(grid, d)
+    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, d)
     inflow_y = flux(d, potential, axis=-2, wrap=wrap)
     inflow_x = flux(d, potential, axis=-1, wrap=wrap)
-    return inflow_y / dy**2 + inflow_x / dx**2
+    return inflow_y * ry**2 + inflow_x * rx**2
 
 
 def integral(values: Cells, grid: Grid) -> Float[Array, "*b"]:
@@ -98,3 +98,9 @@ def _open_faces(mask: Bool[Array, "y x"]) -> tuple[Bool[Array, "y x"], Bool[Arra
 def _spacing(grid: Grid, like: Array) -> tuple[Array, Array]:
     spacing = grid.spacing.astype(like.dtype)
     return spacing[0], spacing[1]
+
+
+def _per_length(grid: Grid, like: Array) -> tuple[Array, Array]:
+    """Reciprocal spacings: a division per cell and tangent costs several products."""
+    dy, dx = _spacing(grid, like)
+    return 1 / dy, 1 / dx

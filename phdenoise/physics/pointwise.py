@@ -57,5 +57,5 @@ def _columns(x: Values, count: int) -> list[Array]:
     """P₀ … P_{count−1} by (n+1) P_{n+1} = (2n+1) x P_n − n P_{n−1}."""
     columns = [jnp.ones_like(x), x]
     for n in range(1, count - 1):
-        columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
+        columns.append((2 * n + 1) / (n + 1) * x * columns[n] - n / (n + 1) * columns[n - 1])
     return columns[:count]
