@@ -18,13 +18,18 @@ MARKER = ".phdenoise"
 
 
 def check_writable(
-    path: str | Path, overwrite: bool = False, *, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    folder: bool = False,
+    inputs: Iterable[str | Path] = (),
 ) -> None:
     """Make sure, before long work, that `path` can be written at its end.
 
     Args:
-        path: file to be written.
+        path: file (or folder) to be written.
         overwrite: whether an existing file may be replaced.
+        folder: whether `path` is for `atomic_directory`.
         inputs: files that were read; writing onto one of them is refused in any case.
 
     Raises:
@@ -32,13 +37,10 @@ def check_writable(
     """
     try:
         target = _target(path)
-        _check_free(target, path, overwrite, inputs)
-        if target.is_dir():
-            raise InputError(f"Cannot write {path}: it is a folder; give a file name.")
-        if target.exists() and not target.is_file():
-            raise InputError(f"Cannot write {path}: it is not a regular file; give another name.")
+        check = _check_free_directory if folder else _check_free
+        check(target, path, overwrite, inputs)
         if target.exists() and not os.access(target, os.W_OK):
-            raise InputError(f"Cannot write {path}: the file is write-protected; choose another.")
+            raise InputError(f"Cannot write {path}: it is write-protected; choose another.")
         probe = _aside(target)
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -123,15 +125,27 @@ def _check_free(
         )
     if any(target == _target(source) for source in inputs):
         raise InputError(f"{path} is also the input, which is never replaced: give another name.")
-    if target.is_file() and not overwrite:
+    if target.is_dir():
+        raise InputError(f"Cannot write {path}: it is a folder; give a file name.")
+    if target.exists() and not target.is_file():
+        raise InputError(f"Cannot write {path}: it is not a regular file; give another name.")
+    if target.exists() and not overwrite:
         raise InputError(
             f"{path} exists already: use --overwrite (overwrite=True) to replace it, or another name."
         )
 
 
-def _check_free_directory(target: Path, path: str | Path, overwrite: bool) -> None:
-    _check_free(target, path, overwrite=False)
-    if not target.exists() or not any(target.iterdir()):
+def _check_free_directory(
+    target: Path, path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = ()
+) -> None:
+    if not target.is_dir():
+        if target.exists():
+            raise InputError(f"Cannot write {path}: it is a file; give the name of a folder.")
+        _check_free(target, path, overwrite)
+        return
+    if any(target in _target(source).parents for source in inputs):
+        raise InputError(f"{path} holds the input, which is never replaced: give another name.")
+    if not any(target.iterdir()):
         return
     if not overwrite:
         raise InputError(
