@@ -2,12 +2,13 @@
 
     c(t₀) = c₀,   frames[i] = c(tᵢ),   substeps equal steps between frames
 
-Two nested scans: over frames, and over the steps of one frame under `jax.checkpoint`, so that
-reverse mode stores the frames and the steps of one interval. Plain jvp, grad and vmap apply.
+Two nested scans, over frames and over the steps between them. In reverse mode each step is computed
+again from the field it started from, so that a field per step is stored: faster than storing the
+intermediates of a step, which leave the cache. Plain jvp, grad and vmap apply.
 Griewank & Walther, ACM Trans. Math. Softw. 26, 19 (2000), doi:10.1145/347837.347846.
 """
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -39,7 +40,7 @@ def simulate(
     substeps: int,
     stepper: str | Stepper = "etdrk4",
     reference: Reference | None = None,
-    checkpoint: bool = True,
+    checkpoint: bool | Literal["nested"] = True,
     uniform: bool | None = None,
     ramp: int = 0,
 ) -> Frames:
@@ -51,7 +52,8 @@ def simulate(
         substeps: steps between two frames.
         stepper: "etdrk4", "rosenbrock", "rkc2" or an object.
         reference: of `reference_mobility`; by default that of c0.
-        checkpoint: recompute the steps of an interval in reverse mode instead of storing them.
+        checkpoint: in reverse mode recompute each step from its stored field; "nested" stores only
+            the frames and the fields of one interval, for one more forward solve; False stores all.
         uniform: take every interval equal to the first; by default so if `times` are known when
             tracing and equal, else each interval prepares its own constants.
         ramp: split the first step into ramp + 1 steps that start 2^ramp times smaller and double.
@@ -94,9 +96,10 @@ def simulate(
             t = start + dt * index.astype(dtype)
             return method.step(model, grid, coefficients, t, c, dt), None
 
-        return jax.lax.scan(substep, c, jnp.arange(substeps))[0]
+        body = jax.checkpoint(substep, prevent_cse=False) if checkpoint else substep
+        return jax.lax.scan(body, c, jnp.arange(substeps))[0]
 
-    if checkpoint:
+    if checkpoint == "nested":
         interval = jax.checkpoint(interval, prevent_cse=False)
 
     def frame(c: Field, item: tuple[Scalar, Scalar]) -> tuple[Field, Field]:

@@ -41,7 +41,14 @@ def test_forward_reverse_and_finite_differences_agree(x64, stepper, boundary):
 
     def loss(theta, c0):
         frames = simulate(
-            build(theta), grid, c0, TIMES, substeps=4, stepper=stepper, reference=reference
+            build(theta),
+            grid,
+            c0,
+            TIMES,
+            substeps=4,
+            stepper=stepper,
+            reference=reference,
+            checkpoint="nested" if stepper == "rosenbrock" else True,
         )
         return jnp.sum(frames[1:] * jnp.cos(jnp.arange(30.0)).reshape(1, 5, 6))
 
