@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
 from phdenoise import selfcheck
 from phdenoise.demo import DemoConfig, run_demo
@@ -47,7 +47,7 @@ class Info:
 
     file: Positional[str | None] = None
     """Movie: .h5 .hdf5 .nxs .tif .tiff .npy .npz; FILE::/dataset or FILE.npz::key picks one."""
-    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Denoise:
     """Movie to denoise; FILE::/dataset or FILE.npz::key picks one."""
     output: Output
     """Result: .h5 (movie, variance, weights, settings) or .tif (float32, ImageJ-readable)."""
-    config: OmitArgPrefixes[DenoiseConfig] = field(default_factory=DenoiseConfig)
-    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False
     """Replace an existing output."""
 
@@ -72,7 +72,7 @@ class Simulate:
     """Law: cahn-hilliard or fickian."""
     output: Output
     """Noisy movie: .h5 or .tif."""
-    config: OmitArgPrefixes[SimulateConfig] = field(default_factory=SimulateConfig)
+    config: Annotated[SimulateConfig, arg(name="")] = field(default_factory=SimulateConfig)
     overwrite: bool = False
     """Replace existing outputs."""
 
@@ -87,8 +87,8 @@ class Fit:
     """Result: .json."""
     model: ModelName = "cahn-hilliard"
     """Law: cahn-hilliard or fickian."""
-    config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
-    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    config: Annotated[FitConfig, arg(name="")] = field(default_factory=FitConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False
     """Replace an existing output."""
 
@@ -99,8 +99,8 @@ class Demo:
 
     output: Output
     """Folder to write: report.html, results, figures, numbers.csv, provenance.json."""
-    config: OmitArgPrefixes[DemoConfig] = field(default_factory=DemoConfig)
-    reading: OmitArgPrefixes[ReadConfig] = field(default_factory=ReadConfig)
+    config: Annotated[DemoConfig, arg(name="")] = field(default_factory=DemoConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 

@@ -28,7 +28,7 @@ REPORT = "report.html"
 
 
 def _twin() -> SimulateConfig:
-    return SimulateConfig(size=(64, 64), frames=41, sigma=0.15)
+    return SimulateConfig(size=(64, 64), frames=101, sigma=0.15)
 
 
 def _law() -> FitConfig:

@@ -45,23 +45,21 @@ def movie_panels(
     figure = Figure(figsize=(WIDE, height * total + 0.5), layout="constrained")
     axes = figure.subplots(total, len(pick), squeeze=False)
     low, high = np.nanquantile(list(rows.values())[-1], [0.002, 0.998])
-    image = None
     for r, (label, movie) in enumerate(rows.items()):
         for c, t in enumerate(pick):
-            image = axes[r, c].imshow(movie[t], vmin=low, vmax=high, cmap="viridis")
+            axes[r, c].imshow(movie[t], vmin=low, vmax=high, cmap="viridis")
             if r == 0:
                 axes[r, c].set_title(f"{times[t]:.4g} {time_unit}", fontsize=8)
         axes[r, 0].set_ylabel(label, fontsize=8)
-    if image is not None:
-        bar = figure.colorbar(image, ax=axes[: len(rows)], shrink=0.8, aspect=30)
-        bar.set_label(intensity_unit, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+    bar = figure.colorbar(axes[0, 0].images[0], ax=axes[: len(rows)], shrink=0.8, aspect=30)
+    bar.set_label(intensity_unit, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     if spread is not None:
         top = float(np.nanquantile(spread, 0.998))
         for c, t in enumerate(pick):
-            image = axes[-1, c].imshow(spread[t], vmin=0, vmax=top, cmap="magma")
+            axes[-1, c].imshow(spread[t], vmin=0, vmax=top, cmap="magma")
         axes[-1, 0].set_ylabel("sd", fontsize=8)
-        bar = figure.colorbar(image, ax=axes[-1:], shrink=0.8, aspect=10)
+        bar = figure.colorbar(axes[-1, 0].images[0], ax=axes[-1:], shrink=0.8, aspect=10)
         bar.set_label(f"sd [{intensity_unit}]", fontsize=8)
         bar.ax.tick_params(labelsize=7)
     for axis in axes.ravel():

@@ -37,10 +37,10 @@ from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
 CURVE_POINTS = 101
-FEWEST_SUBSTEPS = 4
+FEWEST_SUBSTEPS = 2
 MOST_SUBSTEPS = 16
 # Contrast, relative to the movie's largest, from which on frames are used.
-DEVELOPED = 0.2
+DEVELOPED = 0.1
 # Progress of a fit: (stage, iteration, iterations, cost).
 Progress = Callable[[str, int, int, float], None]
 
@@ -53,7 +53,7 @@ class FitConfig:
     """Fit law, initial field and denoiser together to the raw movie (otherwise: the movie at face value)."""
     enthalpy_degree: int = 5
     """Highest Legendre degree of the enthalpic part of mu_h."""
-    mobility_degree: int = 4
+    mobility_degree: int = 6
     """Highest Legendre degree of ln D."""
     mobility_base: Literal["constant", "degenerate"] = "constant"
     """What the Legendre series of ln D multiplies: 1, or c(1-c)."""
@@ -65,27 +65,27 @@ class FitConfig:
     """Intensities of c = 0 and c = 1 [intensity unit]; overrides `concentration`."""
     first_frame: int = -1
     """First frame used [index]; -1: where the contrast has developed."""
-    max_frames: int = 32
+    max_frames: int = 100
     """Most frames used, from the first on."""
     max_side: int = 128
     """Longest side of the fitted grid [px]; larger frames are binned by a whole factor first."""
     windows: int = 4
     """Stretches for multiple shooting (face-value fit)."""
-    window_frames: int = 6
+    window_frames: int = 10
     """Frames per stretch after its start (face-value fit)."""
     substeps: int = 0
     """Solver steps per frame interval; 0: chosen for `solver_tolerance`."""
     solver_tolerance: float = 1e-3
     """Relative error of the solver over one frame interval, for choosing `substeps`."""
-    iterations: int = 40
+    iterations: int = 30
     """Most Levenberg-Marquardt iterations per stage."""
     tolerance: float = 1e-4
-    """Relative decrease of the cost at which a descent has converged."""
+    """Relative decrease of the cost at which the face-value fit has converged."""
     cg_steps: int = 40
     """Conjugate-gradient steps per Gauss-Newton step (joint fit)."""
     network_steps: int = 20
     """Gradient steps of the whole joint loss on the network (joint fit); 0 keeps it as trained."""
-    field_samples: int = 16
+    field_samples: int = 4
     """Posterior draws for the standard deviation of the fitted trajectory (joint fit)."""
     precision: Literal["float32", "float64"] = "float64"
     """Arithmetic of the solver."""
@@ -374,7 +374,6 @@ def _joint(
     descent: dict[str, Any] = {
         "iterations": config.iterations,
         "cg_steps": config.cg_steps,
-        "tolerance": config.tolerance,
         **static,
     }
     minimum = joint_fit.fit_law_and_field(
@@ -423,14 +422,14 @@ def _joint(
             **descent,
         )
     problem = joint_fit.make_problem(space, observation, prior, theta)
-    shared: dict[str, Any] = {"space": space, "cg_steps": config.cg_steps, **static}
-    covariance = joint_fit.law_covariance(problem, minimum.point, **shared)
-    path, path_sd = joint_fit.trajectory(
+    covariance, path, path_sd = joint_fit.posterior(
         problem,
         minimum.point,
         jax.random.key(config.seed),
+        space=space,
+        cg_steps=config.cg_steps,
         samples=config.field_samples,
-        **shared,
+        **static,
     )
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())

@@ -15,22 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy import ndimage
 
 from phdenoise.learn import gauss_newton as gn
 from phdenoise.learn.laws import LawSpace
-from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual, predict
+from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 
 Progress = Callable[[int, int, float], None]
 _STATIC = ("space", "substeps", "burn_in")
 
 
-class JointFit(NamedTuple):
-    """Optimum of the law and field: θ [p], z [y, x], covariance of θ, and how the descent ended."""
+class Posterior(NamedTuple):
+    """Covariance of θ [p, p], and the predicted movie with its standard deviation [t, y, x]."""
 
-    theta: np.ndarray
-    z: np.ndarray
     covariance: np.ndarray
-    minimum: gn.Minimum
+    trajectory: np.ndarray
+    trajectory_sd: np.ndarray
 
 
 class _Problem(eqx.Module):
@@ -92,22 +92,8 @@ def _cost(
     return gn.joint_cost(residual, theta, z, problem.theta_start, problem.theta_sd)
 
 
-@partial(jax.jit, static_argnames=(*_STATIC, "cg_steps"))
-def _covariance(
-    problem: _Problem,
-    theta: Array,
-    z: Array,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-    cg_steps: int,
-) -> Array:
-    at = _linearise(problem, theta, z, space, substeps, burn_in)
-    return gn.joint_covariance(at, problem.observation.grid, cg_steps=cg_steps)
-
-
 @partial(jax.jit, static_argnames=(*_STATIC, "samples", "cg_steps"))
-def _trajectory_variance(
+def _laplace(
     problem: _Problem,
     theta: Array,
     z: Array,
@@ -117,12 +103,20 @@ def _trajectory_variance(
     burn_in: int,
     samples: int,
     cg_steps: int,
-) -> Array:
+) -> tuple[Array, Array]:
     at = _linearise(problem, theta, z, space, substeps, burn_in)
-    draws = gn.posterior_draws(
-        at, problem.observation.grid, key, samples=samples, cg_steps=cg_steps
-    )
-    return jnp.mean(draws**2, axis=0) / problem.observation.weights
+    grid = problem.observation.grid
+    covariance, draws = gn.laplace(at, grid, key, samples=samples, cg_steps=cg_steps)
+    return covariance, jnp.mean(draws**2, axis=0) / problem.observation.weights
+
+
+@partial(jax.jit, static_argnames=_STATIC)
+def _path(
+    problem: _Problem, theta: Array, z: Array, space: LawSpace, substeps: int, burn_in: int
+) -> Array:
+    observation = problem.observation
+    residual = _residual(problem, space, substeps, burn_in)(theta, z)
+    return observation.frames + residual / jnp.sqrt(observation.weights)
 
 
 def fit_law_and_field(
@@ -137,7 +131,6 @@ def fit_law_and_field(
     burn_in: int,
     iterations: int,
     cg_steps: int,
-    tolerance: float,
     horizons: tuple[float, ...] = (0.34, 1.0),
     progress: Progress | None = None,
 ) -> gn.Minimum:
@@ -177,7 +170,13 @@ def fit_law_and_field(
             )
 
         minimum = gn.descend(
-            solve, cost, point, iterations=iterations, tolerance=tolerance, progress=progress
+            solve,
+            cost,
+            point,
+            iterations=iterations,
+            tolerance=0.0,
+            resolution=0.05 if horizon == 1.0 else 5.0,
+            progress=progress,
         )
         point = minimum.point
     return minimum
@@ -199,30 +198,7 @@ def make_problem(
     )
 
 
-def law_covariance(
-    problem: _Problem,
-    point: tuple[np.ndarray, np.ndarray],
-    *,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-    cg_steps: int,
-) -> np.ndarray:
-    """Covariance of θ at an optimum, the initial field marginalised, [p, p]."""
-    dtype = problem.observation.frames.dtype
-    cov = _covariance(
-        problem,
-        jnp.asarray(point[0], dtype),
-        jnp.asarray(point[1], dtype),
-        space,
-        substeps,
-        burn_in,
-        cg_steps,
-    )
-    return np.asarray(cov, float)
-
-
-def trajectory(
+def posterior(
     problem: _Problem,
     point: tuple[np.ndarray, np.ndarray],
     key: Array,
@@ -231,16 +207,15 @@ def trajectory(
     substeps: int,
     burn_in: int,
     cg_steps: int,
-    samples: int = 16,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The movie that the fitted law and field predict, and its standard deviation, each [t, y, x]."""
+    samples: int,
+) -> Posterior:
+    """Laplace approximation at an optimum: covariance of θ, and the trajectory with its sd."""
     dtype = problem.observation.frames.dtype
     theta, z = (jnp.asarray(a, dtype) for a in point)
-    grid, times = problem.observation.grid, problem.observation.times
-    field = problem.prior.field(z, grid)
-    early = times[0] - jnp.arange(burn_in, 0, -1, dtype=dtype) * (times[1] - times[0])
-    frames = predict(space, theta, field, jnp.concatenate([early, times]), grid, substeps=substeps)
-    variance = _trajectory_variance(
+    covariance, variance = _laplace(
         problem, theta, z, key, space, substeps, burn_in, samples, cg_steps
     )
-    return np.asarray(frames[burn_in:]), np.sqrt(np.asarray(variance))
+    # A few draws give a rough variance; neighbours share theirs.
+    smooth = ndimage.gaussian_filter(np.asarray(variance, float), (1.0, 1.5, 1.5))
+    path = _path(problem, theta, z, space, substeps, burn_in)
+    return Posterior(np.asarray(covariance, float), np.asarray(path), np.sqrt(smooth))

@@ -1,0 +1,135 @@
+"""Fits recover laws they were not told, say so when they cannot, and keep units."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from phdenoise.learn import FitConfig, LawSpace, fit
+from phdenoise.learn.guess import regress_start
+from phdenoise.movie import Movie
+from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
+
+RNG = np.random.default_rng(7)
+FAST = FitConfig(iterations=25, windows=3)
+
+
+@pytest.fixture(scope="module")
+def twin():
+    """Clean Cahn-Hilliard twin from the onset of its pattern on, and its noisy version."""
+    config = SimulateConfig(size=(40, 40), frames=41, sigma=0.15, seed=3)
+    return simulate("cahn-hilliard", config)
+
+
+def _errors(result, omega=3.0, mobility=1.0):
+    c = result.curves["c"]
+    mu = np.log(c / (1 - c)) + omega * (1 - 2 * c)
+    d = mobility * c * (1 - c)
+    relative = np.sqrt(np.mean((result.curves["mu_h"] - mu) ** 2) / np.mean(mu**2))
+    return relative, np.sqrt(np.mean((result.curves["D"] / d - 1) ** 2))
+
+
+@pytest.mark.slow
+def test_clean_twin_gives_its_law_back(twin):
+    result = fit(twin.movie.with_frames(twin.clean.frames), config=FAST)
+    mu, d = _errors(result)
+    assert result.converged
+    assert mu < 0.01
+    assert d < 0.02
+    assert result.kappa.value == pytest.approx(0.002, rel=0.01)
+    assert len(result.curves["c"]) == 101
+    assert result.kappa.unit == "kT L^2"
+
+
+@pytest.mark.slow
+def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
+    estimate = denoise(twin.movie, DenoiseConfig(steps=200, width=16))
+    quick = replace(FAST, iterations=10, mobility_degree=4)
+    noisy = fit(twin.movie, config=quick)
+    joint = fit(twin.movie, config=replace(quick, joint=True, network_steps=2), estimate=estimate)
+    (mu_0, d_0), (mu_1, d_1) = _errors(noisy), _errors(joint)
+    assert mu_1 < 0.5 * mu_0
+    assert d_1 < 0.8 * d_0
+    assert joint.statistics["chi2_per_dof"] == pytest.approx(1.0, abs=0.05)
+    first, last = joint.frames_used
+    error = joint.trajectory - twin.clean.frames[first:last]
+    denoised = estimate.mean[first:last] - twin.clean.frames[first:last]
+    assert np.mean(error**2) < np.mean(denoised**2)
+    z = error / joint.trajectory_sd
+    assert 0.4 < np.sqrt(np.mean(z**2)) < 3.0
+    c = joint.curves["c"]
+    mu = np.log(c / (1 - c)) + 3 * (1 - 2 * c)
+    covered = np.abs(joint.curves["mu_h"] - mu) < 3 * joint.curves["mu_h_sd"] + 1e-9
+    assert covered.mean() > 0.8
+
+
+def test_fickian_law_and_units():
+    config = SimulateConfig(size=(32, 32), frames=21, sigma=0.0, log_diffusivity=(0.3, 0.6))
+    clean = simulate("fickian", config).clean
+    result = fit(clean, "fickian", replace(FAST, mobility_degree=2))
+    c = result.curves["c"]
+    truth = np.exp(0.3 + 0.6 * (2 * c - 1))
+    assert np.sqrt(np.mean((result.curves["D"] / truth - 1) ** 2)) < 0.02
+    assert result.kappa is None
+    # The same frames with pixels twice as large: D grows by four, nothing else changes.
+    scaled = replace(clean, pixel_size=(2.0, 2.0), length_unit="um")
+    again = fit(scaled, "fickian", replace(FAST, mobility_degree=2))
+    np.testing.assert_allclose(again.curves["D"], 4 * result.curves["D"], rtol=1e-4)
+    assert "um^2" in again.parameters[0].unit
+
+
+def test_noise_that_does_not_move_is_said_to_follow_no_law():
+    frames = 0.5 + 0.1 * np.random.default_rng(0).normal(size=(12, 24, 24))
+    result = fit(Movie.from_array(frames), config=replace(FAST, iterations=4, mobility_degree=1))
+    assert "does not move as this law says" in result.outcome or not result.converged
+
+
+def test_diverging_fit_is_an_outcome_not_an_exception():
+    rng = np.random.default_rng(1)
+    frames = rng.uniform(0, 1, size=(4, 16, 16)) * np.array([1, 50, 1, 50])[:, None, None]
+    config = replace(FAST, concentration="as-is", iterations=3, substeps=1, mobility_degree=1)
+    result = fit(Movie.from_array(frames), config=config)
+    assert isinstance(result.outcome, str)
+    assert np.isfinite([p.value for p in result.parameters]).all()
+
+
+@pytest.mark.parametrize(
+    ("movie", "words"),
+    [
+        (Movie.from_array(RNG.random((2, 8, 8))), "at least 3 frames"),
+        (Movie.from_array(RNG.random((4, 8, 8)), times=[0, 1, 5, 6]), "equal intervals"),
+    ],
+)
+def test_unfit_movies_are_refused(movie, words):
+    with pytest.raises(InputError, match=words):
+        fit(movie)
+    with pytest.raises(InputError, match="Unknown model"):
+        fit(Movie.from_array(RNG.random((4, 8, 8))), "schroedinger")
+
+
+def test_law_space_round_trip(x64):
+    space = LawSpace("cahn-hilliard", 4, 3)
+    model = space.build(jax.numpy.asarray(space.start(0.7, 5.0, 3.0)))
+    c = jax.numpy.linspace(0.1, 0.9, 9)
+    expected = np.log(c / (1 - c)) + 3.0 * (1 - 2 * c)
+    np.testing.assert_allclose(model.free_energy.chemical_potential(c), expected, atol=1e-10)
+    np.testing.assert_allclose(model.mobility(c), 0.7, rtol=1e-10)
+    assert float(model.kappa) == pytest.approx(5.0)
+    assert len(space.names) == space.size == len(space.prior_sd())
+
+
+def test_regression_finds_the_scale(twin):
+    frames = twin.clean.frames[16:30]
+    mobility, kappa, _ = regress_start(frames, _grid(frames), fickian=False)
+    # True: mean of c(1-c) about 0.1 to 0.25 per (0.01)^2 and 0.005 -> 5..12 px^2/frame; kappa 20 px^2.
+    assert 0.5 < mobility < 50
+    assert 5 < kappa < 80
+
+
+def _grid(frames):
+    from phdenoise.grid import Grid
+
+    return Grid(frames.shape[1:], 1.0, "periodic")
