@@ -7,6 +7,8 @@ Both compare what they are given: no rescaling, no clipping. Wang, Bovik, Sheikh
 IEEE Trans. Image Process. 13, 600 (2004), doi:10.1109/TIP.2003.819861.
 """
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,6 +107,7 @@ def same_shape(
     return jnp.asarray(a), jnp.asarray(b)
 
 
+@jax.jit
 def _window_mean(a: Array) -> Array:
     """Gaussian-weighted mean over 11 x 11 windows inside the frame, separably."""
     offsets = np.arange(-_RADIUS, _RADIUS + 1)
@@ -113,5 +116,5 @@ def _window_mean(a: Array) -> Array:
     for axis in (-2, -1):
         n = a.shape[axis] - 2 * _RADIUS
         rows = [jax.lax.slice_in_dim(a, i, i + n, axis=axis) for i in range(2 * _RADIUS + 1)]
-        a = jnp.sum(jnp.stack([float(w) * r for w, r in zip(weights, rows, strict=True)]), axis=0)
+        a = reduce(jnp.add, (float(w) * r for w, r in zip(weights, rows, strict=True)))
     return a
