@@ -31,7 +31,7 @@ def read(
     *,
     pixel_size: float | tuple[float, float] | None = None,
     frame_interval: float | None = None,
-    channel: str | int | None = None,
+    channel: str | int = "mean",
     times: Sequence[float] | np.ndarray | None = None,
     length_unit: str | None = None,
     time_unit: str | None = None,
@@ -47,7 +47,7 @@ def read(
             .dm3 .dm4 .emd), or a folder of single-frame TIFF or FITS files in natural order.
         pixel_size: dx or (dy, dx) [`length_unit`]; replaces what the file says.
         frame_interval: time between frames [`time_unit`]; replaces what the file says.
-        channel: of a colour movie: "mean" (default), "r", "g", "b" or its number from 0.
+        channel: of a colour movie: "mean", "r", "g", "b" or its number from 0.
         times: time of each frame [`time_unit`], instead of `frame_interval`.
         length_unit: unit of `pixel_size` as given here, default "um".
         time_unit: unit of `frame_interval` or `times` as given here, default "s".

@@ -55,7 +55,7 @@ def to_movie(
     name: str,
     pixel_size: float | tuple[float, float] | None = None,
     frame_interval: float | None = None,
-    channel: str | int | None = None,
+    channel: str | int = "mean",
     times: Sequence[float] | np.ndarray | None = None,
     length_unit: str | None = None,
     time_unit: str | None = None,
@@ -132,16 +132,22 @@ def check_values(movie: Movie) -> None:
 def arrange(
     array: Shaped[np.ndarray, "..."],
     axes: str,
-    channel: str | int | None,
+    channel: str | int,
     label: str,
     notes: list[str],
 ) -> Shaped[np.ndarray, "t y x"]:
     """Order the axes as [t, y, x] and choose or average the colour channels."""
-    axes = axes or _guess_axes(array.shape, channel is not None, label, notes)
+    axes = axes or _guess_axes(array.shape, channel != "mean", label, notes)
     keep = [i for i, a in enumerate(axes) if a in "YX" or array.shape[i] > 1]
     array = array.reshape([array.shape[i] for i in keep])
     axes = "".join(axes[i] for i in keep)
     sizes = ", ".join(f"{a} = {n}" for a, n in zip(axes, array.shape, strict=True))
+    if axes == "CYX" and array.shape[0] > 4 and channel == "mean":
+        # What tifffile writes for ImageJ without being told the axes.
+        notes.append(
+            f"The {array.shape[0]} channels of the file are taken as frames; see --channel."
+        )
+        axes = "TYX"
     colour = [i for i, a in enumerate(axes) if a in "SC"]
     frame = [i for i, a in enumerate(axes) if a not in "SCYX"]
     if axes.count("Y") != 1 or axes.count("X") != 1 or len(colour) > 1 or len(frame) > 1:
@@ -155,7 +161,7 @@ def arrange(
         notes.append(f"The {array.shape[0]} slices (axis {axes[frame[0]]}) are taken as frames.")
     if colour:
         return _channel(array, channel, label, notes)
-    if channel not in (None, "mean"):
+    if channel != "mean":
         raise InputError(f"{label} has no colour ({sizes}): leave out --channel {channel}.")
     return array
 
@@ -234,7 +240,7 @@ def _guess_axes(shape: tuple[int, ...], wants_colour: bool, label: str, notes: l
         if shape[-1] in (3, 4) and min(shape[:2]) > 4:
             notes.append(
                 f"Shape {shape} is read as {shape[0]} frames of {shape[1]} x {shape[2]} pixels; "
-                "for one colour image give --channel."
+                "for one colour image give --channel r, g or b."
             )
         return "TYX"
     if len(shape) == 4 and shape[-1] in (1, 3, 4):
@@ -247,12 +253,10 @@ def _guess_axes(shape: tuple[int, ...], wants_colour: bool, label: str, notes: l
     )
 
 
-def _channel(
-    array: np.ndarray, channel: str | int | None, label: str, notes: list[str]
-) -> np.ndarray:
+def _channel(array: np.ndarray, channel: str | int, label: str, notes: list[str]) -> np.ndarray:
     """One channel, or the mean of the colour channels without a fourth one, alpha."""
     count = array.shape[-1]
-    if channel in (None, "mean"):
+    if channel == "mean":
         colours = 3 if count == 4 else count
         notes.append(f"Frames are the mean of {colours} of {count} colour channels; see --channel.")
         return (

@@ -40,7 +40,15 @@ def test_imagej_micro_sign(tmp_path):
     movie = read(tmp_path / "m.tif")
     assert movie.pixel_size == (0.5, 0.5)
     assert movie.length_unit == "um"
-    assert "slices" in notes(movie) or movie.shape == (5, 6, 7)
+
+
+def test_imagej_without_axes_keeps_its_frames(tmp_path):
+    """tifffile calls an unnamed axis of an ImageJ file channels; a mean of them would be no movie."""
+    tifffile.imwrite(tmp_path / "m.tif", FRAMES, imagej=True)
+    movie = read(tmp_path / "m.tif")
+    np.testing.assert_array_equal(movie.frames, FRAMES)
+    assert "5 channels of the file are taken as frames" in notes(movie)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", channel="2").frames, FRAMES[2:3])
 
 
 def test_imagej_hyperstack_with_channels(tmp_path):
@@ -152,21 +160,27 @@ def test_one_colour_image(tmp_path):
     assert "8 frames of 9 x 3" in notes(read(tmp_path / "m.npy"))
 
 
+def test_narrow_movie_is_no_colour_image(tmp_path):
+    np.save(tmp_path / "m.npy", FRAMES[..., :3])
+    for options in ({}, {"channel": "mean"}):
+        assert read(tmp_path / "m.npy", **options).shape == (5, 6, 3)
+
+
 def test_user_calibration_replaces_that_of_the_file(tmp_path):
     np.save(tmp_path / "m.npy", FRAMES)
     unknown = read(tmp_path / "m.npy")
     assert (unknown.length_unit, unknown.time_unit) == ("px", "frame")
     assert "--pixel-size" in notes(unknown)
     assert "--frame-interval" in notes(unknown)
-    movie = read(tmp_path / "m.npy", pixel_size=0.2, frame_interval=3)
+    movie = read(tmp_path / "m.npy", pixel_size=0.2, frame_interval=3.0)
     assert movie.pixel_size == (0.2, 0.2)
     assert (movie.length_unit, movie.time_unit) == ("um", "s")
     assert movie.times.tolist() == [0, 3, 6, 9, 12]
     assert notes(movie) == ""
     movie = read(
         tmp_path / "m.npy",
-        pixel_size=(1, 2),
-        times=[0, 1, 2, 4, 9],
+        pixel_size=(1.0, 2.0),
+        times=[0.0, 1.0, 2.0, 4.0, 9.0],
         time_unit="min",
         length_unit="nm",
     )
