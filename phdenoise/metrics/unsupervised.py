@@ -11,6 +11,7 @@ arXiv:2210.05553; the own-weight term is Stein's covariance, doi:10.1214/aos/117
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from typing import NamedTuple
 
 import jax
@@ -86,7 +87,9 @@ def block_copies(
         raise InputError(f"2 x 2 blocks need frames of at least 2 x 2 pixels, got {frames.shape}.")
     blocks = jnp.asarray(frames)[:, : 2 * h, : 2 * w].reshape(t, h, 2, w, 2)
     blocks = blocks.transpose(0, 1, 3, 2, 4).reshape(t, h, w, 4)
-    y, a, b, c = jnp.moveaxis(jax.random.permutation(key, blocks, axis=3, independent=True), 3, 0)
+    orders = np.array(list(permutations(range(4))))
+    order = jnp.asarray(orders)[jax.random.randint(key, (t, h, w), 0, len(orders))]
+    y, a, b, c = jnp.moveaxis(jnp.take_along_axis(blocks, order, axis=3), 3, 0)
     return y, a, b, c
 
 
