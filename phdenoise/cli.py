@@ -208,8 +208,9 @@ def _fit(command: Fit) -> None:
 
 
 def _demo(command: Demo) -> None:
-    check_writable(command.output, overwrite=command.overwrite)
     config = command.config
+    inputs = [config.movie.split("::")[0]] if config.movie else []
+    check_writable(command.output, command.overwrite, folder=True, inputs=inputs)
     movie = None if config.movie is None else _read(config.movie, command.reading)
     with _Bar() as bar:
         report = run_demo(command.output, config, movie, overwrite=command.overwrite, progress=bar)

@@ -257,19 +257,18 @@ def _energy_figure(chain: Chain, clean: Movie | None) -> Any:
     if clean is not None:
         versions["truth"] = clean.frames
     fields = {k: np.nan_to_num(_concentration(chain, v), nan=0.5) for k, v in versions.items()}
-    times = dict.fromkeys(fields, movie.times)
     joint = chain.fits.get("joint")
-    first, last = result.frames_used
     if joint is not None and joint.trajectory is not None and joint.settings["binning"] == 1:
         first, last = joint.frames_used
         padded = np.full(movie.shape, np.nan)
         padded[first:last] = joint.trajectory
         fields["joint fit"] = padded
-        times["joint fit"] = movie.times
-    grid = Grid(movie.shape[1:], 1.0, result.settings["boundary_used"])
-    model = _pixel_law(result, movie)
+    # One pixel in cells of the (binned) grid that the law was fitted on.
+    cell = 1.0 / result.settings["binning"]
+    grid = Grid(movie.shape[1:], cell, result.settings["boundary_used"])
+    model = _fitted_law(result)
     energy = jax.jit(jax.vmap(lambda c: model.energy(c, grid)))
-    area = float(np.prod(movie.shape[1:]))
+    area = float(np.prod(movie.shape[1:])) * cell**2
     return figures.energy_and_mass(
         movie.times,
         {k: np.asarray(energy(jnp.asarray(v, jnp.float32))) / area for k, v in fields.items()},
@@ -279,19 +278,11 @@ def _energy_figure(chain: Chain, clean: Movie | None) -> Any:
     )
 
 
-def _pixel_law(result: FitResult, movie: Movie) -> Any:
-    """The fitted law in pixel units."""
-    length = float(np.sqrt(np.prod(movie.pixel_size)))
-    space = LawSpace(
-        result.model,  # type: ignore[arg-type]
-        result.settings["enthalpy_degree"],
-        result.settings["mobility_degree"],
-        result.settings["mobility_base"],
-    )
-    theta = []
-    for p in result.parameters:
-        theta.append(np.log(p.value / length**2) if p.name == "kappa" else p.value)
-    return space.build(jnp.asarray(theta, jnp.float32))
+def _fitted_law(result: FitResult) -> Any:
+    """The fitted law, in cells of the grid it was fitted on."""
+    names = ("enthalpy_degree", "mobility_degree", "mobility_base")
+    space = LawSpace(result.model, *(result.settings[n] for n in names))  # type: ignore[arg-type]
+    return space.build(jnp.asarray(result.theta, jnp.float32))
 
 
 def _trajectory(movie: Movie, result: FitResult) -> Movie:

@@ -252,6 +252,7 @@ def analyse(
                 config.model,
                 _with_joint(config, joint),
                 estimate=estimate if joint else None,
+                start=known if joint else None,
                 progress=_named(progress, name),
             )
         except InputError as error:

@@ -74,7 +74,7 @@ class CentreBlind(nnx.Module):
         half = _act(self.merge(jnp.concatenate([half, depth_to_space(self.up(deep))], axis=-1)))
         fine = jnp.concatenate([depth_to_space(self.leave(half)), context], axis=-1)
         fine = _act(self.full_2(_act(self.full_1(fine))))
-        mean = self.mean(fine) + jnp.sum(context * self.direct[...], axis=-1, keepdims=True)
+        mean = self.mean(fine) + jnp.einsum("nyxk,km->nyxm", context, self.direct[...][:, None])
         spread = jax.nn.softplus(self.spread(fine) + self.log_spread[...])[..., 0]
         if not self.bank:
             return mean[..., 0], spread

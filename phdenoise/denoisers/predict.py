@@ -108,7 +108,7 @@ def _predict_tile(
 def predict_blind(
     denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray, *, symmetries: int = 8
 ) -> Moments:
-    """Blind mean and variance of every frame [t, y, x], in the movie's units, as numpy arrays.
+    """Blind mean and variance of every frame [t, y, x], in the movie's units.
 
     Args:
         denoiser: trained denoiser.
@@ -136,7 +136,7 @@ def predict_blind(
             take = (slice(top, top + ky), slice(left, left + kx))
             mean[i][to] = np.asarray(out.mean)[take]
             var[i][to] = np.asarray(out.var)[take]
-    return Moments(mean, var)  # type: ignore[arg-type]
+    return Moments(jnp.asarray(mean), jnp.asarray(var))
 
 
 def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
 CURVE_POINTS = 101
-FEWEST_SUBSTEPS = 2
+FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
 # Contrast, relative to the movie's largest, from which on frames are used.
 DEVELOPED = 0.1
@@ -75,7 +75,7 @@ class FitConfig:
     """Frames per stretch after its start (face-value fit)."""
     substeps: int = 0
     """Solver steps per frame interval; 0: chosen for `solver_tolerance`."""
-    solver_tolerance: float = 1e-3
+    solver_tolerance: float = 3e-4
     """Relative error of the solver over one frame interval, for choosing `substeps`."""
     iterations: int = 30
     """Most Levenberg-Marquardt iterations per stage."""
@@ -101,6 +101,7 @@ def fit(
     config: FitConfig | None = None,
     *,
     estimate: Estimate | None = None,
+    start: FitResult | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a law of motion to a movie.
@@ -110,6 +111,8 @@ def fit(
         model: "cahn-hilliard" or "fickian".
         config: see `FitConfig`.
         estimate: the denoised movie, if already made (joint fit; the fit denoises otherwise).
+        start: a fit to the denoised movie with the same settings, where the joint fit starts; it is
+            made otherwise.
         progress: called with (stage, iteration, iterations, cost).
 
     Returns:
@@ -123,7 +126,7 @@ def fit(
     if config.joint and estimate is None:
         estimate = denoise(movie, config.denoise)
     with jax.enable_x64(config.precision == "float64"):
-        return _fit(movie, model, config, estimate, progress)
+        return _fit(movie, model, config, estimate, start, progress)
 
 
 def _check(movie: Movie, model: str) -> None:
@@ -262,6 +265,7 @@ def _fit(
     model: ModelName,
     config: FitConfig,
     estimate: Estimate | None,
+    known: FitResult | None,
     progress: Progress | None,
 ) -> FitResult:
     setting = _prepare(movie, config, estimate)
@@ -274,6 +278,9 @@ def _fit(
         windows=config.windows,
         length=config.window_frames,
     )
+    if config.joint and estimate is not None and known is not None:
+        theta, substeps = known.theta, int(known.statistics["substeps"])
+        return _joint(movie, space, config, setting, estimate, theta, substeps, dtype, progress)
     start, substeps = _start(space, setting, windows, config)
     minimum, covariance = fit_windows(
         space,
@@ -497,6 +504,7 @@ def _result(
         curves=curves,
         kappa=kappa,
         statistics=statistics,
+        theta=np.asarray(theta, float),
         covariance=covariance,
         frames_used=(setting.first, setting.first + setting.observed.shape[0]),
         history=minimum.history,

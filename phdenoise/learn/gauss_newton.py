@@ -54,9 +54,10 @@ class JointStep(NamedTuple):
 
 
 def normal_equations(residual: Callable[[Array], Array], theta: Float[Array, " p"]) -> Normal:
-    """Cost, gradient and JᵀJ of `residual(theta)` by forward mode; the primal is solved once."""
-    value, push = jax.linearize(residual, theta)
-    columns = jax.vmap(push)(jnp.eye(theta.shape[0], dtype=theta.dtype))
+    """Cost, gradient and JᵀJ of `residual(theta)` by forward mode; the tangents share one primal."""
+    value, columns = jax.vmap(lambda v: jax.jvp(residual, (theta,), (v,)), out_axes=(None, 0))(
+        jnp.eye(theta.shape[0], dtype=theta.dtype)
+    )
     flat = columns.reshape(theta.shape[0], -1)
     return Normal(0.5 * jnp.sum(value**2), flat @ value.reshape(-1), flat @ flat.T)
 

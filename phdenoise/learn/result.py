@@ -29,7 +29,8 @@ class FitResult:
         curves: c, mu_h, mu_h_sd [kT, relative to c = 1/2], D, D_sd on 101 points over the observed range.
         kappa: gradient energy coefficient; None for a Fickian law.
         statistics: chi2_per_dof, explained_variance, range of frames used, residual sd...
-        covariance: of the raw vector θ (names in `parameters` order), [p, p].
+        theta: the raw vector of `LawSpace` [p], in grid cells and frame intervals.
+        covariance: of the raw vector θ (in the order of `parameters`), [p, p].
         trajectory, trajectory_sd: the movie the fitted law predicts over the frames used, [t, y, x], in
             concentration; None where the fit keeps no field.
         frames_used: indices (first, last + 1) of the movie's frames that the trajectory covers.
@@ -44,6 +45,7 @@ class FitResult:
     curves: Mapping[str, np.ndarray]
     kappa: Parameter | None
     statistics: Mapping[str, float]
+    theta: np.ndarray
     covariance: np.ndarray
     trajectory: np.ndarray | None = None
     trajectory_sd: np.ndarray | None = None
@@ -66,6 +68,7 @@ class FitResult:
             "curves": {k: np.asarray(v).tolist() for k, v in self.curves.items()},
             "kappa": None if self.kappa is None else asdict(self.kappa),
             "statistics": dict(self.statistics),
+            "theta": np.asarray(self.theta).tolist(),
             "covariance": np.asarray(self.covariance).tolist(),
             "frames_used": list(self.frames_used),
             "history": list(self.history),

@@ -251,5 +251,5 @@ def _calibrate(
     denoiser = eqx.tree_at(
         lambda d: d.variance_scale, denoiser, denoiser.variance_scale * jnp.float32(scale)
     )
-    scaled = Moments(blind.mean, (var * scale).astype(np.float32))  # type: ignore[arg-type]
+    scaled = Moments(blind.mean, jnp.float32(scale) * blind.var)
     return denoiser, scaled, f"Predicted variance scaled by {scale:.2f} on held-out pixels."

@@ -1,0 +1,139 @@
+"""Posterior, likelihood and the prediction of whole movies: exact cases and invariances."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import phdenoise.denoisers.predict as prediction
+from phdenoise.denoisers import (
+    blind_nll,
+    build,
+    from_weights,
+    posterior,
+    predict_blind,
+    prepare,
+    weights_of,
+)
+from phdenoise.denoisers.centre_blind import depth_to_space, space_to_depth
+from phdenoise.denoisers.core import noise_variance
+from phdenoise.denoisers.predict import symmetry_codes
+from phdenoise.noise import Gaussian, Poisson
+from phdenoise.types import InputError, Moments
+
+
+def test_posterior_of_a_gaussian_prior_covers_as_it_says():
+    rng = np.random.default_rng(0)
+    sigma, spread = 0.5, 0.3
+    clean = rng.normal(1.0, spread, (4, 64, 64)).astype(np.float32)
+    noisy = jnp.asarray(clean + sigma * rng.normal(size=clean.shape).astype(np.float32))
+    blind = Moments(jnp.ones(clean.shape), jnp.full(clean.shape, spread**2))
+    mean, var = posterior(blind, noisy, Gaussian(sigma))
+    error = np.asarray(mean) - clean
+    assert float(np.mean(error**2)) == pytest.approx(float(var.mean()), rel=0.05)
+    assert np.mean(np.abs(error) < np.sqrt(var)) == pytest.approx(0.683, abs=0.02)
+    assert np.mean(np.abs(error) < 1.96 * np.sqrt(var)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_posterior_without_a_measurement_is_the_blind_prediction():
+    blind = Moments(jnp.ones((1, 4, 4)), jnp.full((1, 4, 4), 0.2))
+    mean, var = posterior(blind, jnp.full((1, 4, 4), jnp.nan), Gaussian(0.1))
+    np.testing.assert_array_equal(mean, blind.mean)
+    np.testing.assert_array_equal(var, blind.var)
+
+
+def test_a_dark_pixel_is_not_believed_blindly():
+    """Where counting noise expects nothing, the belief's own width keeps the noise from vanishing."""
+    blind = Moments(jnp.full((1, 2, 2), -0.01), jnp.full((1, 2, 2), 0.01))
+    noise = Poisson(1.0, 0.0)
+    truth = jnp.maximum(-0.01 + 0.1 * jax.random.normal(jax.random.key(0), (200_000,)), 0).mean()
+    assert float(noise_variance(noise, blind)[0, 0, 0]) == pytest.approx(float(truth), rel=0.4)
+    assert float(posterior(blind, jnp.ones((1, 2, 2)), noise).mean.max()) < 0.35
+
+
+def test_likelihood_is_least_at_the_true_moments():
+    rng = np.random.default_rng(1)
+    noisy = jnp.asarray(rng.normal(2.0, np.hypot(0.3, 0.4), (1, 200, 200)).astype(np.float32))
+
+    def score(mean, sd):
+        blind = Moments(jnp.full(noisy.shape, mean), jnp.full(noisy.shape, sd**2))
+        return float(blind_nll(blind, noisy, Gaussian(0.3)).mean())
+
+    best = score(2.0, 0.4)
+    assert best < min(score(2.2, 0.4), score(1.8, 0.4), score(2.0, 0.25), score(2.0, 0.6))
+
+
+def test_depth_and_space():
+    x = jnp.arange(2 * 8 * 12 * 3.0).reshape(2, 8, 12, 3)
+    assert space_to_depth(x).shape == (2, 4, 6, 12)
+    np.testing.assert_array_equal(depth_to_space(space_to_depth(x)), x)
+
+
+def test_symmetries_are_each_used_once():
+    assert sorted(symmetry_codes(16, turns=True)) == list(range(16))
+    assert sorted(symmetry_codes(16, turns=False)) == [c for c in range(16) if not c & 4]
+    assert symmetry_codes(1, turns=True) == (0,)
+
+
+@pytest.mark.parametrize("region", ["pixel", "frame"])
+def test_averaged_prediction_commutes_with_the_symmetries(region):
+    frames = np.random.default_rng(0).normal(size=(5, 12, 12)).astype(np.float32)
+    valid = np.ones(frames.shape, bool)
+    denoiser = build(region, width=8, centre=0.0, spread=1.0, seed=0)
+    whole = predict_blind(denoiser, frames, valid, symmetries=16)
+    for change in (lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a.swapaxes(1, 2)):
+        other = predict_blind(denoiser, change(frames).copy(), valid, symmetries=16)
+        np.testing.assert_allclose(other.mean, change(whole.mean), atol=2e-5)
+        np.testing.assert_allclose(other.var, change(whole.var), rtol=1e-2, atol=1e-5)
+
+
+def test_prediction_is_equivariant_to_the_unit():
+    frames = np.random.default_rng(0).normal(size=(4, 12, 16)).astype(np.float32)
+    valid = np.ones(frames.shape, bool)
+    one = predict_blind(build("pixel", width=8, centre=0.0, spread=1.0, seed=0), frames, valid)
+    scaled = build("pixel", width=8, centre=5e4, spread=1e3, seed=0)
+    other = predict_blind(scaled, 5e4 + 1e3 * frames.astype(float), valid)
+    np.testing.assert_allclose((other.mean - 5e4) / 1e3, one.mean, atol=1e-3)
+    np.testing.assert_allclose(other.var / 1e6, one.var, rtol=1e-2, atol=1e-4)
+
+
+def test_tiles_agree_with_the_whole_frame(monkeypatch):
+    frames = np.random.default_rng(0).normal(size=(3, 132, 156)).astype(np.float32)
+    valid = np.ones(frames.shape, bool)
+    denoiser = build("pixel", width=8, centre=0.0, spread=1.0, seed=0)
+    whole = predict_blind(denoiser, frames, valid, symmetries=2)
+    monkeypatch.setattr(prediction, "TILE", 88)
+    tiled = predict_blind(denoiser, frames, valid, symmetries=2)
+    np.testing.assert_allclose(tiled.mean, whole.mean, atol=1e-5)
+    np.testing.assert_allclose(tiled.var, whole.var, atol=1e-5)
+
+
+def test_weights_rebuild_the_denoiser():
+    frames = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    valid = np.ones(frames.shape, bool)
+    denoiser = build("pixel", width=8, centre=2.0, spread=3.0, seed=4)
+    again = from_weights(weights_of(denoiser), "pixel", width=8)
+    np.testing.assert_array_equal(
+        predict_blind(again, frames, valid).mean, predict_blind(denoiser, frames, valid).mean
+    )
+    with pytest.raises(InputError, match="do not belong"):
+        from_weights(weights_of(denoiser), "frame", width=8)
+    with pytest.raises(InputError, match="has shape"):
+        from_weights(weights_of(denoiser), "pixel", width=12)
+
+
+def test_likelihood_is_differentiable_in_the_weights():
+    frames = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    denoiser = build("pixel", width=8, centre=0.0, spread=1.0, seed=0)
+    arrays = prepare(denoiser, frames, np.ones(frames.shape, bool))
+    context = jnp.einsum("ryx,kr->yxk", arrays["padded"][1:18], arrays["weights"][1])[None]
+    centre, seen = jnp.asarray(frames[1:2]), arrays["seen"][1:2]
+
+    def loss(state):
+        import equinox as eqx
+
+        changed = eqx.tree_at(lambda d: d.state, denoiser, state)
+        return blind_nll(changed(context, centre, seen), centre, Gaussian(0.5)).mean()
+
+    slope = jax.jit(jax.grad(loss))(denoiser.state)
+    assert all(bool(jnp.all(jnp.isfinite(g)) and jnp.any(g != 0)) for g in jax.tree.leaves(slope))

@@ -1,0 +1,81 @@
+"""The whole chain: on a twin, and on three real movies (TEM, neutron counts, STXM)."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from phdenoise.cli import main
+
+FAST = [
+    *("--denoise.steps", "40", "--denoise.width", "8"),
+    *("--fit.iterations", "3", "--fit.mobility-degree", "2", "--fit.enthalpy-degree", "3"),
+    *("--fit.max-side", "40", "--fit.max-frames", "12", "--fit.network-steps", "1"),
+    *("--fit.cg-steps", "6", "--fit.field-samples", "2", "--fit.precision", "float32"),
+]
+
+
+def _complete(folder):
+    """The files of a report, their numbers as {(group, name): value}."""
+    names = {p.name for p in folder.iterdir()}
+    needed = {"report.html", "results.h5", "numbers.csv", "provenance.json", "movie.png"}
+    assert needed <= names
+    assert (folder / "report.html").read_text().count("data:image/png") >= 4
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert {"versions", "config", "input", "frames_sha256", "seeds"} <= set(provenance)
+    with (folder / "numbers.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    return {(r["group"], r["name"]): float(r["value"] or "nan") for r in rows}
+
+
+@pytest.mark.slow
+def test_twin(tmp_path, capsys):
+    out = tmp_path / "out"
+    twin = ["--twin.size", "32", "32", "--twin.frames", "31"]
+    main(["demo", "-o", str(out), *twin, *FAST])
+    numbers = _complete(out)
+    assert numbers["denoise", "psnr_denoised"] > numbers["denoise", "psnr_noisy"] + 4
+    assert numbers["noise", "sigma"] == pytest.approx(0.15, rel=0.05)
+    assert {"FIT_noisy.json", "FIT_denoised.json", "law.png", "energy.png", "truth.h5"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert "report.html" in capsys.readouterr().out
+    before = (out / "report.html").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "-o", str(out), *FAST])
+    assert stop.value.code == 2
+    assert (out / "report.html").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "key", "noise"),
+    [
+        ("tem_pt_ceo2", "noisy", "PoissonGaussian"),
+        ("neutron_open_beam", "ramp", "Poisson"),
+        ("stxm_fe_l_edge", "absorption", None),
+    ],
+)
+def test_real_movies(file, key, noise, shared_path, tmp_path):
+    path = shared_path(f"data/{file}.npz")
+    out = tmp_path / "out"
+    main(["demo", "--movie", f"{path}::{key}", "-o", str(out), *FAST])
+    numbers = _complete(out)
+    with h5py.File(out / "results.h5") as result:
+        entry = result[result.attrs["default"]]
+        data = entry[entry.attrs["default"]]
+        mean = data[data.attrs["signal"]][...]
+    with np.load(path) as archive:
+        measured = archive[key].astype(float)
+    assert mean.shape == measured.shape
+    assert np.isfinite(mean).all()
+    # Intensities stay quantitative: each frame keeps its mean to a fraction of the movie's spread.
+    drift = np.abs(mean.mean((1, 2)) - measured.mean((1, 2)))
+    assert drift.max() < 0.1 * measured.std()
+    # Noise goes: neighbouring frames differ less than they did.
+    assert np.diff(mean, axis=0).std() < 0.8 * np.diff(measured, axis=0).std()
+    if noise is not None:
+        assert ("noise", "gain") in numbers
+    assert any(group.startswith("fit") for group, _ in numbers)
