@@ -66,6 +66,10 @@ def read(
         raise InputError(f"{label} does not fit in memory: cut it to a smaller region.") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: ask for read permission (chmod +r).") from error
+    except ImportError as error:  # a reader's own optional package, such as dask
+        raise InputError(
+            f"{file}: reading {file.suffix} needs the package '{error.name}': pip install {error.name}."
+        ) from error
     except Exception as error:  # parsers of damaged files raise anything at all
         first = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(

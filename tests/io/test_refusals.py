@@ -216,6 +216,15 @@ def test_too_large_for_memory(tmp_path, monkeypatch):
     refused(path, "does not fit in memory")
 
 
+def test_package_missing_within_a_reader(tmp_path, monkeypatch):
+    def lacks(*_):
+        raise ModuleNotFoundError("No module named 'dask'", name="dask")
+
+    path = whole(tmp_path / "a.npy")
+    monkeypatch.setattr("phdenoise.io.reading._load", lacks)
+    refused(path, "needs the package 'dask': pip install dask")
+
+
 @pytest.mark.parametrize("value", [0.0, -1.5, float("nan"), float("inf")])
 def test_flags_must_be_positive(tmp_path, value):
     path = whole(tmp_path / "a.npy")
