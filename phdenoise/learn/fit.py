@@ -65,7 +65,7 @@ class FitConfig:
     """Intensities of c = 0 and c = 1 [intensity unit]; overrides `concentration`."""
     first_frame: int = -1
     """First frame used [index]; -1: where the contrast has developed."""
-    max_frames: int = 100
+    max_frames: int = 64
     """Most frames used, from the first on."""
     max_side: int = 128
     """Longest side of the fitted grid [px]; larger frames are binned by a whole factor first."""
@@ -81,9 +81,9 @@ class FitConfig:
     """Most Levenberg-Marquardt iterations per stage."""
     tolerance: float = 1e-4
     """Relative decrease of the cost at which the face-value fit has converged."""
-    cg_steps: int = 40
+    cg_steps: int = 25
     """Conjugate-gradient steps per Gauss-Newton step (joint fit)."""
-    network_steps: int = 20
+    network_steps: int = 10
     """Gradient steps of the whole joint loss on the network (joint fit); 0 keeps it as trained."""
     field_samples: int = 4
     """Posterior draws for the standard deviation of the fitted trajectory (joint fit)."""
@@ -383,10 +383,9 @@ def _joint(
         "cg_steps": config.cg_steps,
         **static,
     }
-    minimum = joint_fit.fit_law_and_field(
+    minimum, coarse = joint_fit.fit_law_and_field(
         space,
-        theta,
-        np.zeros(setting.observed.shape[1:]),
+        (theta, np.zeros(setting.observed.shape[1:])),
         observation,
         prior,
         theta,
@@ -417,14 +416,13 @@ def _joint(
         )
         statistics |= adapted.statistics
         prior = replace_mean(prior, adapted.first)
-        minimum = joint_fit.fit_law_and_field(
+        minimum, coarse = joint_fit.fit_law_and_field(
             space,
-            minimum.point[0],
-            minimum.point[1],
+            minimum.point,
             observation,
             prior,
             theta,
-            horizons=(1.0,),
+            coarse=coarse,
             progress=_stage(progress, "law and field"),
             **descent,
         )
@@ -432,6 +430,7 @@ def _joint(
     covariance, path, path_sd = joint_fit.posterior(
         problem,
         minimum.point,
+        coarse,
         jax.random.key(config.seed),
         space=space,
         cg_steps=config.cg_steps,

@@ -74,6 +74,7 @@ def _step(
     theta: Array,
     z: Array,
     damping: Array,
+    coarse: gn.Directions,
     space: LawSpace,
     substeps: int,
     burn_in: int,
@@ -81,7 +82,9 @@ def _step(
 ) -> gn.JointStep:
     grid = problem.observation.grid
     at = _linearise(problem, theta, z, space, substeps, burn_in)
-    return gn.joint_step(at, theta, z, problem.theta_start, damping, grid, cg_steps=cg_steps)
+    return gn.joint_step(
+        at, theta, z, problem.theta_start, damping, coarse, grid, cg_steps=cg_steps
+    )
 
 
 @partial(jax.jit, static_argnames=_STATIC)
@@ -97,17 +100,17 @@ def _laplace(
     problem: _Problem,
     theta: Array,
     z: Array,
+    coarse: gn.Directions,
     key: Array,
     space: LawSpace,
     substeps: int,
     burn_in: int,
     samples: int,
     cg_steps: int,
-) -> tuple[Array, Array]:
+) -> gn.Laplace:
     at = _linearise(problem, theta, z, space, substeps, burn_in)
     grid = problem.observation.grid
-    covariance, draws = gn.laplace(at, grid, key, samples=samples, cg_steps=cg_steps)
-    return covariance, jnp.mean(draws**2, axis=0) / problem.observation.weights
+    return gn.laplace(at, coarse, grid, key, samples=samples, cg_steps=cg_steps)
 
 
 @partial(jax.jit, static_argnames=_STATIC)
@@ -119,10 +122,16 @@ def _path(
     return observation.frames + residual / jnp.sqrt(observation.weights)
 
 
+class Descent(NamedTuple):
+    """Where law and field ended, and the coarse directions of the last linearisation."""
+
+    minimum: gn.Minimum
+    coarse: gn.Directions
+
+
 def fit_law_and_field(
     space: LawSpace,
-    theta: np.ndarray,
-    z: np.ndarray,
+    point: tuple[np.ndarray, np.ndarray],
     observation: Observation,
     prior: FieldPrior,
     theta_start: np.ndarray,
@@ -131,55 +140,77 @@ def fit_law_and_field(
     burn_in: int,
     iterations: int,
     cg_steps: int,
-    horizons: tuple[float, ...] = (0.34, 1.0),
+    coarse: gn.Directions | None = None,
     progress: Progress | None = None,
-) -> gn.Minimum:
-    """Descend in θ and z over growing horizons; a short one first keeps the long one in reach.
+) -> Descent:
+    """Descend in θ [p] and z [y, x].
 
-    Returns:
-        The minimum; its point is (θ [p], z [y, x]).
+    From a cold start (no `coarse`): a few steps on the first third of the frames, which keeps the rest
+    in reach, a few on all of them, then the directions along which law and field trade off are found,
+    and steps that know them finish the descent.
     """
-    dtype = observation.frames.dtype
-    steps = observation.frames.shape[0]
-    point: Any = (np.asarray(theta, float), np.asarray(z, float))
+    whole = make_problem(space, observation, prior, theta_start)
     static = {"space": space, "substeps": substeps, "burn_in": burn_in}
-    minimum = gn.Minimum(point, np.inf, False, "not started", ())
-    for horizon in horizons:
-        seen = max(2, round(horizon * steps))
-        weights = observation.weights * (jnp.arange(steps) < seen)[:, None, None]
-        part = eqx.tree_at(lambda o: o.weights, observation, weights)
-        problem = make_problem(space, part, prior, theta_start)
+    history: list[float] = []
 
-        def solve(
-            point: Any, damping: float, problem: _Problem = problem
-        ) -> tuple[Any, float, float]:
-            step = _step(
-                problem,
-                jnp.asarray(point[0], dtype),
-                jnp.asarray(point[1], dtype),
-                jnp.asarray(damping, dtype),
-                cg_steps=cg_steps,
-                **static,
-            )
+    def descend(
+        problem: _Problem,
+        point: Any,
+        coarse: gn.Directions,
+        count: int,
+        resolution: float,
+        damping: float,
+    ) -> gn.Minimum:
+        def solve(point: Any, damping: float) -> tuple[Any, float, float]:
+            theta, z = _arrays(problem, point)
+            level = jnp.asarray(damping, z.dtype)
+            step = _step(problem, theta, z, level, coarse, cg_steps=cg_steps, **static)
             trial = (point[0] + np.asarray(step.theta), point[1] + np.asarray(step.z))
             return trial, float(step.cost), float(step.promised)
 
-        def cost(point: Any, problem: _Problem = problem) -> float:
-            return float(
-                _cost(problem, jnp.asarray(point[0], dtype), jnp.asarray(point[1], dtype), **static)
-            )
-
         minimum = gn.descend(
             solve,
-            cost,
+            lambda point: float(_cost(problem, *_arrays(problem, point), **static)),
             point,
-            iterations=iterations,
+            iterations=count,
             tolerance=0.0,
-            resolution=0.05 if horizon == 1.0 else 5.0,
+            resolution=resolution,
+            damping=damping,
             progress=progress,
         )
+        history.extend(minimum.history)
+        return minimum
+
+    # A warm start has only the network's small change to follow.
+    count = iterations if coarse is None else min(3, iterations)
+    if coarse is None:
+        coarse = gn.no_directions(*_arrays(whole, point))
+        steps = observation.frames.shape[0]
+        seen = (jnp.arange(steps) < max(2, steps // 3))[:, None, None]
+        early = eqx.tree_at(lambda o: o.weights, observation, observation.weights * seen)
+        short = make_problem(space, early, prior, theta_start)
+        point = descend(short, point, coarse, min(4, iterations), 20.0, 1.0).point
+        minimum = descend(whole, point, coarse, min(4, iterations), 2.0, 0.1)
         point = minimum.point
-    return minimum
+        if not np.isfinite(minimum.cost):
+            return Descent(minimum, coarse)
+        found = _laplace(
+            whole,
+            *_arrays(whole, point),
+            coarse,
+            jax.random.key(0),
+            samples=0,
+            cg_steps=cg_steps,
+            **static,
+        )
+        coarse = found.directions
+    minimum = descend(whole, point, coarse, count, 0.05, 0.1)
+    return Descent(minimum._replace(history=tuple(history)), coarse)
+
+
+def _arrays(problem: _Problem, point: tuple[np.ndarray, np.ndarray]) -> tuple[Array, Array]:
+    dtype = problem.observation.frames.dtype
+    return jnp.asarray(point[0], dtype), jnp.asarray(point[1], dtype)
 
 
 def make_problem(
@@ -201,6 +232,7 @@ def make_problem(
 def posterior(
     problem: _Problem,
     point: tuple[np.ndarray, np.ndarray],
+    coarse: gn.Directions,
     key: Array,
     *,
     space: LawSpace,
@@ -210,12 +242,12 @@ def posterior(
     samples: int,
 ) -> Posterior:
     """Laplace approximation at an optimum: covariance of θ, and the trajectory with its sd."""
-    dtype = problem.observation.frames.dtype
-    theta, z = (jnp.asarray(a, dtype) for a in point)
-    covariance, variance = _laplace(
-        problem, theta, z, key, space, substeps, burn_in, samples, cg_steps
-    )
+    static = {"space": space, "substeps": substeps, "burn_in": burn_in}
+    theta, z = _arrays(problem, point)
+    found = _laplace(problem, theta, z, coarse, key, samples=samples, cg_steps=cg_steps, **static)
     # A few draws give a rough variance; neighbours share theirs.
-    smooth = ndimage.gaussian_filter(np.asarray(variance, float), (1.0, 1.5, 1.5))
-    path = _path(problem, theta, z, space, substeps, burn_in)
-    return Posterior(np.asarray(covariance, float), np.asarray(path), np.sqrt(smooth))
+    variance = np.mean(np.asarray(found.draws, float) ** 2, axis=0)
+    variance = variance / np.asarray(problem.observation.weights)
+    smooth = ndimage.gaussian_filter(variance, (1.0, 1.5, 1.5))
+    path = _path(problem, theta, z, **static)
+    return Posterior(np.asarray(found.covariance, float), np.asarray(path), np.sqrt(smooth))

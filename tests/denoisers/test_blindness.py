@@ -1,5 +1,7 @@
 """Blindness: the Jacobian of an output pixel is exactly zero where it must not look, and not around it."""
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,29 +22,28 @@ def movie(t=6, side=16, seed=0):
     return np.random.default_rng(seed).normal(size=(t, side, side)).astype(np.float32)
 
 
-def blind_frame(region, frames, at, valid=None, **kwargs):
-    """Blind mean of one frame as a function of the whole movie."""
-    t, y, x = at
-    valid = np.ones(frames.shape, bool) if valid is None else valid
-    denoiser = build(region, width=kwargs.get("width", 12), centre=0.0, spread=1.0, seed=1)
-    weights = jnp.asarray(denoiser.context_weights(valid.any((1, 2))))[t]
+@lru_cache
+def slopes(region, frames):
+    """d (mean + variance of the blind prediction at t, y, x) / d movie, compiled once."""
+    denoiser = build(region, width=12, centre=0.0, spread=1.0, seed=1)
+    weights = jnp.asarray(denoiser.context_weights(np.ones(frames, bool)))
     reach = REACH[-1]
 
-    def mean(movie):
-        padded = jnp.pad(movie, ((reach, reach), (0, 0), (0, 0)))[t : t + 2 * reach + 1]
-        context = gather_context(padded, weights)
-        out = denoiser(context[None], padded[reach][None], jnp.asarray(valid[t], jnp.float32)[None])
-        return out.mean[0, y, x] + out.var[0, y, x]
+    def output(movie, t, y, x):
+        padded = jnp.pad(movie, ((reach, reach), (0, 0), (0, 0)))
+        block = jax.lax.dynamic_slice_in_dim(padded, t, 2 * reach + 1)
+        context = gather_context(block, weights[t])
+        mean, var = denoiser(context[None], block[reach][None], jnp.ones((1, *movie.shape[1:])))
+        return mean[0, y, x] + var[0, y, x]
 
-    return mean
+    return jax.jit(jax.grad(output))
 
 
 @pytest.mark.parametrize("t", [0, 2, 5])
 @pytest.mark.parametrize("yx", [(8, 7), (0, 0), (15, 3)])
 def test_pixel_region_hides_the_pixel_of_the_centre_frame_only(t, yx):
-    frames = movie()
     y, x = yx
-    slope = np.asarray(jax.grad(blind_frame("pixel", frames, (t, y, x)))(jnp.asarray(frames)))
+    slope = np.asarray(slopes("pixel", 6)(jnp.asarray(movie()), t, y, x))
     assert slope[t, y, x] == 0.0
     around = slope[t, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
     assert np.count_nonzero(around) == around.size - 1
@@ -52,17 +53,15 @@ def test_pixel_region_hides_the_pixel_of_the_centre_frame_only(t, yx):
 
 @pytest.mark.parametrize("t", [0, 2, 5])
 def test_frame_region_hides_the_whole_centre_frame(t):
-    frames = movie()
-    slope = np.asarray(jax.grad(blind_frame("frame", frames, (t, 8, 7)))(jnp.asarray(frames)))
+    slope = np.asarray(slopes("frame", 6)(jnp.asarray(movie()), t, 8, 7))
     assert np.all(slope[t] == 0.0)
     assert np.all(slope[[k for k in range(6) if k != t], 8, 7] != 0.0)
 
 
-@pytest.mark.parametrize("frames", [1, 3, 6])
+@pytest.mark.parametrize("frames", [1, 6])
 def test_udvd_hides_the_pixel_in_all_frames(frames):
-    data = movie(frames)
     t = frames // 2
-    slope = np.asarray(jax.grad(blind_frame("udvd", data, (t, 8, 7)))(jnp.asarray(data)))
+    slope = np.asarray(slopes("udvd", frames)(jnp.asarray(movie(frames)), t, 8, 7))
     assert np.all(slope[:, 8, 7] == 0.0)
     for y, x in ((7, 7), (9, 7), (8, 6), (8, 8)):
         assert slope[t, y, x] != 0.0
@@ -73,7 +72,9 @@ def test_udvd_shift_hides_a_square_of_side_2s_minus_1(shift):
     network = Udvd(width=6, shift=shift, rngs=nnx.Rngs(0))
     frames = jnp.asarray(np.moveaxis(movie(5), 0, -1))[None]
     centre = jnp.zeros((1, 16, 16))
-    slope = jax.grad(lambda f: network(f, centre, centre)[0][0, 8, 8])(frames)[0]
+    graph, state = nnx.split(network)
+    output = lambda f, s: nnx.merge(graph, s)(f, centre, centre)[0][0, 8, 8]  # noqa: E731
+    slope = jax.jit(jax.grad(output))(frames, state)[0]
     hidden = np.all(np.asarray(slope) == 0.0, axis=-1)
     reach = shift - 1
     inner = hidden[8 - reach : 9 + reach, 8 - reach : 9 + reach]
@@ -83,12 +84,12 @@ def test_udvd_shift_hides_a_square_of_side_2s_minus_1(shift):
 
 
 def test_udvd_has_the_published_number_of_parameters():
-    network = Udvd(width=48, outputs=1, rngs=nnx.Rngs(0))
+    network = nnx.eval_shape(lambda: Udvd(width=48, outputs=1, rngs=nnx.Rngs(0)))
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network))) == 2_123_664
 
 
 def test_udvd_output_starts_at_the_scale_of_its_input():
-    network = Udvd(width=48, outputs=1, rngs=nnx.Rngs(0))
+    network = Udvd(width=24, outputs=1, rngs=nnx.Rngs(0))
     frames = jnp.asarray(np.moveaxis(movie(5, 32), 0, -1))[None]
     mean, _ = network(frames, frames[..., 2], frames[..., 2])
     assert 0.05 < float(jnp.std(mean)) < 5.0

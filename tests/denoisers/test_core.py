@@ -1,5 +1,6 @@
 """Posterior, likelihood and the prediction of whole movies: exact cases and invariances."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,8 +131,6 @@ def test_likelihood_is_differentiable_in_the_weights():
     centre, seen = jnp.asarray(frames[1:2]), arrays["seen"][1:2]
 
     def loss(state):
-        import equinox as eqx
-
         changed = eqx.tree_at(lambda d: d.state, denoiser, state)
         return blind_nll(changed(context, centre, seen), centre, Gaussian(0.5)).mean()
 

@@ -1,0 +1,51 @@
+"""What is documented runs: the notebook's cells, and the README's Python."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import phdenoise as ph
+from phdenoise.training import DenoiseConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.slow
+def test_notebook_runs():
+    cells = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for full, small in (
+        ("(48, 48)", "(24, 24)"),
+        ("steps=150", "steps=5"),
+        ("iterations=8", "iterations=1"),
+    ):
+        assert full in code
+        code = code.replace(full, small)
+    names: dict = {}
+    exec(compile(code, "quickstart", "exec"), names)
+    assert np.isfinite(names["estimate"].mean).all()
+    assert isinstance(names["law"].outcome, str)
+
+
+def test_readme_names_what_exists(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text()
+    for command in re.findall(r"^\| `phdenoise (\w+)", text, flags=re.MULTILINE):
+        assert command in ("info", "denoise", "simulate", "fit", "demo")
+    for script in re.findall(r"python (benchmarks/\w+\.py)", text):
+        assert (ROOT / script).exists(), script
+    block = next(b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    compile(block, "README", "exec")
+    for name in re.findall(r"ph\.(\w+)", block):
+        assert hasattr(ph, name), name
+
+
+def test_verbs_agree_with_each_other(tmp_path):
+    frames = np.random.default_rng(0).poisson(20, size=(4, 12, 12)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", frames)
+    estimate = ph.denoise(ph.read(tmp_path / "m.tif"), DenoiseConfig(steps=2, width=8))
+    ph.write(estimate, tmp_path / "d.h5")
+    np.testing.assert_array_equal(ph.read(tmp_path / "d.h5").frames, estimate.mean)
