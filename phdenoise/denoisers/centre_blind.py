@@ -17,6 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from phdenoise.denoisers.context import CHANNELS
+from phdenoise.denoisers.initial import he_normal
 
 # Side of the filters that read the centre frame around the hidden pixel.
 BANK_SIDE = 7
@@ -37,7 +38,7 @@ class CentreBlind(nnx.Module):
         deep, fine = width + width // 2, 16
 
         def conv(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nnx.Conv:
-            init = jax.nn.initializers.variance_scaling(2.0 * gain**2, "fan_in", "normal")
+            init = he_normal(gain)
             return nnx.Conv(
                 inputs, outputs, (side, side), use_bias=False, kernel_init=init, rngs=rngs
             )

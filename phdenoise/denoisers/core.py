@@ -84,14 +84,14 @@ def build(
         centre, spread: location and scale of the movie's intensities.
         seed: of the initial weights.
     """
+    if region not in ("pixel", "frame", "udvd"):
+        raise InputError(f"Unknown blind region '{region}': use pixel, frame or udvd.")
     rngs = nnx.Rngs(seed)
     network: nnx.Module
     if region == "udvd":
         network = Udvd(width=width, rngs=rngs)
-    elif region in ("pixel", "frame"):
-        network = CentreBlind(width=width, bank=12 if region == "pixel" else 0, rngs=rngs)
     else:
-        raise InputError(f"Unknown blind region '{region}': use pixel, frame or udvd.")
+        network = CentreBlind(width=width, bank=12 if region == "pixel" else 0, rngs=rngs)
     graph, state = nnx.split(network)
     as_scalar = jnp.float32
     return Denoiser(

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from phdenoise.denoisers.initial import he_normal
+
 WINDOW = 5
 STRIDE = 4
 
@@ -83,7 +85,7 @@ class _HalfPlaneUNet(nnx.Module):
 
 def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs) -> nnx.Conv:
     # Variance-preserving for LeakyReLU: the default of most frameworks dies out over 37 layers.
-    init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    init = he_normal()
     # Half-plane: pad a 3×3 filter by two rows above and none below.
     padding = [(side - 1, 0), (side // 2, side // 2)]
     return nnx.Conv(
