@@ -32,7 +32,7 @@ def _twin() -> SimulateConfig:
 
 
 def _law() -> FitConfig:
-    return FitConfig(max_side=64)
+    return FitConfig(max_side=64, iterations=15)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ FAST = [
     *("--denoise.steps", "40", "--denoise.width", "8"),
     *("--fit.iterations", "3", "--fit.mobility-degree", "2", "--fit.enthalpy-degree", "3"),
     *("--fit.max-side", "40", "--fit.max-frames", "12", "--fit.network-steps", "1"),
-    *("--fit.cg-steps", "6", "--fit.field-samples", "2", "--fit.precision", "float32"),
+    *("--fit.field-waves", "4", "--fit.precision", "float32"),
 ]
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from phdenoise.denoisers import Denoiser, from_weights, posterior, prepare
 from phdenoise.denoisers.context import REACH, gather_context
+from phdenoise.learn.joint import Problem
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import (
     FieldPrior,
@@ -165,22 +166,18 @@ def joint_loss(
 
 def adapt_network(
     network: NetworkProblem,
-    space: LawSpace,
-    point: tuple[np.ndarray, np.ndarray],
-    observation: Observation,
-    prior: FieldPrior,
-    theta_start: np.ndarray,
+    problem: Problem,
+    x: np.ndarray,
     *,
     steps: int,
     seed: int,
-    substeps: int,
-    burn_in: int,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Adapted:
     """Gradient steps of the joint loss on the network, law and field held where they are."""
+    observation, prior, space = problem.observation, problem.prior, problem.space
     dtype = observation.frames.dtype
-    theta, z = (jnp.asarray(a, dtype) for a in point)
-    start, sd = jnp.asarray(theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
+    theta, z = (jnp.asarray(a, dtype) for a in problem.split(x))
+    start, sd = jnp.asarray(problem.theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
     side = tuple(min(64, n // 4 * 4) for n in network.arrays["seen"].shape[1:])
     if network.denoiser.region == "udvd":
         side = (min(side),) * 2
@@ -203,8 +200,8 @@ def adapt_network(
             sd,
             jax.random.fold_in(key, step),
             space=space,
-            substeps=substeps,
-            burn_in=burn_in,
+            substeps=problem.substeps,
+            burn_in=problem.burn_in,
             side=(side[0], side[1]),
         )
         if not np.isfinite(float(loss)):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from phdenoise.learn.couple import adapt_network, network_problem
 from phdenoise.learn.gauss_newton import Minimum
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName, Units, law_curves
-from phdenoise.learn.objective import FieldPrior, Observation
+from phdenoise.learn.objective import Observation, field_prior
 from phdenoise.learn.result import FitResult, Parameter
 from phdenoise.learn.shooting import (
     Windows,
@@ -81,16 +82,14 @@ class FitConfig:
     """Most Levenberg-Marquardt iterations per stage."""
     tolerance: float = 1e-4
     """Relative decrease of the cost at which the face-value fit has converged."""
-    cg_steps: int = 25
-    """Conjugate-gradient steps per Gauss-Newton step (joint fit)."""
+    field_waves: int = 16
+    """Waves an axis that correct the denoised initial field (joint fit); the cost grows with their square."""
     network_steps: int = 10
     """Gradient steps of the whole joint loss on the network (joint fit); 0 keeps it as trained."""
-    field_samples: int = 4
-    """Posterior draws for the standard deviation of the fitted trajectory (joint fit)."""
     precision: Literal["float32", "float64"] = "float64"
     """Arithmetic of the solver."""
     seed: int = 0
-    """Seed of the posterior draws and of the joint fit's frame choice."""
+    """Seed of the crops on which the joint fit adjusts the network."""
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     """How to denoise first (joint fit)."""
 
@@ -371,26 +370,15 @@ def _joint(
         times=jnp.arange(steps, dtype=dtype),
         grid=setting.grid,
     )
-    spread = 2.0 * np.sqrt(setting.believed_variance[0].mean())
-    prior = FieldPrior(
-        mean=jnp.asarray(setting.believed[0], dtype),
-        sd=jnp.asarray(np.clip(spread, 0.05, 0.3), dtype),
-        length=jnp.asarray(1.5, dtype),
+    spread = float(np.clip(2.0 * np.sqrt(setting.believed_variance[0].mean()), 0.05, 0.3))
+    prior = field_prior(
+        setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
-    static: dict[str, Any] = {"substeps": substeps, "burn_in": 1}
-    descent: dict[str, Any] = {
-        "iterations": config.iterations,
-        "cg_steps": config.cg_steps,
-        **static,
-    }
-    minimum, coarse = joint_fit.fit_law_and_field(
-        space,
-        (theta, np.zeros(setting.observed.shape[1:])),
-        observation,
-        prior,
-        theta,
-        progress=_stage(progress, "law and field"),
-        **descent,
+    problem = joint_fit.Problem(space, observation, prior, theta, substeps, burn_in=1)
+    start = np.concatenate([theta, np.zeros(int(np.prod(problem.waves)))])
+    stage = _stage(progress, "law and field")
+    minimum = joint_fit.fit_law_and_field(
+        problem, start, iterations=config.iterations, progress=stage
     )
     statistics: dict[str, float] = {"substeps": substeps}
     if config.network_steps and np.isfinite(minimum.cost):
@@ -404,39 +392,20 @@ def _joint(
         )
         adapted = adapt_network(
             network,
-            space,
+            problem,
             minimum.point,
-            observation,
-            prior,
-            theta,
             steps=config.network_steps,
             seed=config.seed,
             progress=_stage(progress, "network"),
-            **static,
         )
         statistics |= adapted.statistics
-        prior = replace_mean(prior, adapted.first)
-        minimum, coarse = joint_fit.fit_law_and_field(
-            space,
-            minimum.point,
-            observation,
-            prior,
-            theta,
-            coarse=coarse,
-            progress=_stage(progress, "law and field"),
-            **descent,
+        moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
+        problem = problem._replace(prior=moved)
+        again = joint_fit.fit_law_and_field(
+            problem, minimum.point, iterations=2, warm=True, progress=stage
         )
-    problem = joint_fit.make_problem(space, observation, prior, theta)
-    covariance, path, path_sd = joint_fit.posterior(
-        problem,
-        minimum.point,
-        coarse,
-        jax.random.key(config.seed),
-        space=space,
-        cg_steps=config.cg_steps,
-        samples=config.field_samples,
-        **static,
-    )
+        minimum = again._replace(history=(*minimum.history, *again.history))
+    covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
@@ -450,14 +419,9 @@ def _joint(
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
     covariance = covariance * max(1.0, chi2 / used)
     result = _result(
-        movie, space, config, setting, minimum, minimum.point[0], covariance, statistics
+        movie, space, config, setting, minimum, minimum.point[: space.size], covariance, statistics
     )
     return replace(result, trajectory=path, trajectory_sd=path_sd)
-
-
-def replace_mean(prior: FieldPrior, mean: np.ndarray) -> FieldPrior:
-    """The same prior about another field [y, x]."""
-    return FieldPrior(jnp.asarray(mean, prior.mean.dtype), prior.sd, prior.length)
 
 
 def _result(

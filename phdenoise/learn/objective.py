@@ -1,7 +1,7 @@
 """The objectives: how well a law and an initial field explain a movie, alone and with the denoiser.
 
     L(net, θ, z) = −Σ log p_blind(y | net)  +  ½ Σ w (c(t; θ, c₀) − y)²  +  ½ |z|²  +  ½ |(θ − θ₀)/s|²
-    c₀ = squash( net(y)[first frame] + S z ),     S = σ exp(ℓ² ∇²/2)
+    c₀ = squash( net(y)[first frame] + σ Σ z_k w_k ),     w_k the long waves of the grid
 
 The first term trains the denoiser without clean labels, the second makes the field it shows move as
 the law says, and the last two are the priors of the field and of the law. One jitted function whose
@@ -13,12 +13,12 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from phdenoise.grid import Grid
 from phdenoise.learn.laws import LawSpace
 from phdenoise.physics import simulate
-from phdenoise.physics.transforms import laplacian_symbol, transforms
 
 # Concentrations live in (0, 1); a field this close to an end is indistinguishable from it.
 MARGIN = 1e-3
@@ -41,19 +41,51 @@ class Observation(eqx.Module):
 
 
 class FieldPrior(eqx.Module):
-    """Gaussian prior of the initial field: mean, standard deviation and correlation length [px]."""
+    """Gaussian prior of the initial field about `mean`: long waves of standard deviation `sd`.
+
+    The correction is a few hundred coefficients of the lowest waves of the grid (cosines and sines, or the
+    cosines of a closed box). Shorter waves die out within the first frames and no later frame knows them.
+
+    Attributes:
+        mean: denoised field [y, x].
+        waves_y, waves_x: orthonormal waves along each axis [y, m], [x, n].
+        amplitude: standard deviation of each coefficient.
+    """
 
     mean: Float[Array, "y x"]
-    sd: Float[Array, ""]
-    length: Float[Array, ""]
+    waves_y: Float[Array, "y m"]
+    waves_x: Float[Array, "x n"]
+    amplitude: Float[Array, ""]
 
-    def field(self, z: Float[Array, "y x"], grid: Grid) -> Float[Array, "y x"]:
-        """Initial field c₀ = squash(mean + S z) for white z."""
-        forward, inverse = transforms(grid)
-        smoothing = jnp.exp(-0.5 * self.length**2 * laplacian_symbol(grid, z.dtype))
-        # Divide by the pointwise standard deviation that smoothing leaves, so that `sd` is the field's.
-        norm = jnp.sqrt(jnp.mean(smoothing**2))
-        return squash(self.mean + self.sd * inverse(smoothing * forward(z)) / norm)
+    def field(self, z: Float[Array, "m n"]) -> Float[Array, "y x"]:
+        """Initial field c₀ = squash(mean + Σ amplitude z_mn w_m(y) w_n(x)) for white z."""
+        return squash(self.mean + self.amplitude * (self.waves_y @ z @ self.waves_x.T))
+
+
+def field_prior(
+    mean: Float[np.ndarray, "y x"], grid: Grid, *, sd: float, waves: int, dtype: np.dtype
+) -> FieldPrior:
+    """Prior about `mean` [y, x] with pointwise standard deviation `sd` and `waves` waves an axis."""
+    ny, nx = grid.shape
+    bases = [_waves(n, min(waves, n), grid.boundary == "periodic") for n in (ny, nx)]
+    # White coefficients of variance a² give the field a mean variance of a² m n / (ny nx).
+    amplitude = sd * np.sqrt(ny * nx / (bases[0].shape[1] * bases[1].shape[1]))
+    arrays = (mean, *bases, amplitude)
+    return FieldPrior(*(jnp.asarray(a, dtype) for a in arrays))
+
+
+def _waves(size: int, count: int, periodic: bool) -> np.ndarray:
+    """The `count` lowest orthonormal waves on `size` cells, columns."""
+    x = (np.arange(size) + 0.5) / size
+    columns = [np.ones(size)]
+    k = 1
+    while len(columns) < count:
+        columns.append(np.cos((2 if periodic else 1) * np.pi * k * x))
+        if periodic and len(columns) < count:
+            columns.append(np.sin(2 * np.pi * k * x))
+        k += 1
+    basis, _ = np.linalg.qr(np.stack(columns, axis=1))
+    return basis
 
 
 def squash(c: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -105,7 +137,7 @@ class JointParameters(eqx.Module):
 
     network: PyTree
     theta: Float[Array, " p"]
-    z: Float[Array, "y x"]
+    z: Float[Array, "m n"]
 
 
 class JointTerms(eqx.Module):
@@ -139,7 +171,7 @@ def joint_terms(
     Args:
         parameters: network weights, θ, z.
         observation: measured concentration, weights, times, grid.
-        prior: sd and length of the field's prior; its mean is replaced by the network's field.
+        prior: of the field; its mean is replaced by the network's field.
         theta_start, theta_sd: prior of θ, [p].
         network_terms: weights -> (blind −log likelihood of the movie (sum over its valid pixels),
             denoised concentration of the first frame [y, x]); closes over array arguments only inside
@@ -148,7 +180,7 @@ def joint_terms(
     """
     blind, first = network_terms(parameters.network)
     here = eqx.tree_at(lambda p: p.mean, prior, first)
-    field = here.field(parameters.z, observation.grid)
+    field = here.field(parameters.z)
     residual = misfit_residual(
         space, parameters.theta, field, observation, substeps=substeps, burn_in=burn_in
     )

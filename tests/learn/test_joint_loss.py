@@ -9,7 +9,7 @@ import pytest
 from phdenoise.grid import Grid
 from phdenoise.learn.couple import joint_loss, network_problem
 from phdenoise.learn.laws import LawSpace
-from phdenoise.learn.objective import FieldPrior, JointParameters, Observation
+from phdenoise.learn.objective import JointParameters, Observation, field_prior
 from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 
@@ -32,10 +32,12 @@ def _problem():
     observation = Observation(
         frames, jnp.full(frames.shape, 100.0), jnp.arange(4.0), Grid((16, 16), 1.0, "periodic")
     )
-    prior = FieldPrior(frames[0], jnp.asarray(0.1), jnp.asarray(1.5))
+    prior = field_prior(
+        movie.frames[1].astype(float), observation.grid, sd=0.1, waves=5, dtype=np.dtype(float)
+    )
     theta = jnp.asarray(SPACE.start(0.05, 4.0, 2.8))
     parameters = JointParameters(
-        double.denoiser.state, theta, 0.1 * jax.random.normal(jax.random.key(2), (16, 16))
+        double.denoiser.state, theta, 0.1 * jax.random.normal(jax.random.key(2), (5, 5))
     )
     rest = (double, observation, prior, theta + 0.1, jnp.ones_like(theta), jax.random.key(3))
     return parameters, rest

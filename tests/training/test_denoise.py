@@ -1,0 +1,180 @@
+"""`denoise`: it removes noise, its intervals cover, units and gaps pass through, and errors say what to do."""
+
+import numpy as np
+import pytest
+
+from phdenoise.movie import Movie
+from phdenoise.noise import Gaussian
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
+
+FAST = DenoiseConfig(preset="quick", width=12, steps=120)
+
+
+def scene(frames=10, side=48):
+    t, y, x = np.mgrid[:frames, :side, :side].astype(float)
+    return (np.sin((x - 0.3 * t) / 4) * np.cos((y + 0.2 * t) / 5)).astype(np.float32)
+
+
+def noisy_movie(sigma=0.5, seed=0, **kwargs):
+    clean = scene(**kwargs)
+    return clean, clean + sigma * np.random.default_rng(seed).normal(size=clean.shape).astype("f")
+
+
+def error(estimate, clean):
+    return float(np.sqrt(np.mean((estimate.mean - clean) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def twin():
+    clean, noisy = noisy_movie()
+    return clean, noisy, denoise(Movie.from_array(noisy), FAST)
+
+
+def test_most_of_the_noise_goes(twin):
+    clean, _, estimate = twin
+    assert error(estimate, clean) < 0.3 * 0.5
+    assert estimate.settings["region"] == "pixel"
+    assert any("Gaussian, sigma = 0.5" in sentence for sentence in estimate.log)
+
+
+def test_intervals_cover(twin):
+    clean, _, estimate = twin
+    z = np.abs(estimate.mean - clean) / np.sqrt(estimate.variance)
+    assert 0.55 < np.mean(z < 1.0) < 0.86
+    assert 0.85 < np.mean(z < 1.96) < 0.999
+    assert np.all(estimate.variance > 0)
+    assert np.mean(estimate.variance) < np.mean(estimate.blind_variance)
+
+
+def test_residual_is_noise(twin):
+    """No structure of the scene is left in y - blind mean, and the level is that of the noise."""
+    clean, noisy, estimate = twin
+    residual = noisy - estimate.blind_mean
+    assert np.std(residual) == pytest.approx(0.5, rel=0.08)
+    assert abs(np.corrcoef(residual.ravel(), clean.ravel())[0, 1]) < 0.05
+    neighbours = np.mean(residual[:, :, 1:] * residual[:, :, :-1]) / np.var(residual)
+    assert abs(neighbours) < 0.05
+    assert abs(float(np.mean(estimate.mean) - np.mean(noisy))) < 4 * 0.5 / np.sqrt(noisy.size)
+
+
+def test_history_weights_and_progress_are_reported():
+    _, noisy = noisy_movie(frames=4, side=16)
+    calls = []
+    config = DenoiseConfig(preset="quick", width=8, steps=30)
+    estimate = denoise(Movie.from_array(noisy), config, progress=lambda *args: calls.append(args))
+    assert [c[:2] for c in calls] == [(25, 30), (30, 30)]
+    assert len(estimate.history["loss"]) == 30
+    assert estimate.weights
+    assert estimate.settings["seed"] == 0
+
+
+def test_the_same_seed_gives_the_same_movie():
+    _, noisy = noisy_movie(frames=4, side=16)
+    one, two, three = (
+        denoise(Movie.from_array(noisy), DenoiseConfig("quick", width=8, steps=20, seed=seed))
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one.mean, two.mean)
+    assert np.any(one.mean != three.mean)
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e-6, 0.0), (1e6, 0.0), (50.0, -1e4)])
+def test_units_do_not_matter(factor, offset):
+    _, noisy = noisy_movie(frames=4, side=24)
+    config = DenoiseConfig("quick", width=8, steps=25, noise="gaussian")
+    reference = denoise(Movie.from_array(noisy), config)
+    scaled = denoise(Movie.from_array(noisy.astype(float) * factor + offset), config)
+    mean = (scaled.mean.astype(float) - offset) / factor
+    np.testing.assert_allclose(mean, reference.mean, atol=0.05)
+    np.testing.assert_allclose(
+        np.mean(scaled.variance / factor**2), np.mean(reference.variance), rtol=0.1
+    )
+
+
+def test_pure_noise_grows_no_structure():
+    rng = np.random.default_rng(0)
+    noisy = 3.0 + rng.normal(size=(12, 48, 48)).astype(np.float32)
+    estimate = denoise(Movie.from_array(noisy), FAST)
+    # Averaging 14 independent frames would leave 0.27; the flat truth leaves nothing to find beyond that.
+    assert np.std(estimate.mean) < 0.3
+    assert float(np.mean(estimate.mean)) == pytest.approx(3.0, abs=0.03)
+    z = np.abs(estimate.mean - 3.0) / np.sqrt(estimate.variance)
+    assert np.mean(z > 4) < 1e-3
+
+
+def test_gaps_are_filled_and_masked_pixels_have_wider_intervals():
+    clean, noisy = noisy_movie()
+    hole = np.random.default_rng(1).random(noisy.shape) < 0.1
+    hole[4] = True
+    hole[:, 20, 20] = True
+    noisy[hole] = np.nan
+    noisy[2, 3, 4] = 1e9
+    mask = np.ones(noisy.shape, bool)
+    mask[2, 3, 4] = False
+    estimate = denoise(Movie.from_array(noisy, mask=mask), FAST)
+    assert np.all(np.isfinite(estimate.mean))
+    assert error(estimate, clean) < 0.45 * 0.5
+    hidden, seen = estimate.variance[hole], estimate.variance[~hole]
+    assert np.mean(hidden) > np.mean(seen)
+
+
+def test_correlated_noise_hides_the_frame():
+    from scipy import ndimage
+
+    white = np.random.default_rng(0).normal(size=(10, 48, 48))
+    noisy = scene() + (ndimage.uniform_filter(white, (0, 3, 3)) * 3 * 0.4).astype(np.float32)
+    estimate = denoise(Movie.from_array(noisy), FAST)
+    assert estimate.settings["region"] == "frame"
+    assert error(estimate, scene()) < 0.5 * 0.4
+    asked = DenoiseConfig("quick", width=8, steps=5, blind="pixel")
+    assert any("Warning" in s for s in denoise(Movie.from_array(noisy), asked).log)
+
+
+def test_counts():
+    clean = 6 * (1.2 + scene())
+    counts = np.random.default_rng(0).poisson(clean).astype(np.float32)
+    estimate = denoise(Movie.from_array(counts), FAST)
+    assert error(estimate, clean) < 0.45 * np.sqrt(np.mean(clean))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 20, 20), (2, 9, 17), (3, 3, 5), (5, 1, 1), (2, 7, 200)], ids=str
+)
+def test_any_shape(shape):
+    rng = np.random.default_rng(0)
+    frames = rng.normal(size=shape).astype(np.float32)
+    config = DenoiseConfig("quick", width=6, steps=3, sigma=1.0)
+    estimate = denoise(Movie.from_array(frames), config)
+    assert estimate.mean.shape == estimate.variance.shape == shape
+    assert np.all(np.isfinite(estimate.mean)) and np.all(estimate.variance >= 0)
+
+
+def test_one_image_is_denoised():
+    clean, noisy = noisy_movie(frames=1, side=64)
+    estimate = denoise(Movie.from_array(noisy), DenoiseConfig("quick", width=12, steps=60))
+    assert estimate.settings["region"] == "udvd"
+    assert error(estimate, clean) < 0.6 * 0.5
+
+
+def test_the_noise_of_the_file_is_used():
+    _, noisy = noisy_movie(frames=4, side=16)
+    movie = Movie.from_array(noisy, noise=Gaussian(0.45))
+    estimate = denoise(movie, DenoiseConfig("quick", width=8, steps=3))
+    assert float(estimate.noise.sigma) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(
+    ("frames", "config", "message"),
+    [
+        (np.ones((3, 8, 8)), {}, "constant"),
+        (np.full((3, 8, 8), np.nan), {}, "no valid pixel"),
+        (scene(4, 16), {"sigma": -1.0}, "--sigma"),
+        (scene(4, 16), {"crop": 30}, "--crop"),
+        (scene(4, 16), {"steps": 0}, "--steps"),
+        (noisy_movie(frames=1, side=16)[1], {"blind": "frame"}, "--blind"),
+    ],
+)
+def test_what_cannot_be_done_is_said(frames, config, message):
+    with pytest.raises(InputError, match=message):
+        denoise(Movie.from_array(frames), DenoiseConfig(**config))
