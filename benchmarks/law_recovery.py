@@ -68,7 +68,9 @@ def main(arguments: Arguments) -> None:
     )
     versions = selfcheck.versions()
     print(f"{platform.processor() or platform.machine()}, {versions}")
-    print(f"twin {arguments.size}x{arguments.size}, {arguments.frames} frames, sigma {arguments.sigma}")
+    print(
+        f"twin {arguments.size}x{arguments.size}, {arguments.frames} frames, sigma {arguments.sigma}"
+    )
     movie, clean = simulate("cahn-hilliard", config)
     estimate = None
     if {"denoised", "joint"} & set(arguments.fits):
@@ -95,7 +97,9 @@ def main(arguments: Arguments) -> None:
         if result.trajectory is not None:
             first, last = result.frames_used
             frames = clean.frames[first:last]
-            print(f"          trajectory {float(psnr(result.trajectory.astype(np.float32), frames)):.2f} dB")
+            print(
+                f"          trajectory {float(psnr(result.trajectory.astype(np.float32), frames)):.2f} dB"
+            )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ from phdenoise.pipeline import Chain, ChainConfig, Progress, SimulateConfig, ana
 from phdenoise.training import DenoiseConfig
 
 REPORT = "report.html"
+_NAMES = {
+    "noisy": "Law from the noisy movie",
+    "denoised": "Law from the denoised movie",
+    "joint": "Law, field and denoiser together",
+}
 
 
 def _twin() -> SimulateConfig:
@@ -32,7 +37,7 @@ def _twin() -> SimulateConfig:
 
 
 def _law() -> FitConfig:
-    return FitConfig(max_side=64, iterations=15)
+    return FitConfig(max_side=64, iterations=12, field_waves=12, precision="float32")
 
 
 @dataclass(frozen=True)
@@ -184,8 +189,8 @@ def _sentences(chain: Chain, rows: list[dict[str, Any]]) -> list[str]:
         if error is not None:
             mu = value[(f"fit {name}", "mu_h_rms_error_kT")]
             against = f" Against the truth: mu_h {mu:.3g} kT rms, D {100 * error:.3g} % rms."
-        sentences.append(f"Fit to the {name} movie: {result.outcome}{against}")
-    sentences += [f"{name.capitalize()} fit: {why}" for name, why in chain.skipped.items()]
+        sentences.append(f"{_NAMES[name]}: {result.outcome}{against}")
+    sentences += [f"{_NAMES[name]}: {why}" for name, why in chain.skipped.items()]
     return sentences
 
 

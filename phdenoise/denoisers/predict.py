@@ -23,7 +23,7 @@ TILE = 576
 # UDVD's half planes reach far; beyond this many pixels their influence is negligible.
 UDVD_RADIUS = 48
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
-LEAST = 0.2
+LEAST = 0.5
 
 
 def prepare(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> dict[str, Array]:

@@ -402,9 +402,12 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
         again = joint_fit.fit_law_and_field(
-            problem, minimum.point, iterations=2, warm=True, progress=stage
+            problem, minimum.point, iterations=1, warm=True, progress=stage
         )
-        minimum = again._replace(history=(*minimum.history, *again.history))
+        # The network moves the field's centre a little; one step follows it.
+        minimum = minimum._replace(
+            point=again.point, cost=again.cost, history=(*minimum.history, *again.history)
+        )
     covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())

@@ -66,8 +66,8 @@ def with_prior(normal: Normal, theta: np.ndarray, start: np.ndarray, sd: np.ndar
     cost, gradient, hessian = (np.asarray(a, float) for a in normal)
     return Normal(
         cost + 0.5 * np.sum(pull**2),  # type: ignore[arg-type]
-        gradient + pull / sd,  # type: ignore[arg-type]
-        hessian + np.diag(1.0 / sd**2),  # type: ignore[arg-type]
+        gradient + pull / sd,
+        hessian + np.diag(1.0 / sd**2),
     )
 
 

@@ -108,22 +108,15 @@ def _cost(
 
 
 @partial(jax.jit, static_argnames=_STATIC)
-def _predicted(
+def _jacobian(
     x: Array,
-    covariance: Array,
     observation: Observation,
     prior: FieldPrior,
     space: LawSpace,
     substeps: int,
     burn_in: int,
 ) -> tuple[Array, Array]:
-    """Prediction and its variance diag(J Σ Jᵀ), [t, y, x]."""
-    residual, rows = gn.jacobian(
-        lambda x: _residual(x, observation, prior, space, substeps, burn_in), x
-    )
-    variance = jnp.sum(rows * (covariance @ rows), axis=0).reshape(residual.shape)
-    frames = observation.frames + residual / jnp.sqrt(observation.weights)
-    return frames, variance / observation.weights
+    return gn.jacobian(lambda x: _residual(x, observation, prior, space, substeps, burn_in), x)
 
 
 def fit_law_and_field(
@@ -194,15 +187,22 @@ def _descend(
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     """Laplace approximation at an optimum: covariance of θ, and the trajectory with its sd."""
     arrays, static = _arguments(problem)
-    dtype = problem.observation.frames.dtype
-    point = jnp.asarray(x, dtype)
-    normal = _normal(point, *arrays, **static)
-    hessian = np.asarray(gn.with_prior(normal, x, problem.start, problem.sd).hessian)
+    observation = problem.observation
+    found = _jacobian(jnp.asarray(x, observation.frames.dtype), *arrays, **static)
+    residual, rows = (np.asarray(a) for a in found)
+    # Law and field trade off over many orders of magnitude: the algebra is done in double precision.
+    hessian = np.diag(1.0 / problem.sd**2)
+    for part in np.array_split(rows, 32, axis=1):
+        hessian += part.astype(float) @ part.astype(float).T
     covariance = np.linalg.inv(0.5 * (hessian + hessian.T))
-    path, variance = _predicted(point, jnp.asarray(covariance, dtype), *arrays, **static)
+    root = np.linalg.cholesky(0.5 * (covariance + covariance.T)).T.astype(rows.dtype)
+    variance = np.concatenate(
+        [np.sum((root @ part) ** 2, axis=0) for part in np.array_split(rows, 32, axis=1)]
+    ).reshape(residual.shape)
+    weights = np.asarray(observation.weights, float)
+    path = np.asarray(observation.frames) + residual / np.sqrt(weights)
     size = problem.space.size
-    sd = np.sqrt(np.maximum(np.asarray(variance, float), 0.0))
-    return Posterior(covariance[:size, :size], np.asarray(path), sd)
+    return Posterior(covariance[:size, :size], path, np.sqrt(variance / weights))
 
 
 def _arguments(problem: Problem) -> tuple[tuple[Observation, FieldPrior], dict]:

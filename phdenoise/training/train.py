@@ -6,7 +6,7 @@ The movie is an argument of the step; optimiser state and weights are donated.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -129,10 +129,7 @@ def train(
         steps, learning_rate, batch, side: schedule (warm-up, then cosine decay) and crop shape [px].
         progress: called with (step, steps, loss).
     """
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, min(50, steps // 4 + 1), steps, 0.01 * learning_rate
-    )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
+    optimiser = _optimiser(steps, learning_rate)
     # Donated buffers must not be shared with the caller's denoiser, nor with each other.
     weights, average = (jax.tree.map(jnp.copy, denoiser.state) for _ in range(2))
     state = TrainState(weights, average, optimiser.init(weights))
@@ -153,3 +150,12 @@ def train(
             progress(step + 1, steps, float(loss))
     trained = eqx.tree_at(lambda d: d.state, denoiser, state.average)
     return trained, [float(v) for v in losses]
+
+
+@lru_cache
+def _optimiser(steps: int, learning_rate: float) -> optax.GradientTransformation:
+    """Adam with warm-up and cosine decay; the same object again, so that the step compiles once."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, min(50, steps // 4 + 1), steps, 0.01 * learning_rate
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))

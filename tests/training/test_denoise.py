@@ -147,7 +147,8 @@ def test_any_shape(shape):
     config = DenoiseConfig("quick", width=6, steps=3, sigma=1.0)
     estimate = denoise(Movie.from_array(frames), config)
     assert estimate.mean.shape == estimate.variance.shape == shape
-    assert np.all(np.isfinite(estimate.mean)) and np.all(estimate.variance >= 0)
+    assert np.all(np.isfinite(estimate.mean))
+    assert np.all(estimate.variance >= 0)
 
 
 def test_one_image_is_denoised():
