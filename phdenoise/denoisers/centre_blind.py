@@ -56,7 +56,8 @@ class CentreBlind(nnx.Module):
         self.mean = conv(fine, 1, 1, 0.1)
         self.spread = conv(fine, 1, 1, 0.1)
         self.direct = nnx.Param(jnp.full((CHANNELS,), 1.0 / CHANNELS))
-        self.log_spread = nnx.Param(jnp.asarray(-2.0))
+        # Starts wide: where noise hides the error it stays near here, and doubt is the safer side.
+        self.log_spread = nnx.Param(jnp.asarray(-1.6))
         self.bank = bank
         if bank:
             self.gate = conv(fine, bank, 1, 0.1)
