@@ -249,7 +249,8 @@ def _figures(
     )
     drawn["energy"] = (
         _energy_figure(chain, clean),
-        "Free energy (of the last fitted law) and mean concentration of each version of the movie.",
+        "Free energy under the last fitted law (a noisy movie's lies off the scale: noise costs energy) and "
+        "mean concentration of each version of the movie.",
     )
     return drawn
 

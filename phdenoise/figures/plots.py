@@ -77,7 +77,9 @@ def _scale_bar(axis: Axes, nx: int, ny: int, pixel_size: float, unit: str) -> No
     length = max(m for m in (1, 2, 5, 10) if m * power <= target * 1.001) * power
     pixels = length / pixel_size
     axis.plot([0.05 * nx, 0.05 * nx + pixels], [0.92 * ny] * 2, color="white", lw=2)
-    axis.text(0.05 * nx, 0.88 * ny, f"{length:g} {unit}", color="white", fontsize=7, va="bottom")
+    box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "lw": 0}
+    label = f"{length:g} {unit}"
+    axis.text(0.05 * nx, 0.86 * ny, label, color="white", fontsize=7, va="bottom", bbox=box)
 
 
 def residual_autocorrelation(
@@ -167,6 +169,11 @@ def energy_and_mass(
         axis.set_xlabel(f"time [{time_unit}]", fontsize=8)
         axis.tick_params(labelsize=7)
     left.set_ylabel(f"free energy [{energy_unit}]", fontsize=8)
+    # Noise alone carries energy without bound: the axis follows the calmest series.
+    spans = {k: (np.nanmin(v), np.nanmax(v)) for k, v in energy.items()}
+    low, high = min(spans.values(), key=lambda s: s[1] - s[0])
+    pad = 0.6 * max(high - low, 1e-6 * abs(high), 1e-12)
+    left.set_ylim(low - pad, high + pad)
     right.set_ylabel("mean concentration", fontsize=8)
     left.legend(fontsize=7, frameon=False)
     return figure

@@ -25,9 +25,9 @@ BATCH = 16
 class Normal(NamedTuple):
     """Cost ½|r|², gradient [p] and Gauss-Newton matrix [p, p] with respect to θ."""
 
-    cost: Array
-    gradient: Array
-    hessian: Array
+    cost: Array | np.ndarray | np.floating
+    gradient: Array | np.ndarray | np.floating
+    hessian: Array | np.ndarray | np.floating
 
 
 class Minimum(NamedTuple):
@@ -65,7 +65,7 @@ def with_prior(normal: Normal, theta: np.ndarray, start: np.ndarray, sd: np.ndar
     pull = (theta - start) / sd
     cost, gradient, hessian = (np.asarray(a, float) for a in normal)
     return Normal(
-        cost + 0.5 * np.sum(pull**2),  # type: ignore[arg-type]
+        cost + 0.5 * np.sum(pull**2),
         gradient + pull / sd,
         hessian + np.diag(1.0 / sd**2),
     )

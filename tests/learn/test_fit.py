@@ -100,7 +100,7 @@ def test_diverging_fit_is_an_outcome_not_an_exception():
     ("movie", "words"),
     [
         (Movie.from_array(RNG.random((2, 8, 8))), "at least 3 frames"),
-        (Movie.from_array(RNG.random((4, 8, 8)), times=[0, 1, 5, 6]), "equal intervals"),
+        (Movie.from_array(RNG.random((4, 8, 8)), times=np.array([0.0, 1, 5, 6])), "equal intervals"),
     ],
 )
 def test_unfit_movies_are_refused(movie, words):
