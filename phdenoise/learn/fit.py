@@ -295,7 +295,7 @@ def _fit(
         statistics = {
             "chi2_per_dof": 2 * minimum.cost / used,
             "explained_variance": _explained_by_windows(space, minimum.point, windows, substeps),
-            "substeps": substeps,
+            "substeps": float(substeps),
         }
         return _result(
             movie, space, config, setting, minimum, minimum.point, covariance, statistics
@@ -380,7 +380,7 @@ def _joint(
     minimum = joint_fit.fit_law_and_field(
         problem, start, iterations=config.iterations, progress=stage
     )
-    statistics: dict[str, float] = {"substeps": substeps}
+    statistics: dict[str, float] = {"substeps": float(substeps)}
     if config.network_steps and np.isfinite(minimum.cost):
         network = network_problem(
             estimate,

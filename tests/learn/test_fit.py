@@ -20,7 +20,7 @@ FAST = FitConfig(iterations=25, windows=3)
 @pytest.fixture(scope="module")
 def twin():
     """Clean Cahn-Hilliard twin from the onset of its pattern on, and its noisy version."""
-    config = SimulateConfig(size=(40, 40), frames=41, sigma=0.15, seed=3)
+    config = SimulateConfig(size=(32, 32), frames=61, sigma=0.15, seed=3)
     return simulate("cahn-hilliard", config)
 
 
@@ -47,9 +47,9 @@ def test_clean_twin_gives_its_law_back(twin):
 @pytest.mark.slow
 def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
     estimate = denoise(twin.movie, DenoiseConfig(steps=200, width=16))
-    quick = replace(FAST, iterations=10, mobility_degree=4)
+    quick = replace(FAST, iterations=8, mobility_degree=4, field_waves=8, substeps=2)
     noisy = fit(twin.movie, config=quick)
-    joint = fit(twin.movie, config=replace(quick, joint=True, network_steps=2), estimate=estimate)
+    joint = fit(twin.movie, config=replace(quick, joint=True, network_steps=1), estimate=estimate)
     (mu_0, d_0), (mu_1, d_1) = _errors(noisy), _errors(joint)
     assert mu_1 < 0.5 * mu_0
     assert d_1 < 0.8 * d_0
@@ -74,17 +74,8 @@ def test_fickian_law_and_units():
     truth = np.exp(0.3 + 0.6 * (2 * c - 1))
     assert np.sqrt(np.mean((result.curves["D"] / truth - 1) ** 2)) < 0.02
     assert result.kappa is None
-    # The same frames with pixels twice as large: D grows by four, nothing else changes.
-    scaled = replace(clean, pixel_size=(2.0, 2.0), length_unit="um")
-    again = fit(scaled, "fickian", replace(FAST, mobility_degree=2))
-    np.testing.assert_allclose(again.curves["D"], 4 * result.curves["D"], rtol=1e-4)
-    assert "um^2" in again.parameters[0].unit
-
-
-def test_noise_that_does_not_move_is_said_to_follow_no_law():
-    frames = 0.5 + 0.1 * np.random.default_rng(0).normal(size=(12, 24, 24))
-    result = fit(Movie.from_array(frames), config=replace(FAST, iterations=4, mobility_degree=1))
-    assert "does not move as this law says" in result.outcome or not result.converged
+    assert result.parameters[0].unit == "ln(L^2/t)"
+    assert "explained_variance" in result.statistics
 
 
 def test_diverging_fit_is_an_outcome_not_an_exception():
@@ -92,7 +83,7 @@ def test_diverging_fit_is_an_outcome_not_an_exception():
     frames = rng.uniform(0, 1, size=(4, 16, 16)) * np.array([1, 50, 1, 50])[:, None, None]
     config = replace(FAST, concentration="as-is", iterations=3, substeps=1, mobility_degree=1)
     result = fit(Movie.from_array(frames), config=config)
-    assert isinstance(result.outcome, str)
+    assert "does not move as this law says" in result.outcome or not result.converged
     assert np.isfinite([p.value for p in result.parameters]).all()
 
 
@@ -100,7 +91,10 @@ def test_diverging_fit_is_an_outcome_not_an_exception():
     ("movie", "words"),
     [
         (Movie.from_array(RNG.random((2, 8, 8))), "at least 3 frames"),
-        (Movie.from_array(RNG.random((4, 8, 8)), times=np.array([0.0, 1, 5, 6])), "equal intervals"),
+        (
+            Movie.from_array(RNG.random((4, 8, 8)), times=np.array([0.0, 1, 5, 6])),
+            "equal intervals",
+        ),
     ],
 )
 def test_unfit_movies_are_refused(movie, words):
