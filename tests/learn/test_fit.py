@@ -34,7 +34,7 @@ def _errors(result, omega=3.0, mobility=1.0):
 
 @pytest.mark.slow
 def test_clean_twin_gives_its_law_back():
-    clean = simulate("cahn-hilliard", SimulateConfig(size=(48, 48), frames=41)).clean
+    clean = simulate("cahn-hilliard", SimulateConfig(size=(64, 64), frames=101)).clean
     result = fit(clean, config=FitConfig(iterations=60))
     mu, d = _errors(result)
     assert result.converged
