@@ -164,6 +164,12 @@ def joint_loss(
     return parts.total, parts
 
 
+_joint_slope = jax.jit(
+    jax.value_and_grad(joint_loss, has_aux=True),
+    static_argnames=("space", "substeps", "burn_in", "batch", "side"),
+)
+
+
 def adapt_network(
     network: NetworkProblem,
     problem: Problem,
@@ -184,14 +190,10 @@ def adapt_network(
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE))
     weights = network.denoiser.state
     state = optimiser.init(weights)
-    slope = jax.jit(
-        jax.value_and_grad(joint_loss, has_aux=True),
-        static_argnames=("space", "substeps", "burn_in", "batch", "side"),
-    )
     key = jax.random.key(seed)
     misfits = []
     for step in range(steps):
-        (loss, parts), gradient = slope(
+        (loss, parts), gradient = _joint_slope(
             JointParameters(weights, theta, z),
             network,
             observation,

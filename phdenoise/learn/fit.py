@@ -270,6 +270,9 @@ def _fit(
     setting = _prepare(movie, config, estimate)
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     dtype = np.dtype(config.precision)
+    if config.joint and estimate is not None and known is not None:
+        theta, substeps = known.theta, int(known.statistics["substeps"])
+        return _joint(movie, space, config, setting, estimate, theta, substeps, dtype, progress)
     windows = cut_windows(
         setting.believed.astype(dtype),
         _weights(setting.believed_variance, setting.valid).astype(dtype),
@@ -277,9 +280,6 @@ def _fit(
         windows=config.windows,
         length=config.window_frames,
     )
-    if config.joint and estimate is not None and known is not None:
-        theta, substeps = known.theta, int(known.statistics["substeps"])
-        return _joint(movie, space, config, setting, estimate, theta, substeps, dtype, progress)
     start, substeps = _start(space, setting, windows, config)
     minimum, covariance = fit_windows(
         space,

@@ -20,7 +20,16 @@ from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 
 Progress = Callable[[int, int, float], None]
-_STATIC = ("space", "substeps", "burn_in")
+# What jitted functions take as arrays.
+_Data = tuple[Observation, FieldPrior]
+
+
+class _Static(NamedTuple):
+    """What is fixed when they are compiled."""
+
+    space: LawSpace
+    substeps: int
+    burn_in: int
 
 
 class Problem(NamedTuple):
@@ -68,55 +77,33 @@ class Posterior(NamedTuple):
     trajectory_sd: np.ndarray
 
 
-def _residual(
-    x: Array,
-    observation: Observation,
-    prior: FieldPrior,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-) -> Array:
-    theta, z = x[: space.size], x[space.size :]
+def _residual(x: Array, data: _Data, static: _Static) -> Array:
+    observation, prior = data
+    theta, z = x[: static.space.size], x[static.space.size :]
     field = prior.field(z.reshape(prior.waves_y.shape[1], prior.waves_x.shape[1]))
-    return misfit_residual(space, theta, field, observation, substeps=substeps, burn_in=burn_in)
-
-
-@partial(jax.jit, static_argnames=_STATIC)
-def _normal(
-    x: Array,
-    observation: Observation,
-    prior: FieldPrior,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-) -> gn.Normal:
-    return gn.normal_equations(
-        lambda x: _residual(x, observation, prior, space, substeps, burn_in), x
+    return misfit_residual(
+        static.space,
+        theta,
+        field,
+        observation,
+        substeps=static.substeps,
+        burn_in=static.burn_in,
     )
 
 
-@partial(jax.jit, static_argnames=_STATIC)
-def _cost(
-    x: Array,
-    observation: Observation,
-    prior: FieldPrior,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-) -> Array:
-    return 0.5 * jnp.sum(_residual(x, observation, prior, space, substeps, burn_in) ** 2)
+@partial(jax.jit, static_argnames="static")
+def _normal(x: Array, data: _Data, static: _Static) -> gn.Normal:
+    return gn.normal_equations(lambda x: _residual(x, data, static), x)
 
 
-@partial(jax.jit, static_argnames=_STATIC)
-def _jacobian(
-    x: Array,
-    observation: Observation,
-    prior: FieldPrior,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int,
-) -> tuple[Array, Array]:
-    return gn.jacobian(lambda x: _residual(x, observation, prior, space, substeps, burn_in), x)
+@partial(jax.jit, static_argnames="static")
+def _cost(x: Array, data: _Data, static: _Static) -> Array:
+    return 0.5 * jnp.sum(_residual(x, data, static) ** 2)
+
+
+@partial(jax.jit, static_argnames="static")
+def _jacobian(x: Array, data: _Data, static: _Static) -> tuple[Array, Array]:
+    return gn.jacobian(lambda x: _residual(x, data, static), x)
 
 
 def fit_law_and_field(
@@ -153,7 +140,7 @@ def fit_law_and_field(
 def _descend(
     problem: Problem, x: np.ndarray, iterations: int, resolution: float, progress: Progress | None
 ) -> gn.Minimum:
-    arrays, static = _arguments(problem)
+    data, static = _arguments(problem)
     dtype = problem.observation.frames.dtype
     start, sd = problem.start, problem.sd
     cache: dict[bytes, gn.Normal] = {}
@@ -162,14 +149,14 @@ def _descend(
         # A rejected step asks again at the same x with more damping: the Jacobian is still there.
         if x.tobytes() not in cache:
             cache.clear()
-            normal = _normal(jnp.asarray(x, dtype), *arrays, **static)
+            normal = _normal(jnp.asarray(x, dtype), data, static)
             cache[x.tobytes()] = gn.with_prior(normal, x, start, sd)
         here = cache[x.tobytes()]
         step, promised = gn.dense_step(here, damping, 1.0 / sd**2)
         return x + step, float(here.cost), promised
 
     def cost(x: np.ndarray) -> float:
-        misfit = float(_cost(jnp.asarray(x, dtype), *arrays, **static))
+        misfit = float(_cost(jnp.asarray(x, dtype), data, static))
         return misfit + 0.5 * float(np.sum(((x - start) / sd) ** 2))
 
     return gn.descend(
@@ -186,9 +173,9 @@ def _descend(
 
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     """Laplace approximation at an optimum: covariance of θ, and the trajectory with its sd."""
-    arrays, static = _arguments(problem)
+    data, static = _arguments(problem)
     observation = problem.observation
-    found = _jacobian(jnp.asarray(x, observation.frames.dtype), *arrays, **static)
+    found = _jacobian(jnp.asarray(x, observation.frames.dtype), data, static)
     residual, rows = (np.asarray(a) for a in found)
     # Law and field trade off over many orders of magnitude: the algebra is done in double precision.
     hessian = np.diag(1.0 / problem.sd**2)
@@ -205,10 +192,6 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     return Posterior(covariance[:size, :size], path, np.sqrt(variance / weights))
 
 
-def _arguments(problem: Problem) -> tuple[tuple[Observation, FieldPrior], dict]:
-    static = {
-        "space": problem.space,
-        "substeps": problem.substeps,
-        "burn_in": problem.burn_in,
-    }
+def _arguments(problem: Problem) -> tuple[_Data, _Static]:
+    static = _Static(problem.space, problem.substeps, problem.burn_in)
     return (problem.observation, problem.prior), static
