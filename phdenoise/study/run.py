@@ -9,14 +9,13 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from phdenoise.io import atomic
 from phdenoise.types import InputError
 
 Row = dict[str, Any]
@@ -120,16 +119,13 @@ def collect(folder: str | Path, table: str | Path) -> list[Row]:
     rows.sort(key=lambda row: [str(row.get(c, "")) for c in columns[1:]])
     table = Path(table)
     table.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=table.parent, suffix=".csv")
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(temporary, table)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with (
+        atomic(table, overwrite=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
     return rows
 
 
@@ -156,10 +152,9 @@ def _run_one(run: Callable[[Any], Mapping[str, float]], config: Any, path: Path)
         "outcome": outcome,
         "result": {k: v if math.isfinite(v) else None for k, v in result.items()},
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(record, stream, indent=1)
-    os.replace(temporary, path)
+    # Keys in the config's own order: it becomes the order of the table's columns.
+    with atomic(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
