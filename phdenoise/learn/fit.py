@@ -7,7 +7,7 @@ the raw measurement.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -26,9 +26,10 @@ from phdenoise.learn.result import FitResult, Parameter
 from phdenoise.learn.shooting import (
     Windows,
     cut_windows,
+    explained,
     fit_windows,
+    is_uniform,
     pick_start,
-    window_residual,
 )
 from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
@@ -40,6 +41,13 @@ from phdenoise.types import InputError
 CURVE_POINTS = 101
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
+# Longest gap between frames, in median intervals.
+LONGEST = 20
+# Units of stacks that are no movies.
+NOT_TIME = dict.fromkeys(("ev", "kev", "mev", "j"), "energy") | {
+    **dict.fromkeys(("nm", "um", "µm", "mm", "angstrom", "å"), "length"),
+    **dict.fromkeys(("deg", "degree", "degrees", "rad"), "angle"),
+}
 # Contrast, relative to the movie's largest, from which on frames are used.
 DEVELOPED = 0.1
 # Progress of a fit: (stage, iteration, iterations, cost).
@@ -106,7 +114,7 @@ def fit(
     """Fit a law of motion to a movie.
 
     Args:
-        movie: measured (or simulated, or denoised) movie [t, y, x], at least 3 frames, equally spaced.
+        movie: measured (or simulated, or denoised) movie [t, y, x], at least 3 frames at any times.
         model: "cahn-hilliard" or "fickian".
         config: see `FitConfig`.
         estimate: the denoised movie, if already made (joint fit; the fit denoises otherwise).
@@ -118,7 +126,7 @@ def fit(
         FitResult; a fit that diverges or learns nothing says so in `outcome`, it does not raise.
 
     Raises:
-        InputError: fewer than 3 frames, unequal frame times, or an unknown model.
+        InputError: fewer than 3 frames, an axis that is not time, or an unknown model.
     """
     config = FitConfig() if config is None else config
     _check(movie, model)
@@ -136,11 +144,18 @@ def _check(movie: Movie, model: str) -> None:
         raise InputError(
             f"{movie.name} has {frames} frame(s): a law of motion needs at least 3 frames of a movie."
         )
+    if movie.time_unit.lower() in NOT_TIME:
+        raise InputError(
+            f"{movie.name}: its frames are steps of {NOT_TIME[movie.time_unit.lower()]} "
+            f"[{movie.time_unit}], not of time, and a law of motion needs times (if they are times after "
+            "all, give --frame-interval)."
+        )
     interval = np.diff(movie.times)
-    if np.ptp(interval) > 0.02 * np.median(interval):
+    if interval.max() > LONGEST * np.median(interval):
         raise InputError(
             f"{movie.name}: frame intervals run from {interval.min():.3g} to {interval.max():.3g} "
-            f"{movie.time_unit}; a fit needs equal intervals (give --frame-interval or resample)."
+            f"{movie.time_unit}; a fit does not bridge a gap of more than {LONGEST} median intervals "
+            "(cut the movie there)."
         )
 
 
@@ -153,6 +168,7 @@ class _Setting:
     variance: np.ndarray
     believed_variance: np.ndarray
     valid: np.ndarray
+    times: np.ndarray
     grid: Grid
     first: int
     units: Units
@@ -199,9 +215,8 @@ def _prepare(movie: Movie, config: FitConfig, estimate: Estimate | None) -> _Set
     dy, dx = movie.pixel_size
     length = float(np.sqrt(dy * dx)) * binning
     grid = Grid(observed.shape[1:], (dy * binning / length, dx * binning / length), boundary)
-    units = Units(
-        length, float(np.median(np.diff(movie.times))), movie.length_unit, movie.time_unit
-    )
+    interval = float(np.median(np.diff(movie.times[use])))
+    units = Units(length, interval, movie.length_unit, movie.time_unit)
     edges = f"Frame edges are {boundary}" + (
         "." if said or config.boundary != "auto" else " (assumed)."
     )
@@ -214,6 +229,7 @@ def _prepare(movie: Movie, config: FitConfig, estimate: Estimate | None) -> _Set
         # Errors of a denoised movie do not average out over neighbouring pixels.
         _bin(np.asarray(believed_variance, float)[use], binning),
         share > 0.5,
+        (movie.times[use] - movie.times[first]) / interval,
         grid,
         first,
         units,
@@ -276,6 +292,7 @@ def _fit(
     windows = cut_windows(
         setting.believed.astype(dtype),
         _weights(setting.believed_variance, setting.valid).astype(dtype),
+        setting.times,
         setting.grid,
         windows=config.windows,
         length=config.window_frames,
@@ -294,7 +311,7 @@ def _fit(
         used = max(int(np.asarray(windows.weights > 0).sum()), 1)
         statistics = {
             "chi2_per_dof": 2 * minimum.cost / used,
-            "explained_variance": _explained_by_windows(space, minimum.point, windows, substeps),
+            "explained_variance": explained(space, minimum.point, windows, substeps=substeps),
             "substeps": float(substeps),
         }
         return _result(
@@ -311,21 +328,24 @@ def _start(
     The best of a grid of laws about the regression; the step is halved until one of them beats
     "nothing moves", since an unstable step makes every law look wrong.
     """
-    guess = regress_start(setting.believed, setting.grid, fickian=space.model == "fickian")
+    guess = regress_start(
+        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
+    )
     candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
-    still = float(jnp.sum(windows.weights * (windows.frames[:, :1] - windows.frames[:, 1:]) ** 2))
     substeps = config.substeps or FEWEST_SUBSTEPS
-    start, cost = pick_start(space, candidates, windows, substeps=substeps)
-    while not cost < 0.45 * still and not config.substeps and substeps < MOST_SUBSTEPS:
+    start, share = pick_start(space, candidates, windows, substeps=substeps)
+    while not share < 0.9 and not config.substeps and substeps < MOST_SUBSTEPS:
         substeps *= 2
-        start, cost = pick_start(space, candidates, windows, substeps=substeps)
+        start, share = pick_start(space, candidates, windows, substeps=substeps)
     if config.substeps:
         return start, substeps
     law = space.build(jnp.asarray(start, windows.frames.dtype))
     field = jnp.clip(windows.frames[0, 0], 0.01, 0.99)
+    # A step fit for the longest gap is fit for all.
+    longest = float(np.diff(setting.times).max())
     try:
         needed = substeps_for(
-            law, setting.grid, field, 1.0, config.solver_tolerance, most=MOST_SUBSTEPS
+            law, setting.grid, field, longest, config.solver_tolerance, most=MOST_SUBSTEPS
         )
     except InputError:
         # The start is only a guess; the descent judges laws by the movie, at the finest step allowed.
@@ -341,14 +361,6 @@ def _weights(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int, float], None] | None:
     return None if progress is None else lambda i, n, cost: progress(name, i, n, cost)
-
-
-def _explained_by_windows(space: LawSpace, theta: np.ndarray, windows: Any, substeps: int) -> float:
-    """1 − |prediction − frames|² / |start − frames|²: what the law adds to "nothing moves"."""
-    dtype = windows.frames.dtype
-    residual = window_residual(space, jnp.asarray(theta, dtype), windows, substeps=substeps)
-    still = jnp.sqrt(windows.weights) * (windows.frames[:, :1] - windows.frames[:, 1:])
-    return float(1 - jnp.sum(residual**2) / jnp.sum(still**2))
 
 
 def _joint(
@@ -367,8 +379,9 @@ def _joint(
     observation = Observation(
         frames=jnp.asarray(setting.observed, dtype),
         weights=jnp.asarray(_weights(setting.variance, setting.valid), dtype),
-        times=jnp.arange(steps, dtype=dtype),
+        times=jnp.asarray(setting.times, dtype),
         grid=setting.grid,
+        uniform=is_uniform(setting.times),
     )
     spread = float(np.clip(2.0 * np.sqrt(setting.believed_variance[0].mean()), 0.05, 0.3))
     prior = field_prior(
@@ -401,14 +414,8 @@ def _joint(
         statistics |= adapted.statistics
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
-        again = joint_fit.fit_law_and_field(
-            problem, minimum.point, iterations=1, warm=True, progress=stage
-        )
-        # The network moves the field's centre a little; one step follows it.
-        minimum = minimum._replace(
-            point=again.point, cost=again.cost, history=(*minimum.history, *again.history)
-        )
-    covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
+    # The network moves the field's centre a little; the posterior's step follows it.
+    theta, covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
@@ -421,9 +428,7 @@ def _joint(
     }
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
     covariance = covariance * max(1.0, chi2 / used)
-    result = _result(
-        movie, space, config, setting, minimum, minimum.point[: space.size], covariance, statistics
-    )
+    result = _result(movie, space, config, setting, minimum, theta, covariance, statistics)
     return replace(result, trajectory=path, trajectory_sd=path_sd)
 
 

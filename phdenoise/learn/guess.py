@@ -15,12 +15,19 @@ from phdenoise.grid import Grid
 
 
 def regress_start(
-    frames: np.ndarray, grid: Grid, *, fickian: bool, smoothing: float = 1.5, margin: int = 6
+    frames: np.ndarray,
+    times: np.ndarray,
+    grid: Grid,
+    *,
+    fickian: bool,
+    smoothing: float = 1.5,
+    margin: int = 6,
 ) -> tuple[float, float, float]:
     """Mobility [px²/frame], κ [px²] and Ω [kT] that best explain the smoothed movie.
 
     Args:
-        frames: concentration [t, y, x], equally spaced in time.
+        frames: concentration [t, y, x].
+        times: [t] in frame intervals.
         grid: for its boundary; spacing is taken as one pixel.
         fickian: fit D alone; κ and Ω come back as 1 and 0.
         smoothing: Gaussian standard deviation in space [px].
@@ -34,7 +41,7 @@ def regress_start(
         np.asarray(frames, float), (0.5, smoothing, smoothing), mode=("nearest", mode, mode)
     )
     middle = 0.5 * (smooth[1:] + smooth[:-1])
-    rate = np.diff(smooth, axis=0)
+    rate = np.diff(smooth, axis=0) / np.diff(times)[:, None, None]
     inside = np.clip(middle, 0.02, 0.98)
 
     def laplace(a: np.ndarray) -> np.ndarray:

@@ -20,6 +20,10 @@ from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 
 Progress = Callable[[int, int, float], None]
+# Promised decrease of the cost at which the fit has converged; the posterior takes that last step.
+RESOLUTION = 0.2
+# Misfit per datum from which on a start needs no approach on the early frames.
+NEAR = 1.5
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -70,14 +74,16 @@ class Problem(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Covariance of θ [p, p], and the predicted movie with its standard deviation [t, y, x]."""
+    """θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x]."""
 
+    theta: np.ndarray
     covariance: np.ndarray
     trajectory: np.ndarray
     trajectory_sd: np.ndarray
 
 
-def _residual(x: Array, data: _Data, static: _Static) -> Array:
+@partial(jax.jit, static_argnames="static")
+def _misfit(x: Array, data: _Data, static: _Static) -> Array:
     observation, prior = data
     theta, z = x[: static.space.size], x[static.space.size :]
     field = prior.field(z.reshape(prior.waves_y.shape[1], prior.waves_x.shape[1]))
@@ -92,95 +98,45 @@ def _residual(x: Array, data: _Data, static: _Static) -> Array:
 
 
 @partial(jax.jit, static_argnames="static")
-def _normal(x: Array, data: _Data, static: _Static) -> gn.Normal:
-    return gn.normal_equations(lambda x: _residual(x, data, static), x)
-
-
-@partial(jax.jit, static_argnames="static")
-def _cost(x: Array, data: _Data, static: _Static) -> Array:
-    return 0.5 * jnp.sum(_residual(x, data, static) ** 2)
-
-
-@partial(jax.jit, static_argnames="static")
 def _jacobian(x: Array, data: _Data, static: _Static) -> tuple[Array, Array]:
-    return gn.jacobian(lambda x: _residual(x, data, static), x)
+    return gn.jacobian(lambda x: _misfit(x, data, static), x)
 
 
 def fit_law_and_field(
-    problem: Problem,
-    x: np.ndarray,
-    *,
-    iterations: int,
-    warm: bool = False,
-    progress: Progress | None = None,
+    problem: Problem, x: np.ndarray, *, iterations: int, progress: Progress | None = None
 ) -> gn.Minimum:
-    """Descend in x = (θ, z): first on a third of the frames, which keeps the rest in reach, then on all.
+    """Descend in x = (θ, z); from far away on a third of the frames first, which keeps the rest in reach.
 
     Args:
         problem: see `Problem`.
         x: where to start.
-        iterations: at most so many steps on all frames.
-        warm: x is already near the optimum; skip the first stage.
+        iterations: at most so many Jacobians on all frames.
         progress: called with (iteration, iterations, cost).
     """
-    history: list[float] = []
-    if not warm:
-        steps = problem.observation.frames.shape[0]
+    weights = problem.observation.weights
+    history: tuple[float, ...] = ()
+    # Twice the cost per datum is one where the law fits.
+    if not _cost(problem, x) < NEAR * 0.5 * int(jnp.sum(weights > 0)):
+        steps = weights.shape[0]
         seen = (jnp.arange(steps) < max(2, steps // 3))[:, None, None]
-        weights = problem.observation.weights * seen
-        early = eqx.tree_at(lambda o: o.weights, problem.observation, weights)
-        first = _descend(problem._replace(observation=early), x, min(6, iterations), 5.0, progress)
-        x = first.point
-        history.extend(first.history)
-    # One standard deviation of one parameter changes the cost by a half.
-    minimum = _descend(problem, x, iterations, 0.2, progress)
+        early = eqx.tree_at(lambda o: o.weights, problem.observation, weights * seen)
+        first = _descend(problem._replace(observation=early), x, 6, 5.0, progress)
+        x, history = first.point, first.history
+    minimum = _descend(problem, x, iterations, RESOLUTION, progress)
     return minimum._replace(history=(*history, *minimum.history))
 
 
-def _descend(
-    problem: Problem, x: np.ndarray, iterations: int, resolution: float, progress: Progress | None
-) -> gn.Minimum:
-    data, static = _arguments(problem)
-    dtype = problem.observation.frames.dtype
-    start, sd = problem.start, problem.sd
-    cache: dict[bytes, gn.Normal] = {}
-
-    def solve(x: np.ndarray, damping: float) -> tuple[np.ndarray, float, float]:
-        # A rejected step asks again at the same x with more damping: the Jacobian is still there.
-        if x.tobytes() not in cache:
-            cache.clear()
-            normal = _normal(jnp.asarray(x, dtype), data, static)
-            cache[x.tobytes()] = gn.with_prior(normal, x, start, sd)
-        here = cache[x.tobytes()]
-        step, promised = gn.dense_step(here, damping, 1.0 / sd**2)
-        return x + step, float(here.cost), promised
-
-    def cost(x: np.ndarray) -> float:
-        misfit = float(_cost(jnp.asarray(x, dtype), data, static))
-        return misfit + 0.5 * float(np.sum(((x - start) / sd) ** 2))
-
-    return gn.descend(
-        solve,
-        cost,
-        x,
-        iterations=iterations,
-        tolerance=0.0,
-        resolution=resolution,
-        damping=0.1,
-        progress=progress,
-    )
-
-
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
-    """Laplace approximation at an optimum: covariance of θ, and the trajectory with its sd."""
+    """Laplace approximation near an optimum: a last Gauss-Newton step, covariance of θ, trajectory with sd."""
     data, static = _arguments(problem)
-    observation = problem.observation
-    found = _jacobian(jnp.asarray(x, observation.frames.dtype), data, static)
-    residual, rows = (np.asarray(a) for a in found)
-    # Law and field trade off over many orders of magnitude: the algebra is done in double precision.
-    hessian = np.diag(1.0 / problem.sd**2)
-    for part in np.array_split(rows, 32, axis=1):
-        hessian += part.astype(float) @ part.astype(float).T
+    observation, dtype = problem.observation, problem.observation.frames.dtype
+    residual, rows = (np.asarray(a) for a in _jacobian(jnp.asarray(x, dtype), data, static))
+    normal = gn.with_prior(gn.normal_equations(residual, rows), x, problem.start, problem.sd)
+    last = _move(problem, x, gn.dense_step(normal, 0.0)[0])
+    if _cost(problem, last) < normal.cost:
+        x = last
+        residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
+    hessian = normal.hessian
     covariance = np.linalg.inv(0.5 * (hessian + hessian.T))
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T)).T.astype(rows.dtype)
     variance = np.concatenate(
@@ -189,7 +145,47 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     weights = np.asarray(observation.weights, float)
     path = np.asarray(observation.frames) + residual / np.sqrt(weights)
     size = problem.space.size
-    return Posterior(covariance[:size, :size], path, np.sqrt(variance / weights))
+    return Posterior(x[:size], covariance[:size, :size], path, np.sqrt(variance / weights))
+
+
+def _descend(
+    problem: Problem, x: np.ndarray, iterations: int, resolution: float, progress: Progress | None
+) -> gn.Minimum:
+    data, static = _arguments(problem)
+    dtype = problem.observation.frames.dtype
+    start, sd = problem.start, problem.sd
+
+    def normal(x: np.ndarray) -> gn.Normal:
+        found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
+        return gn.with_prior(found, x, start, sd)
+
+    return gn.descend(
+        normal,
+        lambda x: _cost(problem, x),
+        lambda x, step: _move(problem, x, step),
+        x,
+        iterations=iterations,
+        tolerance=0.0,
+        resolution=resolution,
+        precision=float(jnp.finfo(dtype).eps),
+        damping=0.1,
+        metric=1.0 / sd**2,
+        progress=progress,
+    )
+
+
+def _cost(problem: Problem, x: np.ndarray) -> float:
+    """Cost of x, summed in double precision: the decreases sought are 1e-7 of it."""
+    data, static = _arguments(problem)
+    dtype = problem.observation.frames.dtype
+    misfit = gn.half_square(_misfit(jnp.asarray(x, dtype), data, static))
+    return misfit + gn.half_square((x - problem.start) / problem.sd)
+
+
+def _move(problem: Problem, x: np.ndarray, step: np.ndarray) -> np.ndarray:
+    size = problem.space.size
+    theta = problem.space.move(x[:size], step[:size])
+    return np.concatenate([theta, x[size:] + step[size:]])
 
 
 def _arguments(problem: Problem) -> tuple[_Data, _Static]:

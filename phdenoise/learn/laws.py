@@ -67,6 +67,27 @@ class LawSpace:
             theta[names.index("ln_kappa")] = np.log(kappa)
         return theta
 
+    def move(self, theta: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """θ after a step, along the curve on which D μ' and D κ change in proportion to the step.
+
+        A movie shows D μ' and D κ well and D by itself badly. With uₙ = D₀ (pₙ + eₙ), eₙ the series of the
+        entropy, the ill-determined direction is straight in (u, q, ln κ) and strongly curved in (p, q, ln κ),
+        where Gauss-Newton steps would be short. To first order this is θ + step.
+        """
+        moved = theta + step
+        if self.model == "fickian":
+            return moved
+        n = self.enthalpy_degree
+        whole = theta[:n] + self._entropy()
+        scale = step[self.names.index("q_0")]
+        moved[:n] = (whole * (1 + scale) + step[:n]) * np.exp(-scale) - self._entropy()
+        return moved
+
+    def _entropy(self) -> np.ndarray:
+        """Coefficients e₁..e_N of ln(c/(1−c)) over the range that movies visit."""
+        x = np.linspace(-0.9, 0.9, 201)
+        return np.polynomial.legendre.legfit(x, np.log((1 + x) / (1 - x)), self.enthalpy_degree)[1:]
+
     def prior_sd(self) -> np.ndarray:
         """Standard deviations of the weak Gaussian prior about the starting law.
 

@@ -30,14 +30,16 @@ class Observation(eqx.Module):
     Attributes:
         frames: concentration [t, y, x].
         weights: inverse variance [t, y, x]; zero where masked or not used.
-        times: frame times [t] in frame intervals.
+        times: frame times [t] in (median) frame intervals.
         grid: spacing in pixels.
+        uniform: whether all intervals are one; if so the solver prepares its constants once.
     """
 
     frames: Float[Array, "t y x"]
     weights: Float[Array, "t y x"]
     times: Float[Array, " t"]
     grid: Grid
+    uniform: bool = eqx.field(static=True, default=True)
 
 
 class FieldPrior(eqx.Module):
@@ -104,11 +106,12 @@ def predict(
     *,
     substeps: int,
     checkpoint: bool = True,
+    uniform: bool = True,
 ) -> Float[Array, "t y x"]:
     """Concentration at `times` that the law θ makes of `field` at times[0]."""
     model = space.build(theta.astype(field.dtype))
     return simulate(
-        model, grid, field, times, substeps=substeps, checkpoint=checkpoint, uniform=True
+        model, grid, field, times, substeps=substeps, checkpoint=checkpoint, uniform=uniform
     )
 
 
@@ -127,7 +130,14 @@ def misfit_residual(
     early = observation.times[0] - step * jnp.arange(burn_in, 0, -1, dtype=step.dtype)
     times = jnp.concatenate([early, observation.times])
     frames = predict(
-        space, theta, field, times, observation.grid, substeps=substeps, checkpoint=checkpoint
+        space,
+        theta,
+        field,
+        times,
+        observation.grid,
+        substeps=substeps,
+        checkpoint=checkpoint,
+        uniform=observation.uniform,
     )[burn_in:]
     return jnp.sqrt(observation.weights) * (frames - observation.frames)
 

@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 from phdenoise.grid import Grid
 from phdenoise.learn.gauss_newton import (
     Minimum,
-    Normal,
-    dense_step,
     descend,
+    half_square,
+    jacobian,
     normal_equations,
     with_prior,
 )
@@ -35,20 +35,28 @@ class Windows(eqx.Module):
     Attributes:
         frames: concentration [window, 1 + length, y, x]; the first frame of each is the start.
         weights: inverse variance of the frames after the first [window, length, y, x].
-        times: [1 + length] in frame intervals.
+        times: [window, 1 + length] in (median) frame intervals.
         grid: spacing in pixels.
+        uniform: whether all intervals are one.
     """
 
     frames: Float[Array, "w n y x"]
     weights: Float[Array, "w m y x"]
-    times: Float[Array, " n"]
+    times: Float[Array, "w n"]
     grid: Grid
+    uniform: bool = eqx.field(static=True, default=True)
 
 
 def cut_windows(
-    frames: np.ndarray, weights: np.ndarray, grid: Grid, *, windows: int, length: int
+    frames: np.ndarray,
+    weights: np.ndarray,
+    times: np.ndarray,
+    grid: Grid,
+    *,
+    windows: int,
+    length: int,
 ) -> Windows:
-    """Windows of 1 + length frames, spread evenly over the movie [t, y, x]."""
+    """Windows of 1 + length frames, spread evenly over the movie [t, y, x] with its times [t]."""
     length = min(length, frames.shape[0] - 1)
     last = frames.shape[0] - 1 - length
     starts = np.unique(np.linspace(0, last, min(windows, last + 1)).round().astype(int))
@@ -56,9 +64,15 @@ def cut_windows(
     return Windows(
         frames=jnp.asarray(frames[take]),
         weights=jnp.asarray(weights[take[:, 1:]]),
-        times=jnp.arange(length + 1, dtype=frames.dtype),
+        times=jnp.asarray(times[take], frames.dtype),
         grid=grid,
+        uniform=is_uniform(times),
     )
+
+
+def is_uniform(times: np.ndarray) -> bool:
+    """Whether times [t] in frame intervals advance by one, but for the jitter of a clock."""
+    return bool(np.ptp(np.diff(times)) < 0.01)
 
 
 def window_residual(
@@ -66,66 +80,72 @@ def window_residual(
 ) -> Float[Array, "w m y x"]:
     """√w (prediction − frames) of every window."""
 
-    def shoot(start: Array) -> Array:
+    def shoot(start: Array, times: Array) -> Array:
         return predict(
             space,
             theta,
             squash(start),
-            windows.times,
+            times,
             windows.grid,
             substeps=substeps,
             checkpoint=False,
+            uniform=windows.uniform,
         )[1:]
 
-    frames = jax.vmap(shoot)(windows.frames[:, 0])
+    frames = jax.vmap(shoot)(windows.frames[:, 0], windows.times)
     return jnp.sqrt(windows.weights) * (frames - windows.frames[:, 1:])
 
 
 @partial(jax.jit, static_argnames=("space", "substeps"))
-def _normal(space: LawSpace, theta: Array, windows: Windows, substeps: int) -> Normal:
-    return normal_equations(
-        lambda th: window_residual(space, th, windows, substeps=substeps), theta
-    )
+def _misfit(space: LawSpace, theta: Array, windows: Windows, substeps: int) -> Array:
+    return window_residual(space, theta, windows, substeps=substeps)
 
 
 @partial(jax.jit, static_argnames=("space", "substeps"))
-def _costs(space: LawSpace, thetas: Array, windows: Windows, substeps: int) -> Array:
-    def cost(theta: Array) -> Array:
-        return 0.5 * jnp.sum(window_residual(space, theta, windows, substeps=substeps) ** 2)
+def _jacobian(
+    space: LawSpace, theta: Array, windows: Windows, substeps: int
+) -> tuple[Array, Array]:
+    return jacobian(lambda th: window_residual(space, th, windows, substeps=substeps), theta)
 
+
+def _still(windows: Windows) -> float:
+    """Cost of "nothing moves"."""
+    change = windows.frames[:, :1] - windows.frames[:, 1:]
+    return 0.5 * float(jnp.sum(windows.weights * change**2))
+
+
+def _cost(space: LawSpace, theta: np.ndarray, windows: Windows, substeps: int) -> float:
+    point = jnp.asarray(theta, windows.frames.dtype)
+    value = half_square(_misfit(space, point, windows, substeps))
     # An unstable solve may stay finite for a few frames; no law is that wrong.
-    still = jnp.sum(windows.weights * (windows.frames[:, :1] - windows.frames[:, 1:]) ** 2)
-    costs = jax.lax.map(cost, thetas)
-    return jnp.where(costs < 1e3 * still + 1.0, costs, jnp.inf)
+    return value if value < 2e3 * _still(windows) + 1.0 else np.inf
 
 
-@partial(jax.jit, static_argnames=("space", "substeps"))
-def _scores(space: LawSpace, theta: Array, windows: Windows, substeps: int) -> Array:
+def _scores(residual: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Gradient of the cost, block by block: [p, blocks] with blocks of BLOCK × BLOCK pixels."""
-    residual, push = jax.linearize(
-        lambda th: window_residual(space, th, windows, substeps=substeps), theta
-    )
-
-    def blocks(tangent: Array) -> Array:
-        score = jnp.sum(push(tangent) * residual, axis=1)
-        ny, nx = score.shape[-2:]
-        pad = ((0, 0), (0, -ny % BLOCK), (0, -nx % BLOCK))
-        score = jnp.pad(score, pad)
-        w, py, px = score.shape
-        return score.reshape(w, py // BLOCK, BLOCK, px // BLOCK, BLOCK).sum((2, 4)).reshape(-1)
-
-    return jax.lax.map(blocks, jnp.eye(theta.size, dtype=theta.dtype))
+    w, _, ny, nx = residual.shape
+    pad = ((0, 0), (0, -ny % BLOCK), (0, -nx % BLOCK))
+    scores = []
+    for row in rows.reshape(-1, *residual.shape):
+        score = np.pad(np.sum(row.astype(float) * residual, axis=1), pad)
+        _, py, px = score.shape
+        blocks = score.reshape(w, py // BLOCK, BLOCK, px // BLOCK, BLOCK)
+        scores.append(blocks.sum((2, 4)).reshape(-1))
+    return np.stack(scores)
 
 
 def pick_start(
     space: LawSpace, candidates: np.ndarray, windows: Windows, *, substeps: int
 ) -> tuple[np.ndarray, float]:
-    """The candidate θ (rows of [k, p]) whose windows fit best, and its cost (inf if all diverge)."""
-    dtype = windows.frames.dtype
-    costs = np.asarray(_costs(space, jnp.asarray(candidates, dtype), windows, substeps), float)
-    costs = np.where(np.isfinite(costs), costs, np.inf)
+    """The candidate θ (rows of [k, p]) whose windows fit best, and its cost as a share of "nothing moves"."""
+    costs = [_cost(space, theta, windows, substeps) for theta in candidates]
     best = int(np.argmin(costs))
-    return candidates[best], float(costs[best])
+    return candidates[best], costs[best] / max(_still(windows), 1e-30)
+
+
+def explained(space: LawSpace, theta: np.ndarray, windows: Windows, *, substeps: int) -> float:
+    """1 − |prediction − frames|² / |start − frames|²: what the law adds to "nothing moves"."""
+    return 1.0 - _cost(space, theta, windows, substeps) / max(_still(windows), 1e-30)
 
 
 def fit_windows(
@@ -147,40 +167,31 @@ def fit_windows(
     dtype = windows.frames.dtype
     sd = space.prior_sd()
 
-    def normal(theta: np.ndarray) -> Normal:
-        return with_prior(
-            jax.tree.map(
-                lambda a: np.asarray(a, float),
-                _normal(space, jnp.asarray(theta, dtype), windows, substeps),
-            ),
-            theta,
-            start,
-            sd,
-        )
-
-    def solve(theta: np.ndarray, damping: float) -> tuple[np.ndarray, float, float]:
-        here = normal(theta) if not _same(cache, theta) else cache["normal"]
-        cache.update(theta=theta, normal=here)
-        step, promised = dense_step(here, damping)
-        return theta + step, float(here.cost), promised
+    def linearise(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = _jacobian(space, jnp.asarray(theta, dtype), windows, substeps)
+        return np.asarray(found[0]), np.asarray(found[1])
 
     def cost(theta: np.ndarray) -> float:
-        value = float(_costs(space, jnp.asarray(theta[None], dtype), windows, substeps)[0])
-        return value + 0.5 * float(np.sum(((theta - start) / sd) ** 2))
+        pull = (theta - start) / sd
+        return _cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
 
-    cache: dict = {}
     minimum = descend(
-        solve, cost, start, iterations=iterations, tolerance=tolerance, progress=progress
+        lambda theta: with_prior(normal_equations(*linearise(theta)), theta, start, sd),
+        cost,
+        space.move,
+        start,
+        iterations=iterations,
+        tolerance=tolerance,
+        precision=float(jnp.finfo(dtype).eps),
+        progress=progress,
     )
-    bread = np.linalg.pinv(np.asarray(normal(minimum.point).hessian))
-    scores = np.asarray(_scores(space, jnp.asarray(minimum.point, dtype), windows, substeps), float)
+    residual, rows = linearise(minimum.point)
+    normal = with_prior(normal_equations(residual, rows), minimum.point, start, sd)
+    bread = np.linalg.pinv(normal.hessian)
+    scores = _scores(residual, rows)
     blocks = int(np.sum(np.any(scores != 0, axis=0)))
     if blocks > 2 * space.size:
         meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / sd**2)
         return minimum, bread @ meat @ bread
     used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
     return minimum, bread * max(1.0, 2 * minimum.cost / used)
-
-
-def _same(cache: dict, theta: np.ndarray) -> bool:
-    return "theta" in cache and np.array_equal(cache["theta"], theta)

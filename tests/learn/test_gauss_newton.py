@@ -1,0 +1,116 @@
+"""The descent: it converges, says so in single precision too, and straightens the law's curved valley."""
+
+import numpy as np
+import pytest
+
+from phdenoise.learn import LawSpace
+from phdenoise.learn.gauss_newton import Normal, dense_step, descend, normal_equations, with_prior
+
+
+def _rosenbrock(x):
+    residual = np.array([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+    return residual, np.array([[-20 * x[0], -1.0], [10.0, 0.0]])
+
+
+def test_descent_finds_the_minimum_and_counts_jacobians_not_rejections():
+    calls = []
+
+    def normal(x):
+        calls.append(x)
+        return normal_equations(*_rosenbrock(x))
+
+    minimum = descend(
+        normal,
+        lambda x: 0.5 * float(np.sum(_rosenbrock(x)[0] ** 2)),
+        lambda x, step: x + step,
+        np.array([-1.2, 1.0]),
+        iterations=40,
+        tolerance=0.0,
+        resolution=1e-12,
+    )
+    assert minimum.converged
+    np.testing.assert_allclose(minimum.point, 1.0, atol=1e-5)
+    assert len(calls) <= 40
+    assert np.all(np.diff(minimum.history) < 0)
+
+
+def test_steps_below_round_off_are_convergence_not_a_search_without_end():
+    """A cost rounded to single precision can show no decrease of 1e-7 of it."""
+    rng = np.random.default_rng(0)
+    rows, data = rng.normal(size=(3, 2000)).astype(np.float32), rng.normal(size=2000)
+    start, sd = np.zeros(3), np.ones(3)
+
+    def residual(x):
+        return (x.astype(np.float32) @ rows - 30 * data).astype(np.float32)
+
+    minimum = descend(
+        lambda x: with_prior(normal_equations(residual(x), rows), x, start, sd),
+        lambda x: float(np.float32(0.5 * np.sum(residual(x).astype(float) ** 2) + 0.5 * x @ x)),
+        lambda x, step: x + step,
+        np.full(3, 5.0),
+        iterations=6,
+        tolerance=0.0,
+        precision=float(np.finfo(np.float32).eps),
+    )
+    assert minimum.converged
+    assert minimum.message == "converged"
+    exact = np.linalg.solve(rows @ rows.T + np.eye(3), rows @ (30 * data))
+    np.testing.assert_allclose(minimum.point, exact, atol=0.02)  # 0.02 is one sd
+
+
+def test_stuck_is_not_called_converged():
+    """Where no step lowers the cost although the slopes promise much, the gradient is wrong."""
+    wrong = Normal(1.0, np.array([1.0]), np.array([[1.0]]))
+    minimum = descend(
+        lambda x: wrong,
+        lambda x: 1.0 + float(x[0] ** 2),
+        lambda x, s: x + s,
+        np.zeros(1),
+        iterations=5,
+    )
+    assert not minimum.converged
+    assert "no step lowers" in minimum.message
+
+
+def test_normal_equations_keep_weak_directions_in_single_precision():
+    """Two columns that differ by 1e-4 of themselves: sums in float32 would lose their difference."""
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=50_000) * 100
+    rows = np.stack([base, base + 0.01 * rng.normal(size=base.size)]).astype(np.float32)
+    exact = rows.astype(float)
+    hessian = normal_equations(np.zeros(base.size, np.float32), rows).hessian
+    expected = np.sum((exact[0] - exact[1]) ** 2)
+    assert np.array([1, -1]) @ hessian @ np.array([1, -1]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_dense_step_is_newtons_without_damping_and_short_with_much():
+    normal = Normal(3.0, np.array([2.0, -1.0]), np.diag([4.0, 1.0]))
+    step, promised = dense_step(normal, 0.0)
+    np.testing.assert_allclose(step, [-0.5, 1.0])
+    assert promised == pytest.approx(0.5 * (4 / 4 + 1 / 1))
+    assert np.linalg.norm(dense_step(normal, 1e6)[0]) < 1e-4
+
+
+def test_moving_a_law_keeps_what_the_movie_shows():
+    """Along the step that trades D against mu and kappa, D mu and D kappa stay put; x + step would not."""
+    space = LawSpace("cahn-hilliard", 5, 2)
+    theta = space.start(2.0, 10.0, 3.0)
+    c = np.linspace(0.1, 0.9, 50)
+    x = 2 * c - 1
+    names = space.names
+
+    def flux(theta):
+        series = np.polynomial.legendre.Legendre([0.0, *theta[:5]])
+        mu = np.log(c / (1 - c)) + series(x)
+        return np.exp(theta[names.index("q_0")]) * mu
+
+    step = np.zeros(space.size)
+    step[names.index("q_0")], step[names.index("ln_kappa")] = 0.7, -0.7
+    step[:5] = -0.7 * (theta[:5] + space._entropy())
+    before = flux(theta)
+    moved, straight = (
+        np.abs(flux(t) - before).max() for t in (space.move(theta, step), theta + step)
+    )
+    assert moved < 0.2 * straight
+    small = 1e-6 * step
+    np.testing.assert_allclose(space.move(theta, small), theta + small, atol=1e-10)
