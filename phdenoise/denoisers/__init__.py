@@ -1,28 +1,35 @@
 """Denoisers: blind networks, their likelihood and posterior, and prediction of whole movies."""
 
 from phdenoise.denoisers.centre_blind import CentreBlind
+from phdenoise.denoisers.context import MovieArrays
 from phdenoise.denoisers.core import (
     Denoiser,
-    Region,
     blind_nll,
     build,
     from_weights,
     posterior,
     weights_of,
 )
-from phdenoise.denoisers.predict import fill, predict_blind, prepare
+from phdenoise.denoisers.predict import fill, predict_arrays, predict_blind, prepare
+from phdenoise.denoisers.region import FRAME, PIXEL, UDVD, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import Udvd
 
 __all__ = [
+    "FRAME",
+    "PIXEL",
+    "UDVD",
+    "BlindRegion",
     "CentreBlind",
     "Denoiser",
-    "Region",
+    "MovieArrays",
     "Udvd",
     "blind_nll",
     "build",
     "fill",
     "from_weights",
+    "parse_region",
     "posterior",
+    "predict_arrays",
     "predict_blind",
     "prepare",
     "weights_of",

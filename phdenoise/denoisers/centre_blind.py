@@ -1,12 +1,14 @@
 """The centre-blind network: everything but the hidden part of the centre frame, at half resolution.
 
-    m  = U-Net(context)                               the centre frame is not seen at all
-    μ_p = m_p + Σ_{q≠p} g(context)_p · h_{p−q} (y_q − m_q)     its other pixels correct m (region "pixel")
+    m   = L + Σ_k a_k(context)·(context_k − L) + b(context)       the centre frame is not seen at all
+    μ_p = m_p + Σ_{q visible} g(context)_p · h_{p−q} (y_q − m_q)     its visible pixels correct m
 
-A U-Net on the neighbouring frames predicts the centre frame, its uncertainty, and how far to trust a bank of
-linear filters of the innovation y − m whose own pixel is cut out. m and the gates never see the centre
-frame, so blindness is exact. Working at half resolution (space to depth) makes it ten times cheaper than
-UDVD at the same width, and hiding one frame instead of five keeps what the neighbours know.
+L is the best linear combination of the neighbouring frames, and other linear predictions are among the context. A
+U-Net on all of them decides for each pixel which to prefer (a), corrects them (b), predicts the uncertainty and how
+far to trust a bank of linear filters of the innovation y − m. The bank looks up, down, left and right from
+beyond the hidden rectangle. m and the gates never see the centre frame, so blindness is exact. Working at half
+resolution (space to depth) makes it ten times cheaper than UDVD at the same width, and hiding one frame instead
+of five keeps what the neighbours know.
 Blind-spot idea: Laine et al., NeurIPS 2019, arXiv:1901.10277; Sheth et al., ICCV 2021, arXiv:2011.15045.
 """
 
@@ -16,11 +18,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from phdenoise.denoisers.context import CHANNELS
+from phdenoise.denoisers.context import CHANNELS, LINEAR
 from phdenoise.denoisers.initial import he_normal
+from phdenoise.denoisers.region import BlindRegion
 
-# Side of the filters that read the centre frame around the hidden pixel.
-BANK_SIDE = 7
+# Depth and breadth of the half-plane filters that read the centre frame beyond the hidden rectangle.
+DEPTH, BREADTH = 3, 7
 # Output pixels depend on inputs at most this far away, and frames are padded to multiples of STRIDE.
 RADIUS = 24
 STRIDE = 4
@@ -31,10 +34,12 @@ class CentreBlind(nnx.Module):
 
     Args:
         width: channels at half resolution.
-        bank: number of blind filters on the innovation; 0 hides the whole centre frame.
+        bank: number of blind filters on the innovation, each looking in four directions; 0 where the whole
+            centre frame is hidden.
+        spread: standard deviation predicted at the start.
     """
 
-    def __init__(self, *, width: int = 32, bank: int = 12, rngs: nnx.Rngs):
+    def __init__(self, *, width: int = 32, bank: int = 6, spread: float = 0.2, rngs: nnx.Rngs):
         deep, fine = width + width // 2, 16
 
         def conv(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nnx.Conv:
@@ -43,7 +48,8 @@ class CentreBlind(nnx.Module):
                 inputs, outputs, (side, side), use_bias=False, kernel_init=init, rngs=rngs
             )
 
-        self.enter = conv(4 * CHANNELS, width, 3)
+        inputs = CHANNELS + LINEAR
+        self.enter = conv(4 * inputs, width, 3)
         self.half = conv(width, width, 3)
         self.down = conv(4 * width, deep, 1)
         self.quarter_1 = conv(deep, deep, 3)
@@ -51,23 +57,25 @@ class CentreBlind(nnx.Module):
         self.up = conv(deep, 4 * width, 1)
         self.merge = conv(2 * width, width, 3)
         self.leave = conv(width, 4 * fine, 1)
-        self.full_1 = conv(fine + CHANNELS, fine, 3)
+        self.full_1 = conv(fine + inputs, fine, 3)
         self.full_2 = conv(fine, fine, 3)
+        # The start is the linear prediction and its error, nearly: training only improves on it.
         self.mean = conv(fine, 1, 1, 0.1)
         self.spread = conv(fine, 1, 1, 0.1)
-        self.direct = nnx.Param(jnp.full((CHANNELS,), 1.0 / CHANNELS))
-        # Starts wide: where noise hides the error it stays near here, and doubt is the safer side.
-        self.log_spread = nnx.Param(jnp.asarray(-1.6))
+        self.log_spread = nnx.Param(jnp.asarray(np.log(np.expm1(spread)), jnp.float32))
+        self.choice = conv(fine, inputs - 1, 1, 0.03)
         self.bank = bank
         if bank:
-            self.gate = conv(fine, bank, 1, 0.1)
-            self.filters = conv(1, bank, BANK_SIDE, 0.3)
+            self.gate = conv(fine, 4 * bank, 1, 0.05)
+            kernel = he_normal(0.3)(rngs.params(), (DEPTH, BREADTH, 1, bank))
+            self.filters = nnx.Param(kernel)
 
     def __call__(
         self,
         context: Float[Array, "n y x k"],
         centre: Float[Array, "n y x"],
         seen: Float[Array, "n y x"],
+        region: BlindRegion,
     ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
         """Blind mean and standard deviation; y and x multiples of STRIDE, `seen` 1 where measured."""
         half = _act(self.half(_act(self.enter(space_to_depth(context)))))
@@ -76,21 +84,37 @@ class CentreBlind(nnx.Module):
         half = _act(self.merge(jnp.concatenate([half, depth_to_space(self.up(deep))], axis=-1)))
         fine = jnp.concatenate([depth_to_space(self.leave(half)), context], axis=-1)
         fine = _act(self.full_2(_act(self.full_1(fine))))
-        mean = self.mean(fine) + jnp.einsum("nyxk,km->nyxm", context, self.direct[...][:, None])
+        best = context[..., -1:]
+        chosen = jnp.sum(self.choice(fine) * (context[..., :-1] - best), axis=-1, keepdims=True)
+        mean = best + chosen + self.mean(fine)
         spread = jax.nn.softplus(self.spread(fine) + self.log_spread[...])[..., 0]
-        if not self.bank:
+        if region.whole_frame or not self.bank:
             return mean[..., 0], spread
-        own = np.ones((BANK_SIDE, BANK_SIDE, 1, 1), np.float32)
-        own[BANK_SIDE // 2, BANK_SIDE // 2] = 0
-        # Zero padding: a mirrored edge would show a border pixel to itself.
-        around = jax.lax.conv_general_dilated(
-            (centre[..., None] - mean) * seen[..., None],
-            self.filters.kernel[...] * own,
-            (1, 1),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        innovation = (centre[..., None] - mean) * seen[..., None]
+        around = look_around(innovation, self.filters[...], region)
         return (mean + jnp.sum(around * self.gate(fine), -1, keepdims=True))[..., 0], spread
+
+
+def look_around(
+    image: Float[Array, "n y x 1"], kernel: Float[Array, "d b 1 m"], region: BlindRegion
+) -> Float[Array, "n y x m4"]:
+    """Half-plane filters looking up, down, left and right from beyond the hidden rectangle."""
+    rows, columns = region.shift
+    up = jnp.pad(kernel, ((0, kernel.shape[0] + 2 * rows - 1), (0, 0), (0, 0), (0, 0)))
+    left = jnp.pad(kernel, ((0, kernel.shape[0] + 2 * columns - 1), (0, 0), (0, 0), (0, 0)))
+    left = jnp.swapaxes(left, 0, 1)
+    vertical = jnp.concatenate([up, up[::-1]], axis=-1)
+    horizontal = jnp.concatenate([left, left[:, ::-1]], axis=-1)
+    # Zero padding: a mirrored edge would show a border pixel to itself.
+    return jnp.concatenate(
+        [
+            jax.lax.conv_general_dilated(
+                image, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            for k in (vertical, horizontal)
+        ],
+        axis=-1,
+    )
 
 
 def space_to_depth(x: Float[Array, "n y x k"]) -> Float[Array, "n y2 x2 k4"]:

@@ -1,13 +1,15 @@
 """What a blind network may look at: frames around the centre one, near ones singly, far ones averaged.
 
-Channels, for the past and the future side each: t∓1, t∓2, mean of t∓(3..4), mean of t∓(5..8). Averages
-carry a slow movie's long memory at no cost, and the network weighs them against the near frames of a
-fast one. The centre frame is never among them: at the ends of a movie a missing side is replaced by the
+Channels, for the past and the future side each: t∓1, t∓2, mean of t∓(3..4), of t∓(5..8), of t∓(9..16).
+Averages carry a slow movie's long memory at no cost, and are weighed against the near frames of a fast one. The centre frame is never among them: at the ends of a movie a missing side is replaced by the
 other side, or by all frames around, never by the centre.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -15,14 +17,20 @@ from jaxtyping import Array, Bool, Float
 from phdenoise.types import InputError
 
 # Distances of successive levels: level k averages frames at REACH[k] < distance <= REACH[k + 1].
-REACH = (0, 1, 2, 4, 8)
+REACH = (0, 1, 2, 4, 8, 16)
 CHANNELS = 2 * (len(REACH) - 1)
-# Swapping past and future is time reversal.
-TIME_REVERSED = tuple(i ^ 1 for i in range(CHANNELS))
+# After them come linear predictions (`phdenoise.denoisers.linear`): from the past and from the future, then
+# others, the best of all last.
+LINEAR = 10
+# Swapping past and future is time reversal; the other predictions stay.
+TIME_REVERSED = (
+    *(i ^ 1 for i in range(CHANNELS + 2)),
+    *range(CHANNELS + 2, CHANNELS + LINEAR),
+)
 
 
 def context_weights(present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
-    """Weights [t, CHANNELS, 2·8 + 1] of the frames t−8..t+8 in each channel; zero at the centre.
+    """Weights [t, CHANNELS, 2·16 + 1] of the frames t−16..t+16 in each channel; zero at the centre.
 
     Args:
         present: False for frames without any measured pixel, which are never used.
@@ -60,8 +68,38 @@ def window_weights(frames: int, length: int = 5) -> np.ndarray:
     return weights
 
 
-def gather_context(
-    block: Float[Array, "r y x"], weights: Float[Array, "k r"]
-) -> Float[Array, "y x k"]:
-    """Context channels of the frame in the middle of a block of 2·8 + 1 frames."""
-    return jnp.einsum("ryx,kr->yxk", block, weights)
+class View(NamedTuple):
+    """What a network is shown of one frame: context channels [y, x, k], the frame itself, 1 where measured."""
+
+    context: Float[Array, "y x k"]
+    centre: Float[Array, "y x"]
+    seen: Float[Array, "y x"]
+
+
+class MovieArrays(eqx.Module):
+    """A movie as networks see it: scaled, filled and padded; see `phdenoise.denoisers.prepare`.
+
+    Attributes:
+        padded: frames with time and space padding [t + 32, Y, X].
+        weights: context weights [t, k, 33].
+        linear: blind linear predictions [t, LINEAR, Y, X], or None for networks that do without.
+        seen: 1 where measured, 0 where filled or padding [t, Y, X].
+    """
+
+    padded: Float[Array, "r y x"]
+    weights: Float[Array, "t k w"]
+    linear: Float[Array, "t m y x"] | None
+    seen: Float[Array, "t y x"]
+
+    def view(self, t: Array | int, y: Array | int, x: Array | int, side: tuple[int, int]) -> View:
+        """The window of frame t with its corner at (y, x) and the given sides."""
+
+        def window(a: Array, frames: int) -> Array:
+            return jax.lax.dynamic_slice(a, (t, y, x), (frames, *side))
+
+        block = window(self.padded, 2 * REACH[-1] + 1)
+        context = jnp.einsum("ryx,kr->yxk", block, self.weights[t])
+        if self.linear is not None:
+            linear = jax.lax.dynamic_slice(self.linear, (t, 0, y, x), (1, LINEAR, *side))[0]
+            context = jnp.concatenate([context, jnp.moveaxis(linear, 0, -1)], axis=-1)
+        return View(context, block[REACH[-1]], window(self.seen, 1)[0])

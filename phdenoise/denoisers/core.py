@@ -7,7 +7,7 @@
 pixel's own measurement back. Laine et al., NeurIPS 2019, arXiv:1901.10277.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,11 +18,9 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from phdenoise.denoisers.centre_blind import CentreBlind
 from phdenoise.denoisers.context import TIME_REVERSED, context_weights, window_weights
+from phdenoise.denoisers.region import BlindRegion
 from phdenoise.denoisers.udvd import WINDOW, Udvd
 from phdenoise.types import InputError, Moments, NoiseModel
-
-NetworkName = Literal["centre-blind", "udvd"]
-Region = Literal["pixel", "frame", "udvd"]
 
 
 class Denoiser(eqx.Module):
@@ -32,6 +30,7 @@ class Denoiser(eqx.Module):
         state: the network's parameters, a pytree of arrays (what training adjusts).
         centre, spread: intensities are fed as (y − centre)/spread; undone exactly on the way out.
         variance_scale: calibration of the predicted variance on pixels that training did not use.
+        region: what is hidden; another one of the same kind may be used at prediction than in training.
     """
 
     state: PyTree
@@ -39,16 +38,16 @@ class Denoiser(eqx.Module):
     spread: Float[Array, ""]
     variance_scale: Float[Array, ""]
     graph: Any = eqx.field(static=True)
-    region: Region = eqx.field(static=True)
+    region: BlindRegion = eqx.field(static=True)
 
     def context_weights(self, present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
         """Which frames each context channel averages; see `phdenoise.denoisers.context`."""
-        return window_weights(present.size) if self.region == "udvd" else context_weights(present)
+        return window_weights(present.size) if self.region.everywhen else context_weights(present)
 
     @property
     def time_reversed(self) -> tuple[int, ...]:
         """Order of the context channels when time runs backwards."""
-        return tuple(range(WINDOW))[::-1] if self.region == "udvd" else TIME_REVERSED
+        return tuple(range(WINDOW))[::-1] if self.region.everywhen else TIME_REVERSED
 
     def scaled(self, frames: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Intensities as the network sees them."""
@@ -62,36 +61,37 @@ class Denoiser(eqx.Module):
     ) -> Moments:
         """Blind mean and variance [intensity], of scaled context and scaled centre frames."""
         network = nnx.merge(self.graph, self.state)
-        mean, sd = network(context, centre, seen)
+        mean, sd = network(context, centre, seen, self.region)
         return Moments(
             self.centre + self.spread * mean, self.variance_scale * (self.spread * sd) ** 2
         )
 
 
 def build(
-    region: Region,
+    region: BlindRegion,
     *,
     width: int,
     centre: float,
     spread: float,
     seed: int,
+    doubt: float = 0.2,
 ) -> Denoiser:
-    """A fresh denoiser that hides `region`.
+    """A fresh denoiser that hides `region`: UDVD where it is hidden in every frame, else centre-blind.
 
     Args:
-        region: "pixel" (centre frame's pixel), "frame" (centre frame), "udvd" (pixel in all frames).
+        region: pixels that the network must not look at.
         width: channels of the network's first scale.
         centre, spread: location and scale of the movie's intensities.
         seed: of the initial weights.
+        doubt: predicted standard deviation at the start, in units of `spread`.
     """
-    if region not in ("pixel", "frame", "udvd"):
-        raise InputError(f"Unknown blind region '{region}': use pixel, frame or udvd.")
     rngs = nnx.Rngs(seed)
     network: nnx.Module
-    if region == "udvd":
+    if region.everywhen:
         network = Udvd(width=width, rngs=rngs)
     else:
-        network = CentreBlind(width=width, bank=12 if region == "pixel" else 0, rngs=rngs)
+        bank = 0 if region.whole_frame else 6
+        network = CentreBlind(width=width, bank=bank, spread=doubt, rngs=rngs)
     graph, state = nnx.split(network)
     as_scalar = jnp.float32
     return Denoiser(
@@ -138,7 +138,7 @@ def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
     return flat | {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
 
 
-def from_weights(weights: dict[str, np.ndarray], region: Region, *, width: int) -> Denoiser:
+def from_weights(weights: dict[str, np.ndarray], region: BlindRegion, *, width: int) -> Denoiser:
     """Rebuild a denoiser from `weights_of`.
 
     Raises:

@@ -14,8 +14,9 @@ from jaxtyping import Array, Bool, Float
 from scipy import ndimage
 
 from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
-from phdenoise.denoisers.context import REACH, gather_context
+from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.linear import blind_linear
 from phdenoise.types import Moments
 
 # Largest side predicted at once [px], overlaps included.
@@ -26,35 +27,53 @@ UDVD_RADIUS = 48
 LEAST = 0.5
 
 
-def prepare(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> dict[str, Array]:
-    """Scale, fill and pad a movie [t, y, x] for a network.
+def prepare(
+    denoiser: Denoiser,
+    frames: np.ndarray,
+    valid: np.ndarray,
+    target: np.ndarray | None = None,
+) -> MovieArrays:
+    """Scale, fill and pad a movie [t, y, x] for a network, and fit its blind linear prediction.
 
-    Returns:
-        padded: scaled frames with time and space padding [t + 16, Y, X];
-        weights: context weights [t, k, 17];
-        seen: 1 where measured, 0 where filled or padding [t, Y, X].
+    Args:
+        denoiser: its scale and region are used.
+        frames: measured movie; NaN allowed where not valid.
+        valid: True where measured.
+        target: True for the pixels that the linear prediction is fitted on; default all valid ones.
     """
     ny, nx = frames.shape[1:]
     centre = float(denoiser.centre)
-    if denoiser.region == "udvd":
-        # An average around the gap could contain the hidden pixel.
-        filled = np.where(valid, frames, centre).astype(np.float64)
-    else:
-        filled = fill(frames, valid, centre)
+    everywhen = denoiser.region.everywhen
+    # For a region hidden in every frame, an average around a gap could contain the hidden pixel.
+    filled = (
+        np.where(valid, frames, centre).astype(np.float64)
+        if everywhen
+        else fill(frames, valid, centre)
+    )
     py, px = (-ny % STRIDE, -nx % STRIDE)
-    if denoiser.region == "udvd":
+    if everywhen:
         side = max(ny + py, nx + px)
         py, px = side - ny, side - nx
-    scaled = (filled - centre) / float(denoiser.spread)
+    scaled = ((filled - centre) / float(denoiser.spread)).astype(np.float32)
     reach = REACH[-1]
     # Mirroring space is safe where the centre frame is not among the context; UDVD gets zeros.
-    mode = {"mode": "constant"} if denoiser.region == "udvd" else {"mode": "symmetric"}
-    spatial = np.pad(scaled.astype(np.float32), ((0, 0), (0, py), (0, px)), **mode)  # type: ignore[call-overload]
-    return {
-        "padded": jnp.asarray(np.pad(spatial, ((reach, reach), (0, 0), (0, 0)))),
-        "weights": jnp.asarray(denoiser.context_weights(np.any(valid, axis=(1, 2)))),
-        "seen": jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
-    }
+    mode = {"mode": "constant"} if everywhen else {"mode": "symmetric"}
+
+    def pad(a: np.ndarray) -> np.ndarray:
+        return np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, py), (0, px)], **mode)  # type: ignore[call-overload]
+
+    weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
+    linear = None
+    if not everywhen:
+        linear = jnp.asarray(
+            pad(blind_linear(scaled, weights, valid if target is None else target))
+        )
+    return MovieArrays(
+        padded=jnp.asarray(np.pad(pad(scaled), ((reach, reach), (0, 0), (0, 0)))),
+        weights=jnp.asarray(weights),
+        linear=linear,
+        seen=jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
+    )
 
 
 def fill(
@@ -79,24 +98,25 @@ def fill(
     return out
 
 
-@partial(jax.jit, static_argnames=("flips",))
+@partial(jax.jit, static_argnames=("side", "flips"))
 def _predict_tile(
     denoiser: Denoiser,
-    block: Float[Array, "r y x"],
-    weights: Float[Array, "k r"],
-    seen: Float[Array, "y x"],
+    arrays: MovieArrays,
+    t: Array,
+    y: Array,
+    x: Array,
+    side: tuple[int, int],
     flips: tuple[int, ...],
 ) -> Moments:
     """Blind moments of one frame (or tile), averaged over the given symmetries."""
-    context = gather_context(block, weights)
-    centre = block[REACH[-1]]
+    view = arrays.view(t, y, x, side)
     order = jnp.asarray(denoiser.time_reversed)
     contexts, centres, masks = [], [], []
     for flip in flips:
-        around = context[..., order] if flip & 8 else context
+        around = view.context[..., order] if flip & 8 else view.context
         contexts.append(_turn(around, flip))
-        centres.append(_turn(centre, flip))
-        masks.append(_turn(seen, flip))
+        centres.append(_turn(view.centre, flip))
+        masks.append(_turn(view.seen, flip))
     out = denoiser(jnp.stack(contexts), jnp.stack(centres), jnp.stack(masks))
     back = [jax.tree.map(lambda a, k=k, f=f: _turn_back(a[k], f), out) for k, f in enumerate(flips)]
     mean, var = jax.tree.map(lambda *a: sum(a) / len(a), *back)
@@ -106,7 +126,12 @@ def _predict_tile(
 
 
 def predict_blind(
-    denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray, *, symmetries: int = 8
+    denoiser: Denoiser,
+    frames: np.ndarray,
+    valid: np.ndarray,
+    *,
+    symmetries: int = 8,
+    target: np.ndarray | None = None,
 ) -> Moments:
     """Blind mean and variance of every frame [t, y, x], in the movie's units.
 
@@ -115,27 +140,28 @@ def predict_blind(
         frames: measured movie; NaN allowed where not valid.
         valid: True where measured.
         symmetries: how many of the 16 reflections, turns and time reversals to average.
+        target: see `prepare`.
     """
-    t, ny, nx = frames.shape
-    arrays = prepare(denoiser, frames, valid)
-    square = arrays["seen"].shape[1] == arrays["seen"].shape[2]
-    flips = symmetry_codes(symmetries, turns=square)
+    arrays = prepare(denoiser, frames, valid, target)
+    return predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
+
+
+def predict_arrays(
+    denoiser: Denoiser, arrays: MovieArrays, shape: tuple[int, ...], *, symmetries: int = 8
+) -> Moments:
+    """Blind mean and variance [t, y, x] of a movie that is prepared already."""
+    t, ny, nx = shape
     mean = np.empty((t, ny, nx), np.float32)
     var = np.empty((t, ny, nx), np.float32)
-    for rows, cols, inner in tiles(arrays["seen"].shape[1:], denoiser.region == "udvd"):
-        codes = flips if _is_square(rows, cols) else symmetry_codes(symmetries, turns=False)
+    for rows, cols, inner in tiles(arrays.seen.shape[1:], denoiser.region.everywhen):
+        side = (rows.stop - rows.start, cols.stop - cols.start)
+        codes = symmetry_codes(symmetries, turns=side[0] == side[1])
+        (top, bottom), (left, right) = inner
+        to = (slice(rows.start + top, min(bottom, ny)), slice(cols.start + left, min(right, nx)))
+        take = tuple(slice(a, a + k.stop - k.start) for a, k in zip((top, left), to, strict=True))
         for i in range(t):
-            block = arrays["padded"][i : i + 2 * REACH[-1] + 1, rows, cols]
-            out = _predict_tile(
-                denoiser, block, arrays["weights"][i], arrays["seen"][i, rows, cols], codes
-            )
-            (top, bottom), (left, right) = inner
-            to = (slice(rows.start + top, bottom), slice(cols.start + left, right))
-            target = mean[i][to]
-            ky, kx = target.shape
-            take = (slice(top, top + ky), slice(left, left + kx))
-            mean[i][to] = np.asarray(out.mean)[take]
-            var[i][to] = np.asarray(out.var)[take]
+            out = _predict_tile(denoiser, arrays, i, rows.start, cols.start, side=side, flips=codes)
+            mean[i][to], var[i][to] = np.asarray(out.mean)[take], np.asarray(out.var)[take]
     return Moments(jnp.asarray(mean), jnp.asarray(var))
 
 
@@ -168,10 +194,6 @@ def tiles(
         return pieces
 
     return [(r, c, (a, b)) for r, a in cut(shape[0]) for c, b in cut(shape[1])]
-
-
-def _is_square(rows: slice, cols: slice) -> bool:
-    return rows.stop - rows.start == cols.stop - cols.start
 
 
 def _turn(x: Array, code: int) -> Array:

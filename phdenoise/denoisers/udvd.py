@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from phdenoise.denoisers.initial import he_normal
+from phdenoise.denoisers.region import BlindRegion
 
 WINDOW = 5
 STRIDE = 4
@@ -25,10 +26,9 @@ class Udvd(nnx.Module):
     Args:
         width: channels of the encoder (48 as published); everything else scales with it.
         outputs: 1 for the mean, 2 for mean and standard deviation.
-        shift: final shift in rows; s hides a square of side 2s − 1 in every frame.
     """
 
-    def __init__(self, *, width: int = 48, outputs: int = 2, shift: int = 1, rngs: nnx.Rngs):
+    def __init__(self, *, width: int = 48, outputs: int = 2, rngs: nnx.Rngs):
         triple = 2 * width // 3
         self.first = _HalfPlaneUNet(3, width, triple, rngs)
         self.second = _HalfPlaneUNet(3 * triple, width, 2 * width, rngs)
@@ -37,13 +37,13 @@ class Udvd(nnx.Module):
         self.join_2 = _conv(joined, 2 * width, 1, rngs)
         self.join_3 = _conv(2 * width, outputs, 1, rngs)
         self.outputs = outputs
-        self.shift = shift
 
     def __call__(
         self,
         frames: Float[Array, "n y x k"],
         centre: Float[Array, "n y x"],
         seen: Float[Array, "n y x"],
+        region: BlindRegion,
     ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
         """Blind mean and standard deviation; frames square, sides multiples of STRIDE.
 
@@ -52,7 +52,8 @@ class Udvd(nnx.Module):
         turned = jnp.concatenate([jnp.rot90(frames, k, axes=(1, 2)) for k in range(4)])
         triples = jnp.concatenate([turned[..., i : i + 3] for i in range(3)])
         features = jnp.concatenate(jnp.split(self.first(triples), 3), axis=-1)
-        features = _down(self.second(features), self.shift)
+        # A final shift of s rows hides a square of side 2s − 1; it needs no other weights.
+        features = _down(self.second(features), region.shift[0])
         back = [jnp.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(jnp.split(features, 4))]
         joined = jnp.concatenate(back, axis=-1)
         out = self.join_3(_act(self.join_2(_act(self.join_1(joined)))))

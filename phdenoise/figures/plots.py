@@ -113,7 +113,7 @@ def law_curves(
     fits: Mapping[str, Mapping[str, Float[np.ndarray, " c"]]],
     *,
     diffusivity_unit: str,
-    truth: Mapping[str, Float[np.ndarray, " c"]] | None = None,
+    truth: Mapping[str, Float[np.ndarray, " points"]] | None = None,
 ) -> Figure:
     """Recovered μ_h(c) and D(c) with two-sd bands, against the truth where there is one.
 

@@ -11,8 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from phdenoise.denoisers import Denoiser, from_weights, posterior, prepare
-from phdenoise.denoisers.context import REACH, gather_context
+from phdenoise.denoisers import (
+    Denoiser,
+    MovieArrays,
+    from_weights,
+    parse_region,
+    posterior,
+    prepare,
+)
 from phdenoise.learn.joint import Problem
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import (
@@ -35,7 +41,7 @@ class NetworkProblem(eqx.Module):
 
     Attributes:
         denoiser: trained network; `JointParameters.network` replaces its state.
-        arrays: padded movie, context weights, seen and weight, as for training.
+        arrays: the movie as the network sees it.
         noise: noise model of the movie.
         index: frame of the initial field.
         anchor: the denoised first frame minus what the network alone gives there, [y, x] concentration.
@@ -45,7 +51,7 @@ class NetworkProblem(eqx.Module):
     """
 
     denoiser: Denoiser
-    arrays: dict[str, Array]
+    arrays: MovieArrays
     noise: NoiseModel
     index: Array
     anchor: Float[Array, "y x"]
@@ -82,11 +88,10 @@ def network_problem(
     """
     settings = estimate.settings
     denoiser = from_weights(
-        dict(estimate.weights), settings["region"], width=int(settings["width"])
+        dict(estimate.weights), parse_region(settings["region"]), width=int(settings["width"])
     )
     frames, valid = estimate.movie.frames, estimate.movie.valid()
     arrays = prepare(denoiser, frames, valid)
-    arrays["weight"] = arrays["seen"]
     dtype = jnp.dtype(believed.dtype)
     problem = NetworkProblem(
         denoiser=denoiser,
@@ -107,9 +112,7 @@ def _first_field(network: PyTree, problem: NetworkProblem) -> Array:
     """Denoised concentration of the frame where the law starts [y, x]."""
     denoiser = eqx.tree_at(lambda d: d.state, problem.denoiser, network)
     arrays, index = problem.arrays, problem.index
-    block = jax.lax.dynamic_slice_in_dim(arrays["padded"], index, 2 * REACH[-1] + 1)
-    context = gather_context(block, arrays["weights"][index])
-    centre, seen = block[REACH[-1]], arrays["seen"][index]
+    context, centre, seen = arrays.view(index, 0, 0, (arrays.seen.shape[1], arrays.seen.shape[2]))
     blind = denoiser(context[None], centre[None], seen[None])
     measured = denoiser.centre + denoiser.spread * centre[None]
     noisy = jnp.where(seen[None] > 0, measured, jnp.nan)
@@ -146,7 +149,8 @@ def joint_loss(
     def terms(state: PyTree) -> tuple[Array, Array]:
         denoiser = eqx.tree_at(lambda d: d.state, network.denoiser, state)
         order = denoiser.time_reversed
-        crops = draw_crops(key, network.arrays, order, batch=batch, side=side)
+        arrays = network.arrays
+        crops = draw_crops(key, arrays, arrays.seen, order, batch=batch, side=side)
         blind = crop_loss(denoiser, crops, network.noise).astype(network.pixels.dtype)
         return blind * network.pixels, _first_field(state, network)
 
@@ -184,8 +188,8 @@ def adapt_network(
     dtype = observation.frames.dtype
     theta, z = (jnp.asarray(a, dtype) for a in problem.split(x))
     start, sd = jnp.asarray(problem.theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
-    side = tuple(min(64, n // 4 * 4) for n in network.arrays["seen"].shape[1:])
-    if network.denoiser.region == "udvd":
+    side = tuple(min(64, n // 4 * 4) for n in network.arrays.seen.shape[1:])
+    if network.denoiser.region.everywhen:
         side = (min(side),) * 2
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE))
     weights = network.denoiser.state

@@ -1,7 +1,7 @@
 """`denoise`: a noisy movie in, its posterior mean and variance out, without clean labels."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -11,33 +11,49 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.denoisers import (
+    PIXEL,
+    UDVD,
+    BlindRegion,
     Denoiser,
-    Region,
+    MovieArrays,
     blind_nll,
     build,
+    parse_region,
     posterior,
-    predict_blind,
+    predict_arrays,
     prepare,
     weights_of,
 )
+from phdenoise.denoisers.core import noise_variance
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseKind, estimate_noise
-from phdenoise.training.train import train
+from phdenoise.training.train import Objective, Plan, Progress, Run, train
 from phdenoise.types import InputError, Moments, NoiseModel
 
 Preset = Literal["quick", "default", "best"]
-Progress = Callable[[int, int, float], None]
 
-# steps, width (centre-blind), width (UDVD), crops per step, symmetries averaged
-_PRESETS: dict[str, tuple[int, int, int, int, int]] = {
-    "quick": (350, 24, 12, 4, 8),
-    "default": (1500, 32, 24, 4, 16),
-    "best": (6000, 48, 48, 4, 16),
+
+@dataclass(frozen=True)
+class _Preset:
+    """Effort: steps at most, seconds for training, widths, crops per step, symmetries averaged."""
+
+    steps: int
+    seconds: float | None
+    width: int
+    udvd_width: int
+    symmetries: int
+    batch: int = 4
+
+
+_PRESETS = {
+    "quick": _Preset(1000, 35.0, 24, 12, 8),
+    "default": _Preset(4000, 140.0, 32, 24, 16),
+    "best": _Preset(20000, None, 48, 48, 16),
 }
-# UDVD costs some twenty times more per step.
-_UDVD_SHARE = 0.15
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
+# Side of held-out blocks where noise correlates [px].
+BLOCK = 8
 # Belief in the variance as trained: standard deviation of the log of its error.
 _SCALE_PRIOR = 0.3
 
@@ -47,20 +63,24 @@ class DenoiseConfig:
     """How to denoise."""
 
     preset: Preset = "default"
-    """Effort: quick (tens of seconds on two cores), default (about two minutes), best (ten and more)."""
+    """Effort: quick (within 1 minute on two cores), default (within 3), best (as long as it takes)."""
     noise: NoiseKind = "auto"
     """Noise family; auto reads it off the movie's photon-transfer line."""
     sigma: float | None = None
     """Known standard deviation of Gaussian noise [intensity unit]; estimated when not given."""
-    blind: Literal["auto", "pixel", "frame", "udvd"] = "auto"
-    """Hidden region: pixel (of the centre frame), frame (all of it), udvd (pixel in five frames); auto asks the noise."""
+    blind: str = "auto"
+    """Hidden: pixel (of the centre frame), frame (all of it), ROWSxCOLUMNS (1x9: a line along x), udvd (pixel in five frames), udvd-mf, all:3x3; auto asks the noise."""
+    blind_predict: str | None = None
+    """Hidden at prediction, where it differs from training (AT-BSN: train with all:9x9, predict with all:3x3)."""
+    objective: Objective = "nll"
+    """nll learns mean and variance of each pixel, mse the mean with one variance for all."""
     seed: int = 0
     """Seed of weights, crops and held-out pixels; the same seed gives the same result."""
     steps: int | None = None
-    """Training steps; by default the preset's, fewer for tiny movies."""
+    """Training steps; by default the preset's, fewer where its time does not suffice or the movie is tiny."""
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
@@ -86,29 +106,38 @@ def denoise(
     frames, valid = movie.frames, movie.valid()
     _check(movie, valid, config)
     noise, blind, log = _noise(movie, valid, config)
-    region: Region = blind if config.blind == "auto" else config.blind
-    if region != "udvd" and valid.any((1, 2)).sum() < 2:
+    region = parse_region(blind if config.blind == "auto" else config.blind)
+    shown = region if config.blind_predict is None else parse_region(config.blind_predict)
+    if shown.everywhen != region.everywhen or shown.whole_frame != region.whole_frame:
+        raise InputError(
+            f"--blind-predict {shown} is of another kind than --blind {region}: hide a rectangle of the "
+            "same frames."
+        )
+    if not region.everywhen and valid.any((1, 2)).sum() < 2:
         raise InputError(
             f"--blind {region} needs at least 2 frames with valid pixels, {movie.name} has fewer: "
             "use --blind udvd."
         )
     if config.blind != "auto":
         log.append(f"Blind region '{region}', as asked.")
-        if region != blind and blind == "frame":
+        if blind == "frame" and not region.whole_frame:
             log.append(
                 f"Warning: the noise is correlated in space and '{region}' shows the network its "
                 "neighbours: some noise will stay, and the variance is too small."
             )
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
-        denoiser, history = _train(frames, valid, noise, region, config, progress)
-        symmetries = _PRESETS[config.preset][4]
-        blind_moments = predict_blind(denoiser, frames, valid, symmetries=symmetries)
+        denoiser, arrays, run = _train(frames, valid, noise, region, config, progress)
+        denoiser = replace(denoiser, region=shown)
+        blind_moments = predict_arrays(
+            denoiser, arrays, frames.shape, symmetries=_PRESETS[config.preset].symmetries
+        )
         denoiser, blind_moments, sentence = _calibrate(
             denoiser, blind_moments, frames, valid, noise, config
         )
         noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
         result = posterior(blind_moments, noisy, noise)
+    log.append(_course(run))
     log.append(sentence)
     mean, variance = np.asarray(result.mean), np.asarray(result.var)
     if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
@@ -123,10 +152,15 @@ def denoise(
         blind_mean=np.asarray(blind_moments.mean),
         blind_variance=np.asarray(blind_moments.var),
         log=tuple(log),
-        history={"loss": history},
+        history={
+            "loss": list(run.losses),
+            "judged_step": [float(k) for k, _ in run.scores],
+            "judged_loss": [v for _, v in run.scores],
+        },
         settings={
             **asdict(config),
-            "region": region,
+            "region": str(shown),
+            "steps": run.steps,
             "width": _width(config, region),
             "phdenoise": version("phdenoise"),
             "jax": jax.__version__,
@@ -155,7 +189,7 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
 
 def _noise(
     movie: Movie, valid: np.ndarray, config: DenoiseConfig
-) -> tuple[NoiseModel, Region, list[str]]:
+) -> tuple[NoiseModel, str, list[str]]:
     estimate = estimate_noise(movie.frames, valid, config.noise)
     log = list(estimate.sentences)
     if config.sigma is not None:
@@ -167,61 +201,104 @@ def _noise(
     return estimate.model, estimate.blind, log
 
 
-def _width(config: DenoiseConfig, region: Region) -> int:
-    return config.width or _PRESETS[config.preset][2 if region == "udvd" else 1]
+def _width(config: DenoiseConfig, region: BlindRegion) -> int:
+    preset = _PRESETS[config.preset]
+    return config.width or (preset.udvd_width if region.everywhen else preset.width)
 
 
 def _train(
     frames: np.ndarray,
     valid: np.ndarray,
     noise: NoiseModel,
-    region: Region,
+    region: BlindRegion,
     config: DenoiseConfig,
     progress: Progress | None,
-) -> tuple[Denoiser, list[float]]:
+) -> tuple[Denoiser, MovieArrays, Run]:
     values = frames[valid].astype(np.float64)
     # The middle of the intensities and their spread; a movie of mostly background has a tiny inner range.
     spread = max(float(np.std(values)), float(np.finfo(np.float32).tiny))
-    denoiser = build(
+    make = partial(
+        build,
         region,
         width=_width(config, region),
         centre=float(np.mean(values)),
         spread=spread,
         seed=config.seed,
     )
-    arrays = prepare(denoiser, frames, valid)
-    weight = np.pad(
-        (valid & ~held_out(frames.shape, config.seed)).astype(np.float32),
-        [(0, a - b) for a, b in zip(arrays["seen"].shape, frames.shape, strict=True)],
+    denoiser = make()
+    test = held_out(frames.shape, config.seed, region) & valid
+    arrays = prepare(denoiser, frames, valid, valid & ~test)
+    if arrays.linear is not None:
+        denoiser = make(doubt=_doubt(denoiser, arrays, noise))
+    pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
+    learned, judged = (
+        jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, test)
     )
-    arrays["weight"] = jnp.asarray(weight)
-    side = tuple(min(config.crop, n // 4 * 4) for n in arrays["seen"].shape[1:])
-    if region == "udvd":
+    side = tuple(min(config.crop, n // 4 * 4) for n in arrays.seen.shape[1:])
+    if region.everywhen:
         side = (min(side),) * 2
-    steps, _, _, batch, _ = _PRESETS[config.preset]
-    if region == "udvd":
-        steps = round(_UDVD_SHARE * steps)
+    preset = _PRESETS[config.preset]
+    steps, seconds = preset.steps, preset.seconds
     if config.steps:
-        steps = config.steps
+        steps, seconds = config.steps, None
     else:
         # A tiny movie is learned by heart in fewer steps.
-        steps = int(np.clip(300 * valid.sum() / (batch * side[0] * side[1]), min(60, steps), steps))
-    return train(
-        denoiser,
-        arrays,
-        noise,
-        jax.random.key(config.seed),
-        steps=steps,
-        learning_rate=config.learning_rate,
-        batch=batch,
-        side=(side[0], side[1]),
-        progress=progress,
+        enough = 600 * valid.sum() / (preset.batch * side[0] * side[1])
+        steps = int(np.clip(enough, min(100, steps), steps))
+    # Twice the standard error of the mean of as many independent losses.
+    independent = test.sum() / (1 if region in (PIXEL, UDVD) else BLOCK**2 / 4)
+    plan = Plan(
+        steps,
+        seconds,
+        config.learning_rate,
+        preset.batch,
+        (side[0], side[1]),
+        config.objective,
+        float(1.5 / np.sqrt(max(independent, 1))),
+    )
+    key = jax.random.key(config.seed)
+    denoiser, run = train(denoiser, arrays, learned, judged, noise, key, plan, progress=progress)
+    return denoiser, arrays, run
+
+
+def _doubt(denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel) -> float:
+    """Standard deviation of the linear prediction's error, in the network's units."""
+    assert arrays.linear is not None
+    reach = arrays.weights.shape[2] // 2
+    scaled = arrays.padded[reach:-reach]
+    linear = arrays.linear[:, -1]
+    mean = denoiser.centre + denoiser.spread * linear
+    own = noise_variance(noise, Moments(mean, jnp.zeros_like(mean))) / denoiser.spread**2
+    error = jnp.sum(arrays.seen * ((scaled - linear) ** 2 - own)) / jnp.sum(arrays.seen)
+    # Where noise hides the error, a tenth of the noise stands for it.
+    floor = 0.01 * jnp.mean(own) + 1e-8
+    return float(jnp.sqrt(jnp.maximum(error, floor)))
+
+
+def _course(run: Run) -> str:
+    """How training went, in a sentence."""
+    first, best = run.scores[0][1], min(s for _, s in run.scores)
+    at = run.scores[int(np.argmin([s for _, s in run.scores]))][0]
+    if at == 0:
+        return (
+            f"Training ({run.step} steps) did not improve on the best linear filter, which is used "
+            f"(held-out loss {first:.5g})."
+        )
+    return (
+        f"Training: held-out loss {first:.5g} -> {best:.5g}, best after {at} of {run.step} steps."
     )
 
 
-def held_out(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """The pixels that training does not see as targets [t, y, x]."""
-    return np.random.default_rng([seed, 5]).random(shape) < _HELD_OUT
+def held_out(shape: tuple[int, ...], seed: int, region: BlindRegion) -> np.ndarray:
+    """The pixels that training does not see as targets [t, y, x].
+
+    Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours.
+    """
+    side = 1 if region in (PIXEL, UDVD) else BLOCK
+    t, ny, nx = shape
+    cells = (t, -(-ny // side), -(-nx // side))
+    chosen = np.random.default_rng([seed, 5]).random(cells) < _HELD_OUT
+    return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
 
 
 def _calibrate(
@@ -233,7 +310,7 @@ def _calibrate(
     config: DenoiseConfig,
 ) -> tuple[Denoiser, Moments, str]:
     """Scale the predicted variance so that held-out residuals have the variance it promises."""
-    test = held_out(frames.shape, config.seed) & valid
+    test = held_out(frames.shape, config.seed, denoiser.region) & valid
     mean, var = np.asarray(blind.mean, float), np.asarray(blind.var, float)
     if test.sum() < 64:
         return denoiser, blind, "Too few pixels to calibrate the predicted variance on."

@@ -2,24 +2,59 @@
 
 One step per call, not a scan over steps: XLA on CPU runs convolutions inside a loop about ten times slower
 than outside (0.63 s against 0.047 s a step, measured), and dispatch costs a GPU little at this step size.
-The movie is an argument of the step; optimiser state and weights are donated.
+The movie is an argument of the step; optimiser state and weights are donated. Weights are averaged over steps,
+judged on pixels that training never sees, and the best average is kept: the untrained network, which is the best
+linear filter, is the first candidate.
 """
 
+import time
 from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from phdenoise.denoisers import Denoiser, blind_nll
-from phdenoise.denoisers.context import REACH, gather_context
-from phdenoise.types import NoiseModel
+from phdenoise.denoisers import Denoiser, MovieArrays, blind_nll
+from phdenoise.denoisers.core import noise_variance
+from phdenoise.types import Moments, NoiseModel
+
+Objective = Literal["nll", "mse"]
+Progress = Callable[[int, int, float], None]
 
 EMA = 0.99
+WARM_UP = 50
+# Steps after which the time a step takes is known.
+TIMED = 20
+# Judgements in one training, pixels each looks at, and how many clearly worse ones in a row end it.
+JUDGEMENTS, JUDGED, PATIENCE = 24, 2**19, 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how to train.
+
+    Attributes:
+        steps: at most; fewer where `seconds` do not suffice.
+        seconds: time for the loop [s]; None is unlimited.
+        learning_rate: peak of a warm-up and cosine decay.
+        batch, side: crops per step, and their sides [px].
+        objective: "nll" learns mean and variance, "mse" the mean alone.
+        margin: difference of scores that chance does not explain.
+    """
+
+    steps: int
+    seconds: float | None
+    learning_rate: float
+    batch: int
+    side: tuple[int, int]
+    objective: Objective = "nll"
+    margin: float = 0.0
 
 
 class TrainState(NamedTuple):
@@ -28,6 +63,29 @@ class TrainState(NamedTuple):
     weights: PyTree
     average: PyTree
     optimiser: Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a training needs to go on where it was: the checkpoint.
+
+    Attributes:
+        state: weights, average, optimiser.
+        best: average with the best score so far.
+        step: steps done.
+        steps: steps planned (known once a step has been timed), 0 before.
+        losses: of every step.
+        scores: (step, score on held-out pixels).
+        ended: early end, if so.
+    """
+
+    state: TrainState
+    best: PyTree
+    step: int = 0
+    steps: int = 0
+    losses: tuple[float, ...] = ()
+    scores: tuple[tuple[int, float], ...] = field(default=())
+    ended: bool = False
 
 
 class Crops(NamedTuple):
@@ -41,16 +99,16 @@ class Crops(NamedTuple):
 
 def draw_crops(
     key: Array,
-    arrays: dict[str, Array],
+    arrays: MovieArrays,
+    weight: Float[Array, "t y x"],
     time_reversed: tuple[int, ...],
     *,
     batch: int,
     side: tuple[int, int],
 ) -> Crops:
     """Random crops with random reflections, quarter turns (square crops) and time reversal."""
-    t, ny, nx = arrays["seen"].shape
+    t, ny, nx = arrays.seen.shape
     h, w = side
-    reach = REACH[-1]
     k_t, k_y, k_x, k_s = jax.random.split(key, 4)
     # Crops start on the stride: the network's half-resolution cells then match whole-frame prediction.
     ts = jax.random.randint(k_t, (batch,), 0, t)
@@ -58,12 +116,7 @@ def draw_crops(
     xs = 4 * jax.random.randint(k_x, (batch,), 0, (nx - w) // 4 + 1)
 
     def one(i: Array, y: Array, x: Array) -> tuple[Array, ...]:
-        block = jax.lax.dynamic_slice(arrays["padded"], (i, y, x), (2 * reach + 1, h, w))
-        seen, weight = (
-            jax.lax.dynamic_slice(arrays[name], (i, y, x), (1, h, w))[0]
-            for name in ("seen", "weight")
-        )
-        return gather_context(block, arrays["weights"][i]), block[reach], seen, weight
+        return *arrays.view(i, y, x, side), jax.lax.dynamic_slice(weight, (i, y, x), (1, h, w))[0]
 
     context, *images = jax.vmap(one)(ts, ys, xs)
     coin = jax.random.bernoulli(k_s, 0.5, (4,))
@@ -76,86 +129,187 @@ def draw_crops(
     return Crops(*out)
 
 
-def crop_loss(denoiser: Denoiser, crops: Crops, noise: NoiseModel) -> Float[Array, ""]:
-    """Mean blind −log likelihood of the crops' weighted pixels."""
+def crop_loss(
+    denoiser: Denoiser, crops: Crops, noise: NoiseModel, objective: Objective = "nll"
+) -> Float[Array, ""]:
+    """Mean blind −log likelihood (or squared error over noise variance) of the crops' weighted pixels."""
     blind = denoiser(crops.context, crops.centre, crops.seen)
     noisy = denoiser.centre + denoiser.spread * crops.centre
-    nll = blind_nll(blind, noisy, noise)
-    return jnp.sum(crops.weight * nll) / jnp.maximum(jnp.sum(crops.weight), 1.0)
+    loss = _pixel_loss(blind, noisy, noise, objective)
+    return jnp.sum(crops.weight * loss) / jnp.maximum(jnp.sum(crops.weight), 1.0)
 
 
-@partial(jax.jit, static_argnames=("optimiser", "batch", "side"), donate_argnums=(0,))
+def _pixel_loss(blind: Moments, noisy: Array, noise: NoiseModel, objective: Objective) -> Array:
+    if objective == "nll":
+        return blind_nll(blind, noisy, noise)
+    return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise_variance(noise, blind))
+
+
+@partial(jax.jit, static_argnames=("plan",), donate_argnums=(0,))
 def _train_step(
     state: TrainState,
     denoiser: Denoiser,
-    arrays: dict[str, Array],
+    arrays: MovieArrays,
+    weight: Array,
     noise: NoiseModel,
     key: Array,
-    optimiser: optax.GradientTransformation,
-    batch: int,
-    side: tuple[int, int],
+    rate: Array,
+    plan: Plan,
 ) -> tuple[TrainState, Array]:
-    crops = draw_crops(key, arrays, denoiser.time_reversed, batch=batch, side=side)
+    crops = draw_crops(
+        key, arrays, weight, denoiser.time_reversed, batch=plan.batch, side=plan.side
+    )
 
     def loss(weights: PyTree) -> Array:
-        return crop_loss(eqx.tree_at(lambda d: d.state, denoiser, weights), crops, noise)
+        changed = eqx.tree_at(lambda d: d.state, denoiser, weights)
+        return crop_loss(changed, crops, noise, plan.objective)
 
     value, slope = jax.value_and_grad(loss)(state.weights)
-    updates, opt_state = optimiser.update(slope, state.optimiser, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
+    updates, opt_state = _OPTIMISER.update(slope, state.optimiser, state.weights)
+    weights = optax.apply_updates(state.weights, jax.tree.map(lambda u: -rate * u, updates))
     average = jax.tree.map(lambda a, w: EMA * a + (1 - EMA) * w, state.average, weights)
     return TrainState(weights, average, opt_state), value
 
 
+# The rate is an argument of the step: one compilation whatever the schedule.
+_OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99))
+
+
+def schedule(step: int, steps: int, peak: float) -> float:
+    """Learning rate: linear warm-up, then cosine decay to one percent of the peak."""
+    warm = min(WARM_UP, steps // 4 + 1)
+    if step < warm:
+        return peak * (step + 1) / warm
+    done = (step - warm) / max(steps - warm, 1)
+    return float(peak * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(done, 1.0)))))
+
+
 def train(
     denoiser: Denoiser,
-    arrays: dict[str, Array],
+    arrays: MovieArrays,
+    weight: Float[Array, "t y x"],
+    judged: Float[Array, "t y x"],
     noise: NoiseModel,
     key: Array,
+    plan: Plan,
     *,
-    steps: int,
-    learning_rate: float,
-    batch: int,
-    side: tuple[int, int],
-    progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[Denoiser, list[float]]:
-    """Train on a movie; returns the denoiser with averaged weights, and the loss of every step.
+    run: Run | None = None,
+    save: Callable[[Run], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Denoiser, Run]:
+    """Train on a movie; returns the denoiser with the best averaged weights, and the course of it.
 
     Args:
-        denoiser: fresh denoiser.
-        arrays: of `phdenoise.denoisers.prepare`, plus "weight" [t, Y, X], 0 where not to learn from.
+        denoiser: fresh denoiser, or one to tune.
+        arrays: of `phdenoise.denoisers.prepare`.
+        weight: 1 for the pixels to learn from, else 0.
+        judged: 1 for the pixels to judge on, else 0; disjoint from `weight`.
         noise: noise model of the movie.
         key: for the crops.
-        steps, learning_rate, batch, side: schedule (warm-up, then cosine decay) and crop shape [px].
-        progress: called with (step, steps, loss).
+        plan: schedule.
+        run: an interrupted run to continue; the result is the same to the last bit.
+        save: called with the run at every judgement.
+        progress: called with (step, steps, score on held-out pixels).
     """
-    optimiser = _optimiser(steps, learning_rate)
-    # Donated buffers must not be shared with the caller's denoiser, nor with each other.
-    weights, average = (jax.tree.map(jnp.copy, denoiser.state) for _ in range(2))
-    state = TrainState(weights, average, optimiser.init(weights))
-    losses: list[Array] = []
-    for step in range(steps):
+    start = time.monotonic()
+    run = start_run(denoiser) if run is None else run
+    # Donated buffers must not be shared with the caller's arrays.
+    state = jax.tree.map(jnp.copy, run.state)
+    # What is static must not change with the length of the run, or the step would compile again.
+    shape = replace(plan, steps=0, seconds=None, learning_rate=0.0, margin=0.0)
+    step, steps, best = run.step, run.steps, run.best
+    losses: list[Any] = list(run.losses)
+    scores = list(run.scores)
+    timed = start
+    while not run.ended and (steps == 0 or step < steps):
+        if step == 0 and not scores:
+            scores.append((0, _score(denoiser, run.best, arrays, judged, noise, shape)))
+        if step == 1:
+            jax.block_until_ready(losses[-1])
+            timed = time.monotonic()
+        if steps == 0 and step == min(TIMED, plan.steps):
+            jax.block_until_ready(losses[-1])
+            now = time.monotonic()
+            steps = _affordable(plan, (now - timed) / max(step - 1, 1), now - start)
+        rate = schedule(step, steps or plan.steps, plan.learning_rate)
         state, loss = _train_step(
-            state,
-            denoiser,
-            arrays,
-            noise,
-            jax.random.fold_in(key, step),
-            optimiser,
-            batch,
-            side,
+            state, denoiser, arrays, weight, noise, jax.random.fold_in(key, step), rate, shape
         )
         losses.append(loss)
-        if progress and ((step + 1) % 25 == 0 or step + 1 == steps):
-            progress(step + 1, steps, float(loss))
-    trained = eqx.tree_at(lambda d: d.state, denoiser, state.average)
-    return trained, [float(v) for v in losses]
+        step += 1
+        every = max((steps or plan.steps) // JUDGEMENTS, 25)
+        if (steps and step % every == 0) or step == (steps or plan.steps):
+            score = _score(denoiser, state.average, arrays, judged, noise, shape)
+            if score < min(s for _, s in scores):
+                best = jax.tree.map(jnp.copy, state.average)
+            scores.append((step, score))
+            least = min(s for _, s in scores)
+            worse = [s > least + plan.margin for _, s in scores[-PATIENCE:]]
+            losses = [float(v) for v in losses]
+            run = Run(
+                jax.tree.map(jnp.copy, state) if save else state,
+                best, step, steps or plan.steps, tuple(losses), tuple(scores), len(worse) == PATIENCE and all(worse),
+            )  # fmt: skip
+            if save:
+                save(run)
+            steps = run.steps
+            if progress:
+                progress(step, steps, score)
+    return eqx.tree_at(lambda d: d.state, denoiser, run.best), run
 
 
-@lru_cache
-def _optimiser(steps: int, learning_rate: float) -> optax.GradientTransformation:
-    """Adam with warm-up and cosine decay; the same object again, so that the step compiles once."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, min(50, steps // 4 + 1), steps, 0.01 * learning_rate
-    )
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
+def start_run(denoiser: Denoiser) -> Run:
+    """The state of a training that has not begun."""
+    weights = denoiser.state
+    return Run(TrainState(weights, weights, _OPTIMISER.init(weights)), weights)
+
+
+def _affordable(plan: Plan, each: float, spent: float) -> int:
+    """Steps that fit in the time."""
+    if plan.seconds is None:
+        return plan.steps
+    # Judging costs a few steps each time.
+    left = 0.9 * (plan.seconds - spent) / max(each, 1e-6)
+    return int(np.clip(TIMED + left, min(2 * WARM_UP, plan.steps), plan.steps))
+
+
+def _score(
+    denoiser: Denoiser,
+    weights: PyTree,
+    arrays: MovieArrays,
+    judged: Array,
+    noise: NoiseModel,
+    plan: Plan,
+) -> float:
+    """Mean loss on the held-out pixels of evenly spread frames and their central window."""
+    t, ny, nx = arrays.seen.shape
+    side = (min(ny, 256), min(nx, 256))
+    count = int(np.clip(JUDGED // (side[0] * side[1]), 1, t))
+    corner = ((ny - side[0]) // 8 * 4, (nx - side[1]) // 8 * 4)
+    changed = eqx.tree_at(lambda d: d.state, denoiser, weights)
+    parts = [
+        _score_frame(changed, arrays, judged, noise, int(i), *corner, side, plan)
+        for i in np.unique(np.linspace(0, t - 1, count).round())
+    ]
+    loss, pixels = np.sum([[float(a), float(b)] for a, b in parts], axis=0)
+    return float(loss / max(pixels, 1.0))
+
+
+@partial(jax.jit, static_argnames=("side", "plan"))
+def _score_frame(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    judged: Array,
+    noise: NoiseModel,
+    t: Array,
+    y: Array,
+    x: Array,
+    side: tuple[int, int],
+    plan: Plan,
+) -> tuple[Array, Array]:
+    view = arrays.view(t, y, x, side)
+    blind = denoiser(*(a[None] for a in view))
+    noisy = denoiser.centre + denoiser.spread * view.centre[None]
+    wanted = jax.lax.dynamic_slice(judged, (t, y, x), (1, *side))
+    loss = _pixel_loss(blind, noisy, noise, plan.objective)
+    return jnp.sum(wanted * loss), jnp.sum(wanted)

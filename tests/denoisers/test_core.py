@@ -8,6 +8,8 @@ import pytest
 
 import phdenoise.denoisers.predict as prediction
 from phdenoise.denoisers import (
+    FRAME,
+    PIXEL,
     blind_nll,
     build,
     from_weights,
@@ -76,9 +78,9 @@ def test_symmetries_are_each_used_once():
     assert symmetry_codes(1, turns=True) == (0,)
 
 
-@pytest.mark.parametrize("region", ["pixel", "frame"])
+@pytest.mark.parametrize("region", [PIXEL, FRAME], ids=str)
 def test_averaged_prediction_commutes_with_the_symmetries(region):
-    frames = np.random.default_rng(0).normal(size=(5, 12, 12)).astype(np.float32)
+    frames = np.random.default_rng(0).normal(size=(5, 16, 16)).astype(np.float32)
     valid = np.ones(frames.shape, bool)
     denoiser = build(region, width=8, centre=0.0, spread=1.0, seed=0)
     whole = predict_blind(denoiser, frames, valid, symmetries=16)
@@ -91,8 +93,8 @@ def test_averaged_prediction_commutes_with_the_symmetries(region):
 def test_prediction_is_equivariant_to_the_unit():
     frames = np.random.default_rng(0).normal(size=(4, 12, 16)).astype(np.float32)
     valid = np.ones(frames.shape, bool)
-    one = predict_blind(build("pixel", width=8, centre=0.0, spread=1.0, seed=0), frames, valid)
-    scaled = build("pixel", width=8, centre=5e4, spread=1e3, seed=0)
+    one = predict_blind(build(PIXEL, width=8, centre=0.0, spread=1.0, seed=0), frames, valid)
+    scaled = build(PIXEL, width=8, centre=5e4, spread=1e3, seed=0)
     other = predict_blind(scaled, 5e4 + 1e3 * frames.astype(float), valid)
     np.testing.assert_allclose((other.mean - 5e4) / 1e3, one.mean, atol=1e-3)
     np.testing.assert_allclose(other.var / 1e6, one.var, rtol=1e-2, atol=1e-4)
@@ -101,7 +103,7 @@ def test_prediction_is_equivariant_to_the_unit():
 def test_tiles_agree_with_the_whole_frame(monkeypatch):
     frames = np.random.default_rng(0).normal(size=(3, 132, 156)).astype(np.float32)
     valid = np.ones(frames.shape, bool)
-    denoiser = build("pixel", width=8, centre=0.0, spread=1.0, seed=0)
+    denoiser = build(PIXEL, width=8, centre=0.0, spread=1.0, seed=0)
     whole = predict_blind(denoiser, frames, valid, symmetries=2)
     monkeypatch.setattr(prediction, "TILE", 88)
     tiled = predict_blind(denoiser, frames, valid, symmetries=2)
@@ -112,23 +114,22 @@ def test_tiles_agree_with_the_whole_frame(monkeypatch):
 def test_weights_rebuild_the_denoiser():
     frames = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
     valid = np.ones(frames.shape, bool)
-    denoiser = build("pixel", width=8, centre=2.0, spread=3.0, seed=4)
-    again = from_weights(weights_of(denoiser), "pixel", width=8)
+    denoiser = build(PIXEL, width=8, centre=2.0, spread=3.0, seed=4)
+    again = from_weights(weights_of(denoiser), PIXEL, width=8)
     np.testing.assert_array_equal(
         predict_blind(again, frames, valid).mean, predict_blind(denoiser, frames, valid).mean
     )
     with pytest.raises(InputError, match="do not belong"):
-        from_weights(weights_of(denoiser), "frame", width=8)
+        from_weights(weights_of(denoiser), FRAME, width=8)
     with pytest.raises(InputError, match="has shape"):
-        from_weights(weights_of(denoiser), "pixel", width=12)
+        from_weights(weights_of(denoiser), PIXEL, width=12)
 
 
 def test_likelihood_is_differentiable_in_the_weights():
     frames = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
-    denoiser = build("pixel", width=8, centre=0.0, spread=1.0, seed=0)
+    denoiser = build(PIXEL, width=8, centre=0.0, spread=1.0, seed=0)
     arrays = prepare(denoiser, frames, np.ones(frames.shape, bool))
-    context = jnp.einsum("ryx,kr->yxk", arrays["padded"][1:18], arrays["weights"][1])[None]
-    centre, seen = jnp.asarray(frames[1:2]), arrays["seen"][1:2]
+    context, centre, seen = (a[None] for a in arrays.view(1, 0, 0, (8, 8)))
 
     def loss(state):
         changed = eqx.tree_at(lambda d: d.state, denoiser, state)
