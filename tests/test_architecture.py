@@ -14,6 +14,7 @@ LEVEL = {
     "noise": 1,
     "physics": 1,
     "metrics": 1,
+    "trust": 2,
     "denoisers": 2,
     "modalities": 2,
     "training": 3,
