@@ -20,6 +20,7 @@ LEVEL = {
     "training": 3,
     "io": 3,
     "learn": 4,
+    "hallucination": 5,
     "pipeline": 5,
     "study": 6,
     "figures": 7,

@@ -1,0 +1,191 @@
+"""What a denoiser does to a pixel, as a picture: the equivalent filter, and the motion that it follows.
+
+    w_q = ∂ out_p / ∂ y_q        one row of the Jacobian, over frames and pixels
+
+Locally the network is this linear filter of the movie: Σ w = 1 preserves intensities, (Σ w)²/Σ w² is how many pixels
+it averages, and where the weights of a neighbouring frame lie is where the network believes the pixel came from.
+Mohan et al., ICLR 2020, arXiv:1906.05478; for video Sheth et al., ICCV 2021, arXiv:2011.15045.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from phdenoise.denoisers import linear
+from phdenoise.denoisers.centre_blind import STRIDE
+from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.predict import _predict_tile, prepare, symmetry_codes
+from phdenoise.types import InputError
+
+# Side of the window that a pixel is predicted in; far more than any network's radius but UDVD's.
+WINDOW = 96
+# Frames with less of the filter's absolute weight than this have no place where it lies.
+_LEAST = 0.02
+
+
+class EquivalentFilter(NamedTuple):
+    """The filter of one pixel (t, y, x) of the blind prediction.
+
+    `weights` [f, y, x] over whole frames; `frames` [f]: which frames those are; `total`: Σ w; `effective`: number of
+    pixels averaged; `motion` [f, 2]: where the weights lie in each frame, relative to the pixel (dy, dx) [px], nan in
+    frames that hardly count; `motion_sd` [f, 2]: its uncertainty from the weights' own extent [px].
+    """
+
+    pixel: tuple[int, int, int]
+    frames: np.ndarray
+    weights: np.ndarray
+    total: float
+    effective: float
+    motion: np.ndarray
+    motion_sd: np.ndarray
+
+
+def equivalent_filters(
+    denoiser: Denoiser,
+    frames: Float[np.ndarray, "t y x"],
+    valid: np.ndarray,
+    pixels: Sequence[tuple[int, int, int]],
+    *,
+    symmetries: int = 8,
+) -> list[EquivalentFilter]:
+    """Equivalent filters of the blind prediction at some pixels, one reverse pass each.
+
+    The coefficients of the linear predictions shown to the network are fitted on the whole movie and taken as
+    constant: one pixel hardly moves them. The weight of an invalid pixel is that of the value it was filled with.
+
+    Args:
+        denoiser: trained denoiser.
+        frames: measured movie; NaN allowed where not valid.
+        valid: True where measured.
+        pixels: (t, y, x) of each.
+        symmetries: as in `predict_blind`.
+
+    Raises:
+        InputError: a pixel outside the movie.
+    """
+    for pixel in pixels:
+        if not all(0 <= i < n for i, n in zip(pixel, frames.shape, strict=True)):
+            raise InputError(f"Pixel {pixel} is outside the movie of shape {frames.shape}.")
+    arrays = prepare(denoiser, frames, valid)
+    taps = None
+    if arrays.linear is not None:
+        reach = REACH[-1]
+        scaled = np.asarray(arrays.padded)[reach:-reach, : frames.shape[1], : frames.shape[2]]
+        weights = np.asarray(arrays.weights)
+        normal = linear._normal_equations(scaled, weights, valid)
+        taps = [linear._solve(normal, used) for used in linear._parts(weights.shape[1])]
+    return [_one(denoiser, arrays, taps, frames.shape, p, symmetries) for p in pixels]
+
+
+def implicit_motion(
+    weights: Float[np.ndarray, "f y x"], centre: tuple[int, int]
+) -> tuple[Float[np.ndarray, "f two"], Float[np.ndarray, "f two"]]:
+    """Centroid of the squared weights of each frame relative to a pixel, and its sd [px].
+
+    Squares, because weights of both signs cancel in a plain centroid. The sd is the extent of the squared weights over
+    the root of their effective number; both are nan where a frame holds less than 2 % of the absolute weight.
+    """
+    mass = np.asarray(weights, np.float64) ** 2
+    absolute = np.abs(weights).sum((1, 2))
+    enough = absolute > _LEAST * absolute.sum()
+    total = np.where(enough, mass.sum((1, 2)), 1.0)
+    places = np.indices(weights.shape[1:]) - np.reshape(centre, (2, 1, 1))
+    motion = np.einsum("fyx,ayx->fa", mass, places) / total[:, None]
+    extent = np.einsum("fyx,ayx->fa", mass, places.astype(float) ** 2) / total[:, None] - motion**2
+    number = np.where(enough, total**2 / np.maximum((mass**2).sum((1, 2)), 1e-300), 1.0)
+    sd = np.sqrt(np.maximum(extent, 0.0) / number[:, None])
+    undefined = ~enough[:, None]
+    return np.where(undefined, np.nan, motion), np.where(undefined, np.nan, sd)
+
+
+def _one(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    taps: list[np.ndarray] | None,
+    shape: tuple[int, ...],
+    pixel: tuple[int, int, int],
+    symmetries: int,
+) -> EquivalentFilter:
+    t, y, x = pixel
+    corner, side = _window(arrays, (y, x), denoiser.region.everywhen)
+    codes = symmetry_codes(symmetries, turns=side[0] == side[1])
+    inside = (y - corner[0], x - corner[1])
+    padded, bank = _row(denoiser, arrays, t, *corner, *inside, side=side, codes=codes)
+    reach = REACH[-1]
+    low, high = max(t - reach, 0), min(t + reach + 1, shape[0])
+    # Mirrored padding in space carries the weight of the pixel that it mirrors; zeros carry none.
+    mode = "constant" if denoiser.region.everywhen else "symmetric"
+    weights = _unpad(np.asarray(padded, np.float64)[low + reach : high + reach], shape, mode)
+    if taps is not None:
+        assert bank is not None
+        passed = _unpad(np.asarray(bank[t], np.float64), shape, mode)
+        mix = np.asarray(arrays.weights, np.float64)[t, :, low - t + reach : high - t + reach]
+        for cotangent, tap in zip(passed, (c[t] for c in taps), strict=True):
+            # Gaussian blurs with mirrored edges are their own transposes.
+            blurred = np.stack([linear._blur(cotangent, s) for s in linear.SCALES])
+            spread = tap[:-1].reshape(len(linear.SCALES), -1) @ mix
+            weights += np.einsum("sf,syx->fyx", spread, blurred)
+    total, squares = float(weights.sum()), float((weights**2).sum())
+    motion, sd = implicit_motion(weights, (y, x))
+    effective = total**2 / squares if squares > 0 else 0.0
+    return EquivalentFilter(
+        pixel, np.arange(low, high), weights.astype(np.float32), total, effective, motion, sd
+    )
+
+
+@partial(jax.jit, static_argnames=("side", "codes"))
+def _row(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    t: int | Array,
+    top: int | Array,
+    left: int | Array,
+    y: int | Array,
+    x: int | Array,
+    side: tuple[int, int],
+    codes: tuple[int, ...],
+) -> tuple[Array, Array | None]:
+    """Gradient of one output pixel, in the network's units, with respect to padded frames and linear predictions."""
+
+    def output(moved: tuple[Array, Array | None]) -> Array:
+        shown = MovieArrays(moved[0], arrays.weights, moved[1], arrays.seen)
+        out = _predict_tile(denoiser, shown, t, top, left, side=side, flips=codes)
+        return out.mean[y, x] / denoiser.spread
+
+    gradient: tuple[Array, Array | None] = jax.grad(output)((arrays.padded, arrays.linear))
+    return gradient
+
+
+def _window(
+    arrays: MovieArrays, at: tuple[int, int], whole: bool
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Corner and sides of the window to predict the pixel in, on the network's stride."""
+    sizes = arrays.seen.shape[1:]
+    if whole:
+        return (0, 0), (sizes[0], sizes[1])
+    sides = [min(n, WINDOW) for n in sizes]
+    corners = [
+        int(np.clip((p - s // 2) // STRIDE * STRIDE, 0, n - s))
+        for p, s, n in zip(at, sides, sizes, strict=True)
+    ]
+    return (corners[0], corners[1]), (sides[0], sides[1])
+
+
+def _unpad(padded: np.ndarray, shape: tuple[int, ...], mode: str) -> np.ndarray:
+    """Transpose of padding the last two axes at their end to multiples of the stride."""
+    ny, nx = shape[1:]
+    if mode == "constant":
+        return padded[:, :ny, :nx].copy()
+    rows, columns = (
+        np.pad(np.arange(n), (0, m - n), mode="symmetric")
+        for n, m in zip((ny, nx), padded.shape[1:], strict=True)
+    )
+    out = np.zeros((len(padded), ny, nx))
+    for frame, values in zip(out, padded, strict=True):
+        np.add.at(frame, np.ix_(rows, columns), values)
+    return out
