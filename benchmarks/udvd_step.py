@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def torch_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], i
             return functional.leaky_relu(super().forward(functional.pad(x, (1, 1, 2, 0))), 0.1)
 
     def chain(*channels: int) -> nn.Sequential:
-        pairs = zip(channels, channels[1:], strict=False)
+        pairs = pairwise(channels)
         return nn.Sequential(*(HalfPlane(a, b) for a, b in pairs))
 
     def down(x: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ Method = Literal["mean", "gaussian", "nlm", "bm4d", "svd"]
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
 SPACES = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0)
 # Values that the widths are chosen on, at most.
-ENOUGH = 2**19
+ENOUGH = 2**17
 
 
 def classical(

@@ -1,0 +1,178 @@
+"""Denoisers on real recordings: against left-out repeats, and uPSNR against a published denoiser's own output.
+
+    python benchmarks/denoise_real.py --methods gaussian svd nlm --data ../shared/data
+    python benchmarks/denoise_real.py --methods ours-quick ours-default --stacks tem fluorescence
+
+Repeats: a denoiser gets every other exposure of a scene at rest; its output f_i is compared with the mean r_i of
+the exposures before and after, which it has not seen,
+
+    error = mean[(f − r)²] − var(r),    var(r) = mean[(y₋ − 2y + y₊)²]/12
+
+unbiased for the squared error, also when the scene drifts steadily, and given against that of the noisy frames. All
+are brought to one sum first: beam, lamp and exposure time vary from frame to frame. Fixed-pattern noise counts as scene.
+Movies: uPSNR by `umse_temporal` over interior frames, for
+outputs that use the pixel's own measurement with their weight of it measured by a probe or known from the posterior.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from phdenoise.denoisers.classical import autocorrelation, classical
+from phdenoise.metrics import umse_temporal, upsnr
+from phdenoise.movie import Movie
+from phdenoise.noise import NoiseEstimate, estimate_noise
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
+
+CLASSICAL = ("mean", "gaussian", "svd", "nlm", "bm4d")
+# Stacks of one scene at rest: file, array and the frames that are repeats.
+REPEATS = {
+    "neutron-static": ("neutron_open_beam", "static", slice(None)),
+    "xray-flat": ("txm_nca_8324eV", "flat", slice(None)),
+    "beads": ("fluorescent_beads_static", "frames", slice(None)),
+    "stxm-pre-edge": ("stxm_fe_l_edge", "absorption", slice(0, 13)),
+}
+# Movies with the published result in the same file.
+MOVIES = {"tem": "tem_pt_ceo2", "fluorescence": "fluorescence_nuclei"}
+
+
+def load(folder: Path, stem: str, key: str) -> np.ndarray:
+    """One array of an archive as float32."""
+    with np.load(folder / f"{stem}.npz", allow_pickle=False) as archive:
+        return archive[key].astype(np.float32)
+
+
+def run(method: str, frames: np.ndarray, estimate: NoiseEstimate) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of one method; noise as estimated from the frames alone."""
+    if method == "noisy":
+        return frames, np.asarray(estimate.model.variance(frames))
+    if method.startswith("ours-"):
+        found = denoise(
+            Movie.from_array(frames), DenoiseConfig(preset=method.removeprefix("ours-"))
+        )
+        return found.mean, found.variance
+    along = estimate.correlation
+    rho = autocorrelation(along["x"], along["y"])
+    rho = None if np.all(rho == np.eye(1)) or rho.sum() == 1 else rho
+    if method == "bm4d" and not hasattr(np, "trapz"):
+        rho = None
+    mean, var = classical(method, frames, np.isfinite(frames), estimate.model, rho)
+    return np.asarray(mean), np.asarray(var)
+
+
+def repeats(name: str, folder: Path, methods: list[str]) -> None:
+    """Print the error of every method against the left-out half of the repeats."""
+    stem, key, chosen = REPEATS[name]
+    stack = load(folder, stem, key)[chosen]
+    seen = stack[0::2]
+    noise = estimate_noise(seen)
+    print(f"\n{name}: {seen.shape} of {len(stack)} seen. {' '.join(noise.sentences)}")
+    total = stack.sum((1, 2), dtype=np.float64).mean()
+
+    def levelled(a: np.ndarray) -> np.ndarray:
+        return a * (total / a.sum((1, 2), keepdims=True, dtype=np.float64))
+
+    y = levelled(stack)
+    inner = [i for i in range(len(seen)) if 0 < 2 * i < len(stack) - 1]
+    centre = 2 * np.asarray(inner)
+    reference = (y[centre - 1] + y[centre + 1]) / 2
+    own = float(np.mean((y[centre - 1] - 2 * y[centre] + y[centre + 1]) ** 2)) / 12
+
+    def error(estimate: np.ndarray) -> float:
+        return float(np.mean((levelled(estimate)[inner] - reference) ** 2)) - own
+
+    floor = error(seen)
+    for method in methods:
+        timed(method, seen, noise, lambda mean, var: _against(error(mean), var, floor))
+
+
+def _against(error: float, var: np.ndarray, noisy: float) -> str:
+    gain = f"{10 * np.log10(noisy / error):6.2f} dB" if error > 0 else "   inf dB"
+    return f"squared error {error:11.5g} = noisy / {gain}   predicted {float(var.mean()):11.5g}"
+
+
+def movie(name: str, folder: Path, methods: list[str]) -> None:
+    """Print uPSNR of the published output and of every method."""
+    frames, published = (load(folder, MOVIES[name], key) for key in ("noisy", "udvd"))
+    # The published frames have a grey scale of their own: back to the movie's by least squares.
+    published = np.polyval(
+        np.polyfit(published.ravel().astype(float), frames.ravel(), 1), published
+    )
+    published = published.astype(np.float32)
+    noise = estimate_noise(frames)
+    print(f"\n{name}: {frames.shape}. {' '.join(noise.sentences)}")
+    span = float(np.ptp(np.quantile(published, [0.001, 0.999])))
+    print(f"{'published UDVD':16s} {_score(published, frames, 0.0, span)}   (blind: own weight 0)")
+
+    def judge(mean: np.ndarray, var: np.ndarray, method: str) -> str:
+        own = np.asarray(noise.model.variance(mean))
+        # A posterior's variance over the noise's is its weight of the pixel's own measurement.
+        weight = (
+            np.clip(var / own, 0, 1)
+            if method.startswith("ours-")
+            else _weight(method, frames, noise, mean)
+        )
+        return _score(mean, frames, weight, span)
+
+    for method in methods:
+        if method != "noisy":
+            timed(method, frames, noise, lambda m, v, method=method: judge(m, v, method))
+
+
+def _weight(method: str, frames: np.ndarray, noise: NoiseEstimate, mean: np.ndarray) -> float:
+    """Mean of ∂f/∂y, from the change that a small random probe makes."""
+    probe = np.random.default_rng(0).standard_normal(frames.shape).astype(np.float32)
+    step = np.float32(0.05) * np.sqrt(np.asarray(noise.model.variance(frames)).mean())
+    moved, _ = run(method, frames + step * probe, noise)
+    return float(np.mean(probe * (moved - mean)) / step)
+
+
+def _score(
+    estimate: np.ndarray, frames: np.ndarray, weight: np.ndarray | float, span: float
+) -> str:
+    error = umse_temporal(estimate, frames, weight)
+    found = upsnr(error, span)
+    return (
+        f"uPSNR {found.psnr:6.2f} ± {found.sd:.2f} dB   uMSE {float(error.mse):8.4g} "
+        f"± {float(error.sd):.2g}   {found.caution}"
+    )
+
+
+def timed(
+    method: str,
+    frames: np.ndarray,
+    noise: NoiseEstimate,
+    judge: Callable[[np.ndarray, np.ndarray], str],
+) -> None:
+    """Run one method and print its line; a method that cannot run says why."""
+    start = time.perf_counter()
+    try:
+        mean, var = run(method, frames, noise)
+    except InputError as error:
+        print(f"{method:16s} {error}")
+        return
+    seconds = time.perf_counter() - start
+    print(f"{method:16s} {judge(mean, var)}   {seconds:7.1f} s", flush=True)
+
+
+def main() -> None:
+    """Parse the command line and print one table a recording."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    here = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PHDENOISE_DATA", here)))
+    parser.add_argument("--stacks", nargs="*", default=[*REPEATS, *MOVIES])
+    parser.add_argument("--methods", nargs="*", default=["noisy", *CLASSICAL, "ours-default"])
+    args = parser.parse_args()
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for name in args.stacks:
+        (repeats if name in REPEATS else movie)(name, args.data, args.methods)
+
+
+if __name__ == "__main__":
+    main()
