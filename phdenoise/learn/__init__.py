@@ -1,6 +1,7 @@
 """Learning laws: parameters and priors, the joint objective, fits and their uncertainty."""
 
-from phdenoise.learn.fit import FitConfig, fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.fit import fit
 from phdenoise.learn.laws import LawSpace, ModelName, Units, law_curves
 from phdenoise.learn.result import FitResult, Parameter
 

@@ -116,7 +116,7 @@ def descend(
         tolerance: stop when the relative decrease of an accepted step falls below it.
         resolution: stop when an undamped step would lower the cost by less than this. That is half the
             square of the step in posterior standard deviations: at 0.02 no number is off by more than 0.2 sd.
-        precision: relative round-off of the cost; a smaller decrease can neither be promised nor seen.
+        precision: relative change of the cost that is round-off, or does not matter.
         damping: λ to begin with.
         metric: see `dense_step`.
         progress: called with (iteration, iterations, cost).

@@ -68,19 +68,38 @@ class LawSpace:
         return theta
 
     def move(self, theta: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """θ after a step, along the curve on which D μ' and D κ change in proportion to the step.
+        """θ after a step of a descent, which may be long.
 
-        A movie shows D μ' and D κ well and D by itself badly. With uₙ = D₀ (pₙ + eₙ), eₙ the series of the
-        entropy, the ill-determined direction is straight in (u, q, ln κ) and strongly curved in (p, q, ln κ),
-        where Gauss-Newton steps would be short. To first order this is θ + step.
+        With uₙ = D₀ (pₙ + eₙ), eₙ the series of the entropy, the direction that a movie hardly shows (D against
+        μ_h and κ) is straight in (u, ln D, ln κ) and strongly curved in θ, where Gauss-Newton steps would be
+        short. To first order this is θ + step; D and κ stay positive however long it is.
         """
-        moved = theta + step
+        moved = np.array(theta + step, float)
         if self.model == "fickian":
             return moved
         n = self.enthalpy_degree
-        whole = theta[:n] + self._entropy()
         scale = step[self.names.index("q_0")]
-        moved[:n] = (whole * (1 + scale) + step[:n]) * np.exp(-scale) - self._entropy()
+        whole = (theta[:n] + self._entropy()) * (1 + scale) + step[:n]
+        moved[:n] = whole * np.exp(-scale) - self._entropy()
+        return moved
+
+    def spread(self, theta: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """θ after one of its errors (or many [..., p]), along the curve on which D₀, D₀ pₙ and D₀ κ change in proportion.
+
+            D₀' = D₀ (1 + δ),   pₙ' = pₙ + δpₙ/(1 + δ),   κ' = κ (1 + δκ/(1 + δ)),   δ = δq₀, δκ = δ ln κ
+
+        The flux is linear in these three, and a movie's likelihood nearly Gaussian: it shows D₀ μ' well and D₀
+        alone badly, a direction that is straight in them and strongly curved in θ. To first order this is
+        θ + step.
+        """
+        moved = np.array(theta + step, float)
+        if self.model == "fickian":
+            return moved
+        n, q = self.enthalpy_degree, self.names.index("q_0")
+        factor = _positive(1 + step[..., q])
+        moved[..., :n] = theta[:n] + step[..., :n] / factor[..., None]
+        moved[..., q] = theta[q] + np.log(factor)
+        moved[..., -1] = theta[-1] + np.log(_positive(1 + step[..., -1] / factor))
         return moved
 
     def _entropy(self) -> np.ndarray:
@@ -142,3 +161,9 @@ def law_curves(
     half = jnp.full((1,), 0.5, c.dtype)
     mu = model.free_energy.chemical_potential
     return mu(c) - mu(half), jnp.log(model.mobility(c))
+
+
+def _positive(factor: np.ndarray | np.floating) -> np.ndarray:
+    """The factor itself above 1/4, continued below by a hyperbola: smooth, slow, and always positive."""
+    low = 0.25
+    return np.where(factor > low, factor, low**2 / (2 * low - np.minimum(factor, low)))

@@ -26,9 +26,10 @@ class FitResult:
         outcome: one sentence: converged or why not, and how far to trust the numbers.
         converged: whether the optimiser met its tolerance and the solution stayed finite.
         parameters: coefficients with sd and unit (units of the movie).
-        curves: c, mu_h, mu_h_sd [kT, relative to c = 1/2], D, D_sd on 101 points over the observed range.
+        curves: c, mu_h, mu_h_sd [kT, relative to c = 1/2], D, D_sd on 101 points over the observed range;
+            mu_h_low, mu_h_high, D_low, D_high bound their 90 % intervals (not symmetric).
         kappa: gradient energy coefficient; None for a Fickian law.
-        statistics: chi2_per_dof, explained_variance, range of frames used, residual sd...
+        statistics: chi2_per_dof, explained_variance, kappa_low and kappa_high (90 % interval), range of frames used, residual sd...
         theta: the raw vector of `LawSpace` [p], in grid cells and frame intervals.
         covariance: of the raw vector θ (in the order of `parameters`), [p, p].
         trajectory, trajectory_sd: the movie the fitted law predicts over the frames used, [t, y, x], in

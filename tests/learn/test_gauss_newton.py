@@ -91,26 +91,25 @@ def test_dense_step_is_newtons_without_damping_and_short_with_much():
     assert np.linalg.norm(dense_step(normal, 1e6)[0]) < 1e-4
 
 
-def test_moving_a_law_keeps_what_the_movie_shows():
-    """Along the step that trades D against mu and kappa, D mu and D kappa stay put; x + step would not."""
+def test_spreading_a_law_changes_the_flux_in_proportion():
+    """D mu and D kappa are linear along the curve, which is tangent to the step."""
     space = LawSpace("cahn-hilliard", 5, 2)
     theta = space.start(2.0, 10.0, 3.0)
     c = np.linspace(0.1, 0.9, 50)
-    x = 2 * c - 1
-    names = space.names
+    q = space.names.index("q_0")
 
     def flux(theta):
         series = np.polynomial.legendre.Legendre([0.0, *theta[:5]])
-        mu = np.log(c / (1 - c)) + series(x)
-        return np.exp(theta[names.index("q_0")]) * mu
+        mu = np.log(c / (1 - c)) + series(2 * c - 1)
+        return np.exp(theta[q]) * np.append(mu, np.exp(theta[-1]))
 
-    step = np.zeros(space.size)
-    step[names.index("q_0")], step[names.index("ln_kappa")] = 0.7, -0.7
-    step[:5] = -0.7 * (theta[:5] + space._entropy())
-    before = flux(theta)
-    moved, straight = (
-        np.abs(flux(t) - before).max() for t in (space.move(theta, step), theta + step)
-    )
-    assert moved < 0.2 * straight
-    small = 1e-6 * step
-    np.testing.assert_allclose(space.move(theta, small), theta + small, atol=1e-10)
+    step = np.random.default_rng(0).normal(size=space.size)
+    step[q], step[-1], step[6:-1] = 0.7, -0.5, 0.0
+    once, twice = (flux(space.spread(theta, t * step)) - flux(theta) for t in (0.5, 1.0))
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-9)
+    np.testing.assert_allclose(space.spread(theta, 1e-6 * step), theta + 1e-6 * step, atol=1e-10)
+    np.testing.assert_allclose(space.move(theta, 1e-6 * step), theta + 1e-6 * step, atol=1e-10)
+    # However large the step, D and kappa stay positive and finite.
+    assert np.isfinite(flux(space.spread(theta, -20 * step))).all()
+    many = space.spread(theta, np.stack([step, 0.5 * step]))
+    np.testing.assert_allclose(many[0], space.spread(theta, step))
