@@ -18,12 +18,15 @@ from tyro.conf import Positional, arg
 
 from phdenoise import selfcheck
 from phdenoise.demo import DemoConfig, run_demo
+from phdenoise.hallucination import hallucination
 from phdenoise.io import check_writable, read, write, write_json
+from phdenoise.io.atomic import atomic
 from phdenoise.learn import FitConfig, ModelName, fit
 from phdenoise.movie import Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.trust import judged
 from phdenoise.types import InputError
 
 Output = Annotated[str, arg(aliases=["-o"])]
@@ -60,6 +63,12 @@ class Denoise:
     """Result: .h5 (movie, variance, weights, settings) or .tif (float32, ImageJ-readable)."""
     config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    report: str | None = None
+    """Also write the trust report as a page with figures: .html."""
+    hallucination: bool = False
+    """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
+    hallucination_steps: int | None = None
+    """Steps of that training; by default those of the first."""
     overwrite: bool = False
     """Replace an existing output."""
 
@@ -172,13 +181,34 @@ def _denoise(command: Denoise) -> None:
     _outputs(
         command.file, [command.output], command.overwrite, {".h5", ".hdf5", ".nxs", ".tif", ".tiff"}
     )
+    if command.report is not None:
+        _outputs(command.file, [command.report], command.overwrite, {".html"})
     movie = _read(command.file, command.reading)
     with _Bar() as bar:
         estimate = denoise(movie, command.config, progress=lambda *a: bar("denoise", *a))
+        estimate = judged(estimate)
+        if command.hallucination:
+            steps = command.hallucination_steps or int(estimate.settings["steps"])
+            found = hallucination(
+                estimate,
+                dataclasses.replace(command.config, steps=steps),
+                progress=lambda *a: bar("noise alone", *a),
+            )
+            estimate = dataclasses.replace(
+                estimate,
+                trust={**estimate.trust, "hallucination": found.to_dict()},
+                log=(*estimate.log, found.sentence),
+            )
     for sentence in estimate.log:
         print(sentence)
     write(estimate, command.output, overwrite=command.overwrite)
     print(f"Denoised movie and variance: {Path(command.output).resolve()}")
+    if command.report is not None:
+        from phdenoise.figures import trust_page
+
+        with atomic(Path(command.report), command.overwrite) as page:
+            page.write_text(trust_page(estimate), encoding="utf-8")
+        print(f"Trust report: {Path(command.report).resolve()}")
 
 
 def _simulate(command: Simulate) -> None:

@@ -320,6 +320,7 @@ def _sections(
         figures.Section("Summary", sentences),
         figures.Section("Movie", (), [pick("noise", "denoise")], [drawn["movie"]]),
         figures.Section("Residual", [chain.whiteness.sentence], (), [drawn["residual"]]),
+        figures.trust_section(chain.estimate),
         figures.Section("Law", (), [pick(f"fit {name}") for name in chain.fits], law),
         figures.Section("Training", (), (), [drawn["training"]]),
     ]

@@ -6,7 +6,8 @@ There is nothing to find, so whatever the output holds was made up. The noise ha
 spatial correlation, drawn through its power spectrum (the transform of ρ_y ρ_x).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,11 @@ class Hallucination:
     invented: np.ndarray
     log: tuple[str, ...]
     sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mapping for files, without the invented movie itself."""
+        kept = [f.name for f in fields(self) if f.name != "invented"]
+        return {name: getattr(self, name) for name in kept}
 
 
 def hallucination(

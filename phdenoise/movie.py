@@ -95,6 +95,7 @@ class Estimate:
         history: training curve, mapping column name -> list of floats.
         settings: configuration, seed, versions.
         weights: flat mapping name -> array, the network's parameters.
+        trust: what can be said of it without truth (`phdenoise.trust`), plain values and arrays; empty if not judged.
     """
 
     movie: Movie
@@ -107,6 +108,7 @@ class Estimate:
     history: Mapping[str, list[float]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    trust: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for label, array in (("mean", self.mean), ("variance", self.variance)):

@@ -32,6 +32,7 @@ from phdenoise.physics.twins import (
     fickian_twin,
 )
 from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.trust import judged
 from phdenoise.types import InputError
 
 # Progress of the chain: (stage, step, steps, value).
@@ -186,7 +187,7 @@ class Chain:
     """What the chain found.
 
     Attributes:
-        estimate: the denoised movie.
+        estimate: the denoised movie, with its trust report.
         quality: named numbers (PSNR, SSIM, uPSNR...), nan where undefined.
         autocorrelation, whiteness: of the blind residual.
         unsupervised: uPSNR of the denoised movie, with its caution.
@@ -230,6 +231,7 @@ def analyse(
             report("denoise", i, n, value)
 
     estimate = denoise(movie, config.denoise, progress=step)
+    estimate = judged(estimate)
     autocorrelation, whiteness, unsupervised = judge(estimate)
     quality = _quality(estimate, clean)
     fits: dict[str, FitResult] = {}

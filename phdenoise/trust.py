@@ -4,7 +4,7 @@ Numbers come from `phdenoise.metrics.trust`; here they are put together, and wha
 that tells what to do. Nothing needs truth.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -131,6 +131,12 @@ def trust(
         warnings=tuple(_warnings(estimate, numbers, bias, coverage, errors, off)),
         **numbers,
     )
+
+
+def judged(estimate: Estimate, held_out: np.ndarray | None = None) -> Estimate:
+    """The estimate with its trust report in `trust` and the report's sentences at the end of its log; see `trust`."""
+    report = trust(estimate, held_out=held_out)
+    return replace(estimate, trust=report.to_dict(), log=(*estimate.log, *report.sentences()))
 
 
 def _noise(estimate: Estimate, valid: np.ndarray) -> NoiseEstimate:

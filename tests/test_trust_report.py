@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from phdenoise.figures import trust_page
+from phdenoise.io import read_estimate, write
 from phdenoise.io.jsonfile import to_json
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian
-from phdenoise.trust import trust
+from phdenoise.trust import judged, trust
 
 SHAPE = (12, 40, 36)
 SIGMA = 0.5
@@ -95,3 +97,23 @@ def test_fewer_than_three_frames_are_judged_too():
     report = trust(estimate)
     assert np.isnan(report.upsnr["psnr"])
     assert report.removed == pytest.approx(1, rel=0.05)
+
+
+def test_the_report_survives_the_file(tmp_path):
+    estimate = judged(averaged(noisy(moving())))
+    write(estimate, tmp_path / "e.h5")
+    back = read_estimate(tmp_path / "e.h5").trust
+    np.testing.assert_array_equal(back["bias"]["z"], estimate.trust["bias"]["z"])
+    np.testing.assert_array_equal(back["drift"]["value"], estimate.trust["drift"]["value"])
+    assert tuple(back["warnings"]) == estimate.trust["warnings"]
+    assert back["leak"] == estimate.trust["leak"]
+    assert any("signal in the residual" in s for s in estimate.log)
+
+
+def test_a_filed_report_makes_the_same_page(tmp_path):
+    estimate = judged(averaged(noisy(moving())))
+    write(estimate, tmp_path / "e.h5")
+    page = trust_page(estimate)
+    assert "signal in the residual" in page
+    assert page.count("data:image/png") == 2
+    assert trust_page(read_estimate(tmp_path / "e.h5")) == page

@@ -10,10 +10,20 @@ from phdenoise.figures.plots import (
     training_curve,
 )
 from phdenoise.figures.report import Section, report_html
+from phdenoise.figures.trust_plots import (
+    bias_maps,
+    coverage_curve,
+    equivalent_filter_images,
+    trust_page,
+    trust_section,
+)
 
 __all__ = [
     "Section",
+    "bias_maps",
+    "coverage_curve",
     "energy_and_mass",
+    "equivalent_filter_images",
     "law_curves",
     "movie_panels",
     "report_html",
@@ -21,4 +31,6 @@ __all__ = [
     "save",
     "sweep",
     "training_curve",
+    "trust_page",
+    "trust_section",
 ]

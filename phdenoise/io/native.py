@@ -4,7 +4,8 @@
   data                NXdata: the movie `frames` or the denoised `mean` over (time, y, x), the default plot;
                       an estimate adds variance, blind_mean, blind_variance and the noisy input
   phdenoise           NXcollection: name, pixel_size, mask, noise, provenance; an estimate adds log,
-                      settings, history and the weights of the network
+                      settings, history, the weights of the network and, if it was judged, the trust report:
+                      `report` (JSON, what is not finite as null) and its arrays under their names
 """
 
 import io
@@ -128,6 +129,7 @@ def _read_estimate(file: h5py.File, path: str | Path) -> Estimate:
         history={k: v.tolist() for k, v in _read_named(own["history"]).items()},
         settings=json.loads(own["settings"][()]),
         weights=_read_named(own["weights"]),
+        trust=_read_trust(own["trust"]) if "trust" in own else {},
     )
 
 
@@ -178,6 +180,30 @@ def _write_estimate(data: h5py.Group, own: h5py.Group, estimate: Estimate) -> No
     columns = {name: np.asarray(v, np.float64) for name, v in estimate.history.items()}
     _write_named(own.create_group("history"), columns)
     _write_named(own.create_group("weights"), estimate.weights)
+    if estimate.trust:
+        _write_trust(own.create_group("trust"), estimate.trust)
+
+
+def _write_trust(group: h5py.Group, trust: Mapping[str, Any]) -> None:
+    """Arrays of its sections as datasets (`bias/map`), the rest as JSON."""
+    plain: dict[str, Any] = {}
+    for name, value in trust.items():
+        if isinstance(value, Mapping):
+            arrays = {k: v for k, v in value.items() if isinstance(v, np.ndarray)}
+            for key, array in arrays.items():
+                _write_array(group, f"{name}/{key}", array)
+            plain[name] = {k: v for k, v in value.items() if k not in arrays}
+        else:
+            plain[name] = value
+    group["report"] = to_json(plain)
+
+
+def _read_trust(group: h5py.Group) -> dict[str, Any]:
+    trust: dict[str, Any] = json.loads(group["report"][()])
+    for name in group:
+        if name != "report":
+            trust[name] |= {key: group[name][key][()] for key in group[name]}
+    return trust
 
 
 def _write_array(group: h5py.Group, name: str, array: np.ndarray, unit: str | None = None) -> None:

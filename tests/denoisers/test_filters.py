@@ -32,7 +32,7 @@ def test_filter_predicts_what_a_small_change_does(region, monkeypatch):
     if region != "udvd":
         held = linear._normal_equations(scaled, weights, ALL)
         monkeypatch.setattr(linear, "_normal_equations", lambda *_: held)
-    random = np.random.default_rng(1)
+    random, moved = np.random.default_rng(1), []
     for _ in range(2):
         step = np.zeros(SHAPE, np.float32)
         step[2:5, 14:22, 17:25] = random.normal(size=(3, 8, 8))
@@ -44,7 +44,8 @@ def test_filter_predicts_what_a_small_change_does(region, monkeypatch):
         expected = float(np.sum(found.weights * step[found.frames]))
         size = float(np.sqrt(np.sum(found.weights**2)))
         assert (up - down) / (2 * 1e-3) == pytest.approx(expected, abs=0.015 * size)
-        assert abs(expected) > 0.05 * size
+        moved.append(abs(expected) / size)
+    assert max(moved) > 0.05
 
 
 def test_filter_is_blind_where_the_network_is():
