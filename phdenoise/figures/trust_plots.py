@@ -99,7 +99,7 @@ def equivalent_filter_images(filters: Sequence[EquivalentFilter]) -> Figure:
     steps = range(-_SIDE, _SIDE + 1)
     figure = Figure(figsize=(WIDE, 1.45 * len(filters) + 0.3), layout="constrained")
     axes = figure.subplots(len(filters), len(steps), squeeze=False)
-    for row, one in zip(axes, filters, strict=True):
+    for r, (row, one) in enumerate(zip(axes, filters, strict=True)):
         t, y, x = one.pixel
         limit = max(float(np.abs(one.weights).max()), 1e-12)
         for axis, step in zip(row, steps, strict=True):
@@ -117,7 +117,7 @@ def equivalent_filter_images(filters: Sequence[EquivalentFilter]) -> Figure:
                 axis.plot(x + dx, y + dy, "o", mfc="none", mec="#009E73", ms=7)
             axis.set_xlim(x - _AROUND - 0.5, x + _AROUND + 0.5)
             axis.set_ylim(y + _AROUND + 0.5, y - _AROUND - 0.5)
-            if row is axes[0]:
+            if r == 0:
                 axis.set_title("t" if step == 0 else f"t {step:+d}", fontsize=8)
         label = f"({t}, {y}, {x})\nsum {one.total:.2f}\n{one.effective:.0f} pixels"
         row[0].set_ylabel(label, fontsize=7)
