@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from phdenoise.denoisers.convolution import convolve
 from phdenoise.denoisers.initial import he_normal
 from phdenoise.denoisers.region import BlindRegion
 
@@ -90,7 +91,14 @@ def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs) -> nnx.Conv:
     # Half-plane: pad a 3×3 filter by two rows above and none below.
     padding = [(side - 1, 0), (side // 2, side // 2)]
     return nnx.Conv(
-        inputs, outputs, (side, side), padding=padding, use_bias=False, kernel_init=init, rngs=rngs
+        inputs,
+        outputs,
+        (side, side),
+        padding=padding,
+        use_bias=False,
+        kernel_init=init,
+        conv_general_dilated=convolve,
+        rngs=rngs,
     )
 
 
