@@ -19,7 +19,7 @@ from tyro.conf import Positional, arg
 from phdenoise import selfcheck
 from phdenoise.demo import DemoConfig, run_demo
 from phdenoise.hallucination import hallucination
-from phdenoise.io import check_writable, read, write, write_json
+from phdenoise.io import check_writable, read, read_estimate, write, write_json
 from phdenoise.io.atomic import atomic
 from phdenoise.learn import FitConfig, ModelName, fit
 from phdenoise.movie import Movie
@@ -69,6 +69,10 @@ class Denoise:
     """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
     hallucination_steps: int | None = None
     """Steps of that training; by default those of the first."""
+    weights: str | None = None
+    """An earlier result (.h5) whose network is the start; --tune says what of it may change."""
+    checkpoint: str | None = None
+    """Folder that keeps the training: an interrupted one goes on from there, to the same result."""
     overwrite: bool = False
     """Replace an existing output."""
 
@@ -184,8 +188,15 @@ def _denoise(command: Denoise) -> None:
     if command.report is not None:
         _outputs(command.file, [command.report], command.overwrite, {".html"})
     movie = _read(command.file, command.reading)
+    pretrained = None if command.weights is None else read_estimate(command.weights)
     with _Bar() as bar:
-        estimate = denoise(movie, command.config, progress=lambda *a: bar("denoise", *a))
+        estimate = denoise(
+            movie,
+            command.config,
+            pretrained=pretrained,
+            checkpoint=command.checkpoint,
+            progress=lambda *a: bar("denoise", *a),
+        )
         estimate = judged(estimate)
         if command.hallucination:
             steps = command.hallucination_steps or int(estimate.settings["steps"])

@@ -83,6 +83,7 @@ class MovieArrays(eqx.Module):
         padded: frames with time and space padding [t + 32, Y, X].
         weights: context weights [t, k, 33].
         linear: blind linear predictions [t, LINEAR, Y, X], or None for networks that do without.
+        coefficients: of those predictions; not used by networks.
         seen: 1 where measured, 0 where filled or padding [t, Y, X].
     """
 
@@ -90,6 +91,7 @@ class MovieArrays(eqx.Module):
     weights: Float[Array, "t k w"]
     linear: Float[Array, "t m y x"] | None
     seen: Float[Array, "t y x"]
+    coefficients: np.ndarray | None = None
 
     def view(self, t: Array | int, y: Array | int, x: Array | int, side: tuple[int, int]) -> View:
         """The window of frame t with its corner at (y, x) and the given sides."""

@@ -43,10 +43,17 @@ def blind_linear(
     weights: Float[np.ndarray, "t k r"],
     target: Bool[np.ndarray, "t y x"],
 ) -> Float[np.ndarray, "t m y x"]:
-    """Blind linear predictions [t, LINEAR, y, x] of every frame.
+    """Blind linear predictions [t, LINEAR, y, x] of every frame: `fit_linear`, then `apply_linear`."""
+    return apply_linear(frames, weights, fit_linear(frames, weights, target))
 
-    From the past, from the future, from near frames, from far frames, through each of `SCALES` alone, and
-    from all together.
+
+def fit_linear(
+    frames: Float[np.ndarray, "t y x"],
+    weights: Float[np.ndarray, "t k r"],
+    target: Bool[np.ndarray, "t y x"],
+) -> Float[np.ndarray, "m t f"]:
+    """Coefficients of the predictions from the past, from the future, from near frames, from far frames,
+    through each of `SCALES` alone, and from all together.
 
     Args:
         frames: scaled and filled movie, finite everywhere.
@@ -55,15 +62,24 @@ def blind_linear(
         target: True for the pixels to fit on.
     """
     normal = _normal_equations(frames, weights, target)
+    return np.stack([_solve(normal, used) for used in _parts(weights.shape[1])])
+
+
+def apply_linear(
+    frames: Float[np.ndarray, "t y x"],
+    weights: Float[np.ndarray, "t k r"],
+    coefficients: Float[np.ndarray, "m t f"],
+) -> Float[np.ndarray, "t m y x"]:
+    """The linear predictions that coefficients give."""
     channels = weights.shape[1]
-    coefficients = [_solve(normal, used) for used in _parts(channels)]
     out = np.empty((frames.shape[0], len(coefficients), *frames.shape[1:]), np.float32)
     for t in range(frames.shape[0]):
         near, mix = _window(frames, weights, t)
         for k, w in enumerate(c[t] for c in coefficients):
             # Mixing frames first and blurring then costs one blur a scale.
             mixed = np.tensordot(w[:-1].reshape(len(SCALES), channels) @ mix, near, axes=1)
-            out[t, k] = w[-1] + sum(_blur(m, s) for m, s in zip(mixed, SCALES, strict=True))
+            used = [(m, s) for m, s in zip(mixed, SCALES, strict=True) if np.any(m)]
+            out[t, k] = w[-1] + sum(_blur(m, s) for m, s in used)
     return out
 
 
@@ -133,8 +149,9 @@ def _solve(normal: _Normal, used: np.ndarray) -> np.ndarray:
         pool = np.exp(-distance / memory)
         error = np.zeros(frames)
         for k in range(2):
-            pooled = (np.tensordot(pool, part[:, k], axes=1) for part in (a, b))
-            w = _ridge(*pooled, ridge)
+            w = _ridge(
+                np.tensordot(pool, a[:, k], axes=1), np.tensordot(pool, b[:, k], axes=1), ridge
+            )
             error += np.einsum("ti,tij,tj->t", w, a[:, 1 - k], w)
             error += c[:, 1 - k] - 2 * np.einsum("ti,ti->t", b[:, 1 - k], w)
         # Neighbouring frames share the choice, which a single one's noise would scatter.
@@ -142,8 +159,8 @@ def _solve(normal: _Normal, used: np.ndarray) -> np.ndarray:
     memory, ridge = np.asarray(choices)[np.argmin(scores, axis=0)].T
     pool = np.exp(-distance / memory[:, None])
     out = np.zeros((frames, size))
-    pooled = (np.tensordot(pool, part.sum(1), axes=1) for part in (a, b))
-    out[:, used] = _ridge(*pooled, ridge[:, None, None])
+    a, b = (np.tensordot(pool, part.sum(1), axes=1) for part in (a, b))
+    out[:, used] = _ridge(a, b, ridge[:, None, None])
     return out
 
 

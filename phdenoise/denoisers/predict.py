@@ -16,7 +16,7 @@ from scipy import ndimage
 from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
 from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
-from phdenoise.denoisers.linear import blind_linear
+from phdenoise.denoisers.linear import apply_linear, fit_linear
 from phdenoise.types import Moments
 
 # Largest side predicted at once [px], overlaps included.
@@ -32,14 +32,16 @@ def prepare(
     frames: np.ndarray,
     valid: np.ndarray,
     target: np.ndarray | None = None,
+    coefficients: np.ndarray | None = None,
 ) -> MovieArrays:
-    """Scale, fill and pad a movie [t, y, x] for a network, and fit its blind linear prediction.
+    """Scale, fill and pad a movie [t, y, x] for a network, with its blind linear predictions.
 
     Args:
         denoiser: its scale and region are used.
         frames: measured movie; NaN allowed where not valid.
         valid: True where measured.
         target: True for the pixels that the linear prediction is fitted on; default all valid ones.
+        coefficients: of the linear predictions, fitted here where None.
     """
     ny, nx = frames.shape[1:]
     centre = float(denoiser.centre)
@@ -65,13 +67,14 @@ def prepare(
     weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
     linear = None
     if not everywhen:
-        linear = jnp.asarray(
-            pad(blind_linear(scaled, weights, valid if target is None else target))
-        )
+        if coefficients is None:
+            coefficients = fit_linear(scaled, weights, valid if target is None else target)
+        linear = jnp.asarray(pad(apply_linear(scaled, weights, coefficients)))
     return MovieArrays(
         padded=jnp.asarray(np.pad(pad(scaled), ((reach, reach), (0, 0), (0, 0)))),
         weights=jnp.asarray(weights),
         linear=linear,
+        coefficients=coefficients,
         seen=jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
     )
 

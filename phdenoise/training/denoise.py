@@ -1,11 +1,12 @@
 """`denoise`: a noisy movie in, its posterior mean and variance out, without clean labels."""
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +17,8 @@ from phdenoise.denoisers import (
     BlindRegion,
     Denoiser,
     MovieArrays,
-    blind_nll,
     build,
+    from_weights,
     parse_region,
     posterior,
     predict_arrays,
@@ -27,7 +28,9 @@ from phdenoise.denoisers import (
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseKind, estimate_noise
-from phdenoise.training.train import Objective, Plan, Progress, Run, train
+from phdenoise.training.calibrate import by_injection, by_likelihood
+from phdenoise.training.checkpoint import Checkpoint
+from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel
 
 Preset = Literal["quick", "default", "best"]
@@ -54,8 +57,6 @@ _PRESETS = {
 _HELD_OUT = 0.05
 # Side of held-out blocks where noise correlates [px].
 BLOCK = 8
-# Belief in the variance as trained: standard deviation of the log of its error.
-_SCALE_PRIOR = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,31 @@ class DenoiseConfig:
     """Training steps; by default the preset's, fewer where its time does not suffice or the movie is tiny."""
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
+    tune: Tune = "full"
+    """What to train of a network that starts from given weights: full, gain (one factor per channel), none."""
 
 
 def denoise(
-    movie: Movie, config: DenoiseConfig | None = None, *, progress: Progress | None = None
+    movie: Movie,
+    config: DenoiseConfig | None = None,
+    *,
+    pretrained: Estimate | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Denoise a movie from itself.
 
     Args:
         movie: frames [t, y, x] in any unit and scale; NaN and masked pixels allowed.
         config: see `DenoiseConfig`.
-        progress: called with (step, steps, loss).
+        pretrained: an earlier result whose network is the start; its hidden region and width are kept, and
+            `config.tune` says what may change. The linear part is fitted to this movie in any case.
+        checkpoint: folder that keeps the training; an interrupted one goes on from there.
+        progress: called with (step, steps, score on held-out pixels).
 
     Returns:
         Estimate of the same shape and unit: posterior mean and variance, blind prediction, noise, log.
@@ -106,6 +117,11 @@ def denoise(
     frames, valid = movie.frames, movie.valid()
     _check(movie, valid, config)
     noise, blind, log = _noise(movie, valid, config)
+    if pretrained is not None:
+        config, sentences = _start_from(pretrained, config, blind)
+        log += sentences
+    elif config.tune != "full":
+        raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
     region = parse_region(blind if config.blind == "auto" else config.blind)
     shown = region if config.blind_predict is None else parse_region(config.blind_predict)
     if shown.everywhen != region.everywhen or shown.whole_frame != region.whole_frame:
@@ -127,18 +143,33 @@ def denoise(
             )
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
-        denoiser, arrays, run = _train(frames, valid, noise, region, config, progress)
+        denoiser, arrays, run = _train(
+            movie, valid, noise, region, config, pretrained, checkpoint, progress
+        )
         denoiser = replace(denoiser, region=shown)
-        blind_moments = predict_arrays(
-            denoiser, arrays, frames.shape, symmetries=_PRESETS[config.preset].symmetries
-        )
-        denoiser, blind_moments, sentence = _calibrate(
-            denoiser, blind_moments, frames, valid, noise, config
-        )
+        symmetries = _PRESETS[config.preset].symmetries
+        blind_moments = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
+        if arrays.linear is not None and blind != "frame":
+            calibration = by_injection(
+                denoiser,
+                arrays,
+                blind_moments,
+                frames,
+                valid,
+                noise,
+                jax.random.key(config.seed + 1),
+                symmetries=symmetries,
+            )
+        else:
+            test = held_out(frames.shape, config.seed, region) & valid
+            calibration = by_likelihood(blind_moments, frames, test, noise)
+        scale = jnp.float32(calibration.scale)
+        denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
+        blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
         noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
         result = posterior(blind_moments, noisy, noise)
     log.append(_course(run))
-    log.append(sentence)
+    log.append(calibration.sentence)
     mean, variance = np.asarray(result.mean), np.asarray(result.var)
     if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
         raise InputError(
@@ -160,6 +191,7 @@ def denoise(
         settings={
             **asdict(config),
             "region": str(shown),
+            "trained_region": str(region),
             "steps": run.steps,
             "width": _width(config, region),
             "phdenoise": version("phdenoise"),
@@ -206,14 +238,38 @@ def _width(config: DenoiseConfig, region: BlindRegion) -> int:
     return config.width or (preset.udvd_width if region.everywhen else preset.width)
 
 
+def _start_from(
+    pretrained: Estimate, config: DenoiseConfig, blind: str
+) -> tuple[DenoiseConfig, list[str]]:
+    """The configuration that fits a pretrained network, and what to say about it."""
+    settings = pretrained.settings
+    if not pretrained.weights or "region" not in settings:
+        raise InputError("The weights hold no network: give the .h5 that phdenoise denoise wrote.")
+    region = str(settings.get("trained_region", settings["region"]))
+    if config.blind not in ("auto", region):
+        raise InputError(
+            f"The weights hide '{region}', not '{config.blind}': leave --blind out, or train anew."
+        )
+    log = [f"Network of {pretrained.movie.name}, tuned: {config.tune}; it hides '{region}'."]
+    if parse_region(blind).whole_frame and not parse_region(region).whole_frame:
+        log.append(
+            "Warning: the noise of this movie is correlated in space, that of the network's movie was "
+            "not: some noise will stay."
+        )
+    return replace(config, blind=region, width=int(settings["width"])), log
+
+
 def _train(
-    frames: np.ndarray,
+    movie: Movie,
     valid: np.ndarray,
     noise: NoiseModel,
     region: BlindRegion,
     config: DenoiseConfig,
+    pretrained: Estimate | None,
+    checkpoint: str | Path | None,
     progress: Progress | None,
 ) -> tuple[Denoiser, MovieArrays, Run]:
+    frames = movie.frames
     values = frames[valid].astype(np.float64)
     # The middle of the intensities and their spread; a movie of mostly background has a tiny inner range.
     spread = max(float(np.std(values)), float(np.finfo(np.float32).tiny))
@@ -230,6 +286,9 @@ def _train(
     arrays = prepare(denoiser, frames, valid, valid & ~test)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
+    if pretrained is not None:
+        known = from_weights(dict(pretrained.weights), region, width=_width(config, region))
+        denoiser = replace(denoiser, state=known.state, variance_scale=known.variance_scale)
     pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
     learned, judged = (
         jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, test)
@@ -239,7 +298,9 @@ def _train(
         side = (min(side),) * 2
     preset = _PRESETS[config.preset]
     steps, seconds = preset.steps, preset.seconds
-    if config.steps:
+    if config.tune == "none":
+        steps, seconds = 0, None
+    elif config.steps:
         steps, seconds = config.steps, None
     else:
         # A tiny movie is learned by heart in fewer steps.
@@ -255,10 +316,36 @@ def _train(
         (side[0], side[1]),
         config.objective,
         float(1.5 / np.sqrt(max(independent, 1))),
+        config.tune,
     )
-    key = jax.random.key(config.seed)
-    denoiser, run = train(denoiser, arrays, learned, judged, noise, key, plan, progress=progress)
+    start, save = None, None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, _identity(movie, config, pretrained))
+        start, save = kept.load(start_run(denoiser, config.tune)), kept.save
+    denoiser, run = train(
+        denoiser,
+        arrays,
+        learned,
+        judged,
+        noise,
+        jax.random.key(config.seed),
+        plan,
+        run=start,
+        save=save,
+        progress=progress,
+    )
     return denoiser, arrays, run
+
+
+def _identity(movie: Movie, config: DenoiseConfig, pretrained: Estimate | None) -> str:
+    """Names what a training depends on: the frames, the settings, the first weights."""
+    digest = hashlib.sha256(np.ascontiguousarray(movie.frames).tobytes())
+    digest.update(movie.valid().tobytes())
+    digest.update(repr(config).encode())
+    if pretrained is not None:
+        for name in sorted(pretrained.weights):
+            digest.update(np.ascontiguousarray(pretrained.weights[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _doubt(denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel) -> float:
@@ -277,6 +364,8 @@ def _doubt(denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel) -> float:
 
 def _course(run: Run) -> str:
     """How training went, in a sentence."""
+    if not run.scores:
+        return "The given network is used as it is."
     first, best = run.scores[0][1], min(s for _, s in run.scores)
     at = run.scores[int(np.argmin([s for _, s in run.scores]))][0]
     if at == 0:
@@ -299,34 +388,3 @@ def held_out(shape: tuple[int, ...], seed: int, region: BlindRegion) -> np.ndarr
     cells = (t, -(-ny // side), -(-nx // side))
     chosen = np.random.default_rng([seed, 5]).random(cells) < _HELD_OUT
     return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
-
-
-def _calibrate(
-    denoiser: Denoiser,
-    blind: Moments,
-    frames: np.ndarray,
-    valid: np.ndarray,
-    noise: NoiseModel,
-    config: DenoiseConfig,
-) -> tuple[Denoiser, Moments, str]:
-    """Scale the predicted variance so that held-out residuals have the variance it promises."""
-    test = held_out(frames.shape, config.seed, denoiser.region) & valid
-    mean, var = np.asarray(blind.mean, float), np.asarray(blind.var, float)
-    if test.sum() < 64:
-        return denoiser, blind, "Too few pixels to calibrate the predicted variance on."
-    noisy = jnp.asarray(frames[test], jnp.float32)
-    predicted = jnp.asarray(var[test], jnp.float32)
-    centre = jnp.asarray(mean[test], jnp.float32)
-    scales = np.geomspace(0.1, 10.0, 61)
-    # A log-normal prior about one: where noise hides the error, a few held-out pixels must not rule.
-    scores = [
-        float(jnp.sum(blind_nll(Moments(centre, predicted * s), noisy, noise)))
-        + 0.5 * float(np.log(s) / _SCALE_PRIOR) ** 2
-        for s in scales
-    ]
-    scale = float(scales[int(np.argmin(scores))])
-    denoiser = eqx.tree_at(
-        lambda d: d.variance_scale, denoiser, denoiser.variance_scale * jnp.float32(scale)
-    )
-    scaled = Moments(blind.mean, jnp.float32(scale) * blind.var)
-    return denoiser, scaled, f"Predicted variance scaled by {scale:.2f} on held-out pixels."

@@ -25,6 +25,7 @@ from phdenoise.denoisers.core import noise_variance
 from phdenoise.types import Moments, NoiseModel
 
 Objective = Literal["nll", "mse"]
+Tune = Literal["full", "gain", "none"]
 Progress = Callable[[int, int, float], None]
 
 EMA = 0.99
@@ -46,6 +47,8 @@ class Plan:
         batch, side: crops per step, and their sides [px].
         objective: "nll" learns mean and variance, "mse" the mean alone.
         margin: difference of scores that chance does not explain.
+        tune: "full" adjusts every weight; "gain" one factor per channel of each layer, the rest frozen
+            (GainTuning, Mohan et al., NeurIPS 2021, arXiv:2107.12815); "none" nothing.
     """
 
     steps: int
@@ -55,6 +58,7 @@ class Plan:
     side: tuple[int, int]
     objective: Objective = "nll"
     margin: float = 0.0
+    tune: Tune = "full"
 
 
 class TrainState(NamedTuple):
@@ -161,8 +165,7 @@ def _train_step(
     )
 
     def loss(weights: PyTree) -> Array:
-        changed = eqx.tree_at(lambda d: d.state, denoiser, weights)
-        return crop_loss(changed, crops, noise, plan.objective)
+        return crop_loss(_with(denoiser, weights, plan.tune), crops, noise, plan.objective)
 
     value, slope = jax.value_and_grad(loss)(state.weights)
     updates, opt_state = _OPTIMISER.update(slope, state.optimiser, state.weights)
@@ -212,7 +215,7 @@ def train(
         progress: called with (step, steps, score on held-out pixels).
     """
     start = time.monotonic()
-    run = start_run(denoiser) if run is None else run
+    run = start_run(denoiser, plan.tune) if run is None else run
     # Donated buffers must not be shared with the caller's arrays.
     state = jax.tree.map(jnp.copy, run.state)
     # What is static must not change with the length of the run, or the step would compile again.
@@ -221,7 +224,7 @@ def train(
     losses: list[Any] = list(run.losses)
     scores = list(run.scores)
     timed = start
-    while not run.ended and (steps == 0 or step < steps):
+    while not run.ended and step < (steps or plan.steps):
         if step == 0 and not scores:
             scores.append((0, _score(denoiser, run.best, arrays, judged, noise, shape)))
         if step == 1:
@@ -255,13 +258,24 @@ def train(
             steps = run.steps
             if progress:
                 progress(step, steps, score)
-    return eqx.tree_at(lambda d: d.state, denoiser, run.best), run
+    return _with(denoiser, run.best, plan.tune), run
 
 
-def start_run(denoiser: Denoiser) -> Run:
+def start_run(denoiser: Denoiser, tune: Tune = "full") -> Run:
     """The state of a training that has not begun."""
     weights = denoiser.state
+    if tune == "gain":
+        weights = jax.tree.map(
+            lambda w: jnp.ones((1,) * (w.ndim - 1) + w.shape[-1:], w.dtype), weights
+        )
     return Run(TrainState(weights, weights, _OPTIMISER.init(weights)), weights)
+
+
+def _with(denoiser: Denoiser, weights: PyTree, tune: Tune) -> Denoiser:
+    """The denoiser with these weights, or with its own times these gains."""
+    if tune == "gain":
+        weights = jax.tree.map(jnp.multiply, denoiser.state, weights)
+    return eqx.tree_at(lambda d: d.state, denoiser, weights)
 
 
 def _affordable(plan: Plan, each: float, spent: float) -> int:
@@ -286,7 +300,7 @@ def _score(
     side = (min(ny, 256), min(nx, 256))
     count = int(np.clip(JUDGED // (side[0] * side[1]), 1, t))
     corner = ((ny - side[0]) // 8 * 4, (nx - side[1]) // 8 * 4)
-    changed = eqx.tree_at(lambda d: d.state, denoiser, weights)
+    changed = _with(denoiser, weights, plan.tune)
     parts = [
         _score_frame(changed, arrays, judged, noise, int(i), *corner, side, plan)
         for i in np.unique(np.linspace(0, t - 1, count).round())

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from phdenoise.denoisers import build, from_weights, weights_of
+from phdenoise.denoisers import PIXEL, build, from_weights, weights_of
 from phdenoise.training.checkpoint import load_weights, save_weights
 from phdenoise.types import InputError
 
 
 def test_round_trip(tmp_path):
-    weights = weights_of(build("pixel", width=8, centre=2.0, spread=3.0, seed=0))
+    weights = weights_of(build(PIXEL, width=8, centre=2.0, spread=3.0, seed=0))
     save_weights(tmp_path / "weights", weights)
     again = load_weights(tmp_path / "weights")
     assert sorted(again) == sorted(weights)
     for name, array in weights.items():
         np.testing.assert_array_equal(again[name], array)
-    assert float(from_weights(again, "pixel", width=8).centre) == 2.0
+    assert float(from_weights(again, PIXEL, width=8).centre) == 2.0
 
 
 def test_refusals(tmp_path):

@@ -1,0 +1,116 @@
+"""How wrong the blind prediction is, without truth: the scale of its variance.
+
+    Σ = V + B,        V = E[(f(y + n') − f(y))²],    B(d) = E[r_p r_{p+d}] − V(d) → B(0)
+
+V, the noise that the estimate lets through, is measured by adding noise of the estimated model once more. B,
+the squared bias, is smooth over pixels because the scene is, while the noise of different pixels is independent:
+the residual's covariance at small distances, less that of V, is extrapolated to zero. Mean squares alone could not
+tell: where an estimate is good, its error is lost in the scatter of the noise power. For noise that is correlated
+in space the held-out likelihood is used instead.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phdenoise.denoisers import (
+    FRAME,
+    Denoiser,
+    MovieArrays,
+    blind_nll,
+    predict_arrays,
+    prepare,
+)
+from phdenoise.types import Moments, NoiseModel
+
+# Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
+SCALE_PRIOR = 0.3
+# A correlation of the bias falls off between neighbours by no more than this factor.
+STEEPEST = 1.4
+
+
+class Calibration(NamedTuple):
+    """Factor for the predicted variance, and how it was found."""
+
+    scale: float
+    sentence: str
+
+
+def by_injection(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    blind: Moments,
+    frames: np.ndarray,
+    valid: np.ndarray,
+    noise: NoiseModel,
+    key: jax.Array,
+    *,
+    symmetries: int,
+) -> Calibration:
+    """Scale of the variance by noise injection and residual covariance, for noise that is white in space."""
+    temporal = replace(denoiser, region=FRAME)
+    shape = frames.shape
+    base = predict_arrays(temporal, arrays, shape, symmetries=symmetries)
+    level = np.asarray(noise.variance(blind.mean))
+    added = np.sqrt(level) * np.asarray(jax.random.normal(key, shape))
+    again = prepare(temporal, np.where(valid, frames, 0) + added, valid, None, arrays.coefficients)
+    moved = predict_arrays(temporal, again, shape, symmetries=symmetries)
+    passed = np.asarray(moved.mean - base.mean, np.float64)
+    residual = np.where(valid, frames - np.asarray(base.mean), 0.0)
+    own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
+    variance = float(np.mean(passed[valid] ** 2))
+    near, far = (
+        _covariance(residual, valid, d) - _covariance(passed, np.ones_like(valid), d)
+        for d in (1, 2)
+    )
+    # A Gaussian through the covariances at distances 1 and 2: B(0) = B(1) (B(1)/B(2))^(1/3).
+    steep = float(np.clip(near / far, 1.0, STEEPEST**3)) ** (1 / 3) if 0 < far < near else STEEPEST
+    # A square that is measured as nothing may still be as large as its scatter, which comes on top.
+    scatter = float(np.mean(level[valid])) / np.sqrt(2 * valid.sum())
+    bias = steep * max(near, 0.0) + STEEPEST * scatter
+    # What the centre frame's other pixels add is the difference of mean squares: the noise cancels.
+    gained = float(np.mean((residual**2 - own**2)[valid]))
+    found = max(variance + bias - max(gained, 0.0), 0.25 * variance)
+    predicted = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
+    scale = float(np.clip(found / predicted, 0.1, 10.0))
+    return Calibration(
+        scale,
+        f"Predicted variance scaled by {scale:.2f}: of the blind error, sd {np.sqrt(found):.3g}, "
+        f"{100 * min(variance / found, 1):.0f} % is noise let through (by injecting noise).",
+    )
+
+
+def by_likelihood(
+    blind: Moments, frames: np.ndarray, test: np.ndarray, noise: NoiseModel
+) -> Calibration:
+    """Scale of the variance that makes the held-out pixels most likely."""
+    if test.sum() < 64:
+        return Calibration(1.0, "Too few pixels to calibrate the predicted variance on.")
+    noisy = jnp.asarray(frames[test], jnp.float32)
+    mean, var = (jnp.asarray(np.asarray(a)[test], jnp.float32) for a in blind)
+    scales = np.geomspace(0.1, 10.0, 61)
+    # A log-normal prior about one: where noise hides the error, a few held-out pixels must not rule.
+    scores = [
+        float(jnp.sum(blind_nll(Moments(mean, var * s), noisy, noise)))
+        + 0.5 * float(np.log(s) / SCALE_PRIOR) ** 2
+        for s in scales
+    ]
+    scale = float(scales[int(np.argmin(scores))])
+    return Calibration(scale, f"Predicted variance scaled by {scale:.2f} on held-out pixels.")
+
+
+def _covariance(values: np.ndarray, valid: np.ndarray, distance: int) -> float:
+    """Mean product of pixels so far apart along x and along y."""
+    total = count = 0.0
+    for axis in (1, 2):
+        size = values.shape[axis]
+        if size <= distance:
+            continue
+        a, b = (np.take(values, range(*r), axis) for r in ((0, size - distance), (distance, size)))
+        u, v = (np.take(valid, range(*r), axis) for r in ((0, size - distance), (distance, size)))
+        total += float(np.sum(np.where(u & v, a * b, 0.0)))
+        count += float(np.sum(u & v))
+    return total / max(count, 1.0)
