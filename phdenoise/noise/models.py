@@ -29,7 +29,7 @@ class Gaussian(eqx.Module):
 
     def log_prob(self, noisy: Float[Array, "*s"], clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Elementwise log-density."""
-        return _normal_log_prob(noisy, clean, self.variance(clean))
+        return normal_log_prob(noisy, clean, self.variance(clean))
 
     def variance(self, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """σ² everywhere."""
@@ -74,12 +74,19 @@ class PoissonGaussian(eqx.Module):
 
     def log_prob(self, noisy: Float[Array, "*s"], clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Elementwise log-density in the Gaussian approximation of equal variance."""
-        return _normal_log_prob(noisy, clean, self.variance(clean))
+        return normal_log_prob(noisy, clean, self.variance(clean))
 
     def variance(self, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """gain · (clean − offset) + read_sigma²."""
         read = self.read_sigma.astype(clean.dtype)
         return _count_variance(clean, self.gain, self.offset) + read**2
+
+
+def normal_log_prob(
+    noisy: Float[Array, "*s"], clean: Float[Array, "*s"], variance: Float[Array, "*s"]
+) -> Float[Array, "*s"]:
+    """Elementwise log-density of a normal distribution."""
+    return -0.5 * ((noisy - clean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))
 
 
 def _count_variance(clean: Array, gain: Array, offset: Array) -> Array:
@@ -91,7 +98,3 @@ def _sample_counts(key: Array, clean: Array, gain: Array, offset: Array) -> Arra
     gain, offset = gain.astype(clean.dtype), offset.astype(clean.dtype)
     rate = jnp.maximum((clean - offset) / gain, 0)
     return offset + gain * jax.random.poisson(key, rate).astype(clean.dtype)
-
-
-def _normal_log_prob(noisy: Array, clean: Array, variance: Array) -> Array:
-    return -0.5 * ((noisy - clean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))

@@ -3,9 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from phdenoise.noise import Gaussian, Poisson, PoissonGaussian, estimate_noise
+from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.types import InputError
 
 
@@ -82,6 +85,85 @@ def test_noise_that_persists_in_time_hides_the_pixel_in_all_frames():
     found = estimate_noise(scene() + 0.2 * persistent)
     assert found.correlation["t"][1] > 0.3
     assert found.blind == "udvd"
+    assert float(found.model.sigma) == pytest.approx(0.2, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """Slow and fast Cahn-Hilliard movies, clean: rms change a frame of 0.7 and 4 % of the range."""
+    movies = {}
+    for name, duration, every in (("slow", 0.1, 1), ("fast", 1.2, 10)):
+        config = SimulateConfig(
+            size=(96, 96), frames=20 * every + 10, duration=duration, skip=10 * every, sigma=0.0
+        )
+        movies[name] = simulate("cahn-hilliard", config)[1].frames[::every].astype(np.float64)
+    return movies
+
+
+@pytest.mark.parametrize("speed", ["slow", "fast"])
+@pytest.mark.parametrize("sigma", [0.02, 0.05, 0.3])
+@pytest.mark.parametrize("kind", ["white", "box", "line"])
+def test_motion_is_not_taken_for_correlation(twins, speed, sigma, kind):
+    clean = twins[speed]
+    noise = np.random.default_rng(3).normal(size=clean.shape)
+    if kind == "box":
+        noise = 3 * ndimage.uniform_filter(noise, (0, 3, 3), mode="wrap")
+    elif kind == "line":
+        noise = 3 * ndimage.uniform_filter1d(noise, 9, axis=2, mode="wrap")
+    found = estimate_noise(clean + sigma * noise)
+    level = np.sqrt(np.mean(found.model.variance(jnp.asarray(clean, jnp.float32))))
+    assert level == pytest.approx(sigma, rel=0.1)
+    assert found.blind == ("pixel" if kind == "white" else "frame")
+    want = {"white": (0, 0), "box": (2 / 3, 2 / 3), "line": (8 / 9, 0)}[kind]
+    near = found.correlation["x"][1], found.correlation["y"][1]
+    np.testing.assert_allclose(near, want, atol=0.08)
+
+
+@pytest.mark.parametrize("speed", ["slow", "fast"])
+@pytest.mark.parametrize("dose", [2, 10, 50])
+def test_counts_of_moving_patterns(twins, speed, dose):
+    noisy = np.random.default_rng(4).poisson(dose * twins[speed])
+    found = estimate_noise(noisy.astype(np.float32))
+    assert isinstance(found.model, Poisson)
+    assert found.blind == "pixel"
+    mean, variance, sd = found.transfer.T
+    assert np.polyfit(mean, variance, 1, w=1 / sd)[0] == pytest.approx(1, abs=0.05)
+
+
+def test_autocorrelation_map_and_its_deviation():
+    """White noise: an even map, 1 at the centre, elsewhere within the stated deviation of zero."""
+    noisy = scene() + 0.1 * np.random.default_rng(5).normal(size=scene().shape)
+    found = estimate_noise(noisy)
+    rho, r = found.autocorrelation, found.autocorrelation.shape[0] // 2
+    assert rho.shape == (17, 17)
+    assert rho[r, r] == pytest.approx(1)
+    np.testing.assert_allclose(rho, rho[::-1, ::-1], atol=1e-9)
+    others = np.delete(rho.ravel(), rho.size // 2) / found.autocorrelation_sd
+    assert 0.6 < others.std() < 1.6
+    assert np.abs(others).max() < 6
+    np.testing.assert_array_equal(found.correlation["x"], rho[r, r : r + 6])
+    np.testing.assert_array_equal(found.correlation["y"], rho[r : r + 6, r])
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(2, 9), st.integers(6, 40), st.integers(6, 40), st.integers(0, 99))
+def test_any_movie_has_an_estimate(frames, ny, nx, seed):
+    """Any size from 6x6 pixels and 2 frames gives finite numbers."""
+    noisy = np.random.default_rng(seed).normal(5.0, 0.5, (frames, ny, nx))
+    found = estimate_noise(noisy)
+    level = float(np.sqrt(found.model.variance(jnp.float32(5.0))))
+    assert level == pytest.approx(0.5, rel=5 / np.sqrt(frames * ny * nx / 3) + 0.1)
+    assert np.isfinite(found.autocorrelation).all()
+    assert all(np.isfinite(v) for v in found.sd.values())
+
+
+def test_a_flickering_lamp_is_no_correlation():
+    rng = np.random.default_rng(6)
+    lamp = 1 + 0.05 * rng.normal(size=(16, 1, 1))
+    noisy = 100 * scene() * lamp + rng.normal(size=scene().shape)
+    found = estimate_noise(noisy)
+    assert found.blind == "pixel"
+    assert float(np.sqrt(found.model.variance(jnp.float32(50.0)))) == pytest.approx(1, rel=0.1)
 
 
 def test_gaps_spikes_and_saturation_are_left_out():

@@ -1,0 +1,92 @@
+"""Noise that neighbouring pixels share: detector blur, binning, interpolation, scan lines, compression.
+
+    y = x + √v(x) ∘ u,     u ~ N(0, R),     R(Δ) = autocorrelation at lag Δ = (Δy, Δx),  R(0) = 1
+    v(x) = gain · max(x − offset, 0) + σ_read²
+
+u is drawn by circulant embedding: white noise through the square root of the spectrum of R on a torus larger than
+the frame. Negative parts of the spectrum, from errors of R, are projected away. Dietrich and Newsam, SIAM J. Sci. Comput.
+18, 1088 (1997), doi:10.1137/S1064827592240555.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, normal_log_prob
+from phdenoise.types import InputError
+
+
+class Correlated(eqx.Module):
+    """Gaussian noise correlated in space, independent between frames, of constant or counting variance.
+
+    Attributes:
+        autocorrelation: correlation of the noise [lags y, lags x], odd sides, 1 at the centre.
+        gain: variance per intensity above the offset [intensity unit]; 0 for constant variance.
+        offset: intensity at which the counting variance is zero.
+        read_sigma: standard deviation of what does not depend on the intensity.
+    """
+
+    autocorrelation: Float[Array, "ky kx"] = eqx.field(converter=jnp.asarray)
+    gain: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    offset: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    read_sigma: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    @classmethod
+    def of(
+        cls,
+        model: Gaussian | Poisson | PoissonGaussian,
+        autocorrelation: Float[np.ndarray, "ky kx"],
+    ) -> "Correlated":
+        """The same variance as `model`'s, with an autocorrelation.
+
+        Raises:
+            InputError: even sides, a value that is not finite, or a centre that is not 1.
+        """
+        rho = np.asarray(autocorrelation)
+        ky, kx = rho.shape
+        centred = ky % 2 == 1 and kx % 2 == 1 and abs(rho[ky // 2, kx // 2] - 1) < 1e-3
+        if not (centred and np.isfinite(rho).all()):
+            raise InputError(
+                f"The noise autocorrelation {rho.shape} needs odd sides, finite values and 1 at its centre."
+            )
+        # A correlation is even; the two halves are two estimates of one value.
+        even = jnp.asarray((rho + rho[::-1, ::-1]) / 2, jnp.float32)
+        zero = jnp.float32(0)
+        if isinstance(model, Gaussian):
+            return cls(even, zero, zero, model.sigma)
+        read = model.read_sigma if isinstance(model, PoissonGaussian) else zero
+        return cls(even, model.gain, model.offset, read)
+
+    def sample(self, key: PRNGKeyArray, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """One noisy movie of the shape of `clean`, [..., y, x]."""
+        return clean + jnp.sqrt(self.variance(clean)) * self.field(key, clean)
+
+    def field(self, key: PRNGKeyArray, like: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """Unit-variance noise of this autocorrelation with the shape and dtype of `like`, [..., y, x]."""
+        *frames, ny, nx = like.shape
+        ky, kx = self.autocorrelation.shape
+        torus = (ny + ky - 1, nx + kx - 1)
+        ring = (
+            jnp.zeros(torus, like.dtype).at[:ky, :kx].set(self.autocorrelation.astype(like.dtype))
+        )
+        ring = jnp.roll(ring, (-(ky // 2), -(kx // 2)), (0, 1))
+        power = jnp.maximum(jnp.fft.rfft2(ring).real, 0)
+        # The projection adds variance; R(0) = 1 is kept exactly.
+        power = power / jnp.fft.irfft2(power, torus)[0, 0]
+        white = jax.random.normal(key, (*frames, *torus), like.dtype)
+        amplitude = jnp.expand_dims(jnp.sqrt(power), tuple(range(len(frames))))
+        coloured = jnp.fft.irfft2(jnp.fft.rfft2(white) * amplitude, torus)
+        return coloured[..., :ny, :nx].astype(like.dtype)
+
+    def log_prob(self, noisy: Float[Array, "*s"], clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """Elementwise log-density of each pixel alone (the marginal, without its neighbours)."""
+        return normal_log_prob(noisy, clean, self.variance(clean))
+
+    def variance(self, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """gain · (clean − offset) + read_sigma²."""
+        gain, offset, read = (
+            value.astype(clean.dtype) for value in (self.gain, self.offset, self.read_sigma)
+        )
+        return gain * jnp.maximum(clean - offset, 0) + read**2
