@@ -81,8 +81,8 @@ def estimate_noise(
     if not good.any():
         raise InputError("The movie has no valid pixel: every value is NaN or masked.")
     data = np.where(good, data, data[good].mean())
-    saturated = _saturated(data, good)
-    used = good & ~saturated
+    full = saturated(data, good)
+    used = good & ~full
     along_t = temporal_correlation(data, used) if data.shape[0] >= 4 else np.nan
     # The higher the order, the less it keeps of noise that lasts for several frames.
     found = difference(data, used, highest=2 if along_t > PERSISTENT else 8)
@@ -100,7 +100,7 @@ def estimate_noise(
     counts = bool(np.all(values >= 0) and np.all(values == np.round(values)))
     model, sd, sentence = fit_line(transfer, kind, counts)
     blind, reason = _choose_blind(data.shape[0], rho, rho_sd, along_t)
-    share = float(saturated.sum() / data.size)
+    share = float(full.sum() / data.size)
     extra = (f"{100 * share:.2g} % of the pixels look saturated and were left out.",) * (share > 0)
     moved = (f"Motion made {100 * motion:.0f} % of the differences and was subtracted.",)
     along_x, along_y = _axes(rho)
@@ -121,12 +121,25 @@ def estimate_noise(
     )
 
 
-def _saturated(data: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Pixels at the very top value when implausibly many share it."""
-    top = data[good].max()
-    at_top = good & (data == top)
-    many = at_top.sum() > max(16, 2e-3 * good.sum()) and np.unique(data[good][:100_000]).size > 16
-    return at_top if many else np.zeros_like(good)
+def saturated(data: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Pixels at the very top value when many share it, four times as many as any value just below.
+
+    Args:
+        data: finite intensities [t, y, x].
+        good: pixels that may be used [t, y, x].
+    """
+    values = data[good]
+    top = values.max()
+    full = good & (data == top)
+    below, level = [0], top
+    for _ in range(3):
+        lower = values[values < level]
+        if lower.size == 0:
+            break
+        level = lower.max()
+        below.append(int((values == level).sum()))
+    many = full.sum() > max(16, 4 * max(below)) and np.unique(values[:100_000]).size > 16
+    return full if many else np.zeros_like(good)
 
 
 def _axes(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
