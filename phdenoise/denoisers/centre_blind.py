@@ -24,6 +24,8 @@ from phdenoise.denoisers.region import BlindRegion
 
 # Depth and breadth of the half-plane filters that read the centre frame beyond the hidden rectangle.
 DEPTH, BREADTH = 3, 7
+# The correction starts at zero and learns faster than the rest by this factor.
+BOOST = 5.0
 # Output pixels depend on inputs at most this far away, and frames are padded to multiples of STRIDE.
 RADIUS = 24
 STRIDE = 4
@@ -59,11 +61,11 @@ class CentreBlind(nnx.Module):
         self.leave = conv(width, 4 * fine, 1)
         self.full_1 = conv(fine + inputs, fine, 3)
         self.full_2 = conv(fine, fine, 3)
-        # The start is the linear prediction and its error, nearly: training only improves on it.
-        self.mean = conv(fine, 1, 1, 0.1)
+        # The start is the linear prediction and its error: training only improves on it.
+        self.mean = conv(fine, 1, 1, 0.0)
         self.spread = conv(fine, 1, 1, 0.1)
         self.log_spread = nnx.Param(jnp.asarray(np.log(np.expm1(spread)), jnp.float32))
-        self.choice = conv(fine, inputs - 1, 1, 0.03)
+        self.choice = conv(fine, inputs - 1, 1, 0.0)
         self.bank = bank
         if bank:
             self.gate = conv(fine, 4 * bank, 1, 0.05)
@@ -86,7 +88,7 @@ class CentreBlind(nnx.Module):
         fine = _act(self.full_2(_act(self.full_1(fine))))
         best = context[..., -1:]
         chosen = jnp.sum(self.choice(fine) * (context[..., :-1] - best), axis=-1, keepdims=True)
-        mean = best + chosen + self.mean(fine)
+        mean = best + BOOST * (chosen + self.mean(fine))
         spread = jax.nn.softplus(self.spread(fine) + self.log_spread[...])[..., 0]
         if region.whole_frame or not self.bank:
             return mean[..., 0], spread

@@ -182,10 +182,14 @@ def _joint(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     problem = joint_fit.Problem(space, observation, prior, theta, substeps, burn_in=1)
-    start = np.concatenate([theta, np.zeros(int(np.prod(problem.waves)))])
-    stage = _stage(progress, "law and field")
+    guess = regress_start(
+        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
+    )
     minimum = joint_fit.fit_law_and_field(
-        problem, start, iterations=config.iterations, progress=stage
+        problem,
+        [theta, *(space.start(*law) for law in start_grid(*guess))],
+        iterations=config.iterations,
+        progress=_stage(progress, "law and field"),
     )
     statistics: dict[str, float] = {"substeps": float(substeps)}
     if config.network_steps and np.isfinite(minimum.cost):

@@ -22,8 +22,13 @@ from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 Progress = Callable[[int, int, float], None]
 # Promised decrease of the cost at which the fit has converged; the posterior takes that last step.
 RESOLUTION = 0.2
-# Misfit per datum from which on a start needs no approach on the early frames.
-NEAR = 1.5
+# Misfit per datum below which a law is near; above it the frames are taken in by and by.
+NEAR = 1.03
+HORIZONS = (0.2, 0.5)
+# Jacobians on each horizon.
+APPROACH = 6
+# Starts that are tried on the early frames.
+STARTS = 4
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -103,27 +108,48 @@ def _jacobian(x: Array, data: _Data, static: _Static) -> tuple[Array, Array]:
 
 
 def fit_law_and_field(
-    problem: Problem, x: np.ndarray, *, iterations: int, progress: Progress | None = None
+    problem: Problem,
+    laws: list[np.ndarray],
+    *,
+    iterations: int,
+    progress: Progress | None = None,
 ) -> gn.Minimum:
-    """Descend in x = (θ, z); from far away on a third of the frames first, which keeps the rest in reach.
+    """Descend in x = (θ, z) from the law that fits the early frames best.
+
+    From far away the early frames come first, from several laws, which keeps the later ones in reach: a pattern
+    that has grown elsewhere than the measured one is a local minimum.
 
     Args:
         problem: see `Problem`.
-        x: where to start.
-        iterations: at most so many Jacobians on all frames.
+        laws: θ to start from [p]; a law fitted to a denoised movie may be a poor one, since what the denoiser
+            smoothed is taken for the law's work.
+        iterations: at most so many Jacobians on all frames, for each start.
         progress: called with (iteration, iterations, cost).
     """
     weights = problem.observation.weights
-    history: tuple[float, ...] = ()
+    steps = weights.shape[0]
+
+    def until(share: float) -> Problem:
+        seen = (jnp.arange(steps) < max(2, round(share * steps)))[:, None, None]
+        masked = eqx.tree_at(lambda o: o.weights, problem.observation, weights * seen)
+        return problem._replace(observation=masked)
+
+    still = np.zeros(int(np.prod(problem.waves)))
+    early = until(HORIZONS[0])
+    starts = sorted((np.concatenate([law, still]) for law in laws), key=lambda x: _cost(early, x))
     # Twice the cost per datum is one where the law fits.
-    if not _cost(problem, x) < NEAR * 0.5 * int(jnp.sum(weights > 0)):
-        steps = weights.shape[0]
-        seen = (jnp.arange(steps) < max(2, steps // 3))[:, None, None]
-        early = eqx.tree_at(lambda o: o.weights, problem.observation, weights * seen)
-        first = _descend(problem._replace(observation=early), x, 6, 5.0, progress)
-        x, history = first.point, first.history
-    minimum = _descend(problem, x, iterations, RESOLUTION, progress)
-    return minimum._replace(history=(*history, *minimum.history))
+    near = NEAR * 0.5 * int(jnp.sum(weights > 0))
+    best = starts[0]
+    history: tuple[float, ...] = ()
+    if not _cost(problem, best) < near:
+        approaches = [_descend(early, x, APPROACH, 5.0, progress) for x in starts[:STARTS]]
+        first = min(approaches, key=lambda found: found.cost)
+        best, history = first.point, first.history
+        for share in HORIZONS[1:]:
+            first = _descend(until(share), best, APPROACH, 5.0, progress)
+            best, history = first.point, (*history, *first.history)
+    found = _descend(problem, best, iterations, RESOLUTION, progress)
+    return found._replace(history=(*history, *found.history))
 
 
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
