@@ -149,7 +149,8 @@ def test_a_movie_without_noise_or_values():
     ],
 )
 def test_measured_movies_have_hardly_any(shared_data, stem, key):
-    assert defects(shared_data(stem, key)[:40].astype(np.float32)).mask.mean() < 1e-5
+    """Whole movies: the X-ray one has ten, all where its first scan line jitters across an edge."""
+    assert defects(shared_data(stem, key).astype(np.float32)).mask.mean() < 1e-5
 
 
 def test_hot_pixels_of_a_camera_are_those_of_its_dark_image(shared_data):
