@@ -26,7 +26,6 @@ from phdenoise.movie import Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.trust import judged
 from phdenoise.types import InputError
 
 Output = Annotated[str, arg(aliases=["-o"])]
@@ -197,7 +196,6 @@ def _denoise(command: Denoise) -> None:
             checkpoint=command.checkpoint,
             progress=lambda *a: bar("denoise", *a),
         )
-        estimate = judged(estimate)
         if command.hallucination:
             steps = command.hallucination_steps or int(estimate.settings["steps"])
             found = hallucination(

@@ -32,7 +32,6 @@ from phdenoise.physics.twins import (
     fickian_twin,
 )
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.trust import judged
 from phdenoise.types import InputError
 
 # Progress of the chain: (stage, step, steps, value).
@@ -231,7 +230,6 @@ def analyse(
             report("denoise", i, n, value)
 
     estimate = denoise(movie, config.denoise, progress=step)
-    estimate = judged(estimate)
     autocorrelation, whiteness, unsupervised = judge(estimate)
     quality = _quality(estimate, clean)
     fits: dict[str, FitResult] = {}

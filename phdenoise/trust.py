@@ -133,9 +133,13 @@ def trust(
     )
 
 
-def judged(estimate: Estimate, held_out: np.ndarray | None = None) -> Estimate:
+def judged(
+    estimate: Estimate,
+    noise: NoiseEstimate | None = None,
+    held_out: np.ndarray | None = None,
+) -> Estimate:
     """The estimate with its trust report in `trust` and the report's sentences at the end of its log; see `trust`."""
-    report = trust(estimate, held_out=held_out)
+    report = trust(estimate, noise, held_out)
     return replace(estimate, trust=report.to_dict(), log=(*estimate.log, *report.sentences()))
 
 

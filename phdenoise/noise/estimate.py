@@ -54,9 +54,9 @@ class NoiseEstimate:
     def correlated(self) -> Correlated:
         """The model with its autocorrelation, where that exceeds three standard deviations."""
         rho = np.nan_to_num(self.autocorrelation)
-        return Correlated.of(
-            self.model, np.where(np.abs(rho) > 3 * self.autocorrelation_sd, rho, 0.0)
-        )
+        rho = np.where(np.abs(rho) > 3 * self.autocorrelation_sd, rho, 0.0)
+        rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
+        return Correlated.of(self.model, rho)
 
 
 def estimate_noise(
@@ -88,7 +88,7 @@ def estimate_noise(
     found = difference(data, used, highest=2 if along_t > PERSISTENT else 8)
     if found.usable.sum() < 16:
         found = found._replace(usable=np.ones_like(found.usable))
-    rho, rho_sd, motion = autocorrelation(found)
+    rho, rho_sd, motion = _restored(*autocorrelation(found))
     if data.shape[0] == 1:
         # The high-pass that removes the image also shapes the noise: nothing is known.
         rho = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, np.nan)
@@ -149,6 +149,20 @@ def _axes(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = min(r, LAGS) + 1
     both[0, :n], both[1, :n] = rho[r, r : r + n], rho[r : r + n, r]
     return both[0], both[1]
+
+
+def _restored(rho: np.ndarray, rho_sd: float, motion: float) -> tuple[np.ndarray, float, float]:
+    """The same where too much was taken for motion: that leaves all neighbours equally negative, as no noise is."""
+    r = rho.shape[0] // 2
+    near = rho[max(r - 2, 0) : r + 3, max(r - 2, 0) : r + 3].ravel()
+    around = np.delete(near, near.size // 2)
+    excess = float(np.median(around)) if around.size and np.isfinite(around).all() else 0.0
+    if motion <= 0 or excess > -2 * rho_sd:
+        return rho, rho_sd, motion
+    # Never more than was taken away.
+    excess = max(excess, -motion / (1 - motion))
+    rho = (rho - excess) / (1 - excess)
+    return rho, rho_sd, 1 - (1 - motion) * (1 - excess)
 
 
 def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float, along_t: float) -> tuple[Blind, str]:

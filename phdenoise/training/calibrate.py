@@ -4,9 +4,9 @@
 
 V, the noise that the estimate lets through, is measured by adding noise of the estimated model once more. B,
 the squared bias, is smooth over pixels because the scene is, while the noise of different pixels is independent:
-the residual's covariance at small distances, less that of V, is extrapolated to zero. Mean squares alone could not
-tell: where an estimate is good, its error is lost in the scatter of the noise power. For noise that is correlated
-in space the held-out likelihood is used instead.
+the residual's covariance at the smallest distances where the noise is independent, less that of V, is extrapolated
+to zero. Mean squares alone could not tell: where an estimate is good, its error is lost in the scatter of the noise
+power. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
 from dataclasses import replace
@@ -24,6 +24,7 @@ from phdenoise.denoisers import (
     predict_arrays,
     prepare,
 )
+from phdenoise.noise import Correlated
 from phdenoise.types import Moments, NoiseModel
 
 # Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
@@ -46,30 +47,43 @@ def by_injection(
     frames: np.ndarray,
     valid: np.ndarray,
     noise: NoiseModel,
+    field: Correlated,
     key: jax.Array,
     *,
     symmetries: int,
 ) -> Calibration:
-    """Scale of the variance by noise injection and residual covariance, for noise that is white in space."""
+    """Scale of the variance by noise injection and residual covariance.
+
+    Args:
+        denoiser, arrays, blind: the trained denoiser, the movie as it sees it, and its blind prediction.
+        frames, valid: measured movie [t, y, x], and where it may be used.
+        noise: its noise model.
+        field: the noise's autocorrelation.
+        key: of the added noise.
+        symmetries: averaged by the prediction.
+    """
     temporal = replace(denoiser, region=FRAME)
     shape = frames.shape
-    base = predict_arrays(temporal, arrays, shape, symmetries=symmetries)
+    hidden = denoiser.region.whole_frame
+    base = blind if hidden else predict_arrays(temporal, arrays, shape, symmetries=symmetries)
     level = np.asarray(noise.variance(blind.mean))
-    added = np.sqrt(level) * np.asarray(jax.random.normal(key, shape))
+    added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
     again = prepare(temporal, np.where(valid, frames, 0) + added, valid, None, arrays.coefficients)
     moved = predict_arrays(temporal, again, shape, symmetries=symmetries)
     passed = np.asarray(moved.mean - base.mean, np.float64)
     residual = np.where(valid, frames - np.asarray(base.mean), 0.0)
     own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
     variance = float(np.mean(passed[valid] ** 2))
+    rho = np.asarray(field.autocorrelation, np.float64)
+    apart = _apart(rho)
     near, far = (
         _covariance(residual, valid, d) - _covariance(passed, np.ones_like(valid), d)
-        for d in (1, 2)
+        for d in (apart, 2 * apart)
     )
-    # A Gaussian through the covariances at distances 1 and 2: B(0) = B(1) (B(1)/B(2))^(1/3).
+    # A Gaussian through the covariances at distances d and 2 d: B(0) = B(d) (B(d)/B(2 d))^(1/3).
     steep = float(np.clip(near / far, 1.0, STEEPEST**3)) ** (1 / 3) if 0 < far < near else STEEPEST
     # A square that is measured as nothing may still be as large as its scatter, which comes on top.
-    scatter = float(np.mean(level[valid])) / np.sqrt(2 * valid.sum())
+    scatter = float(np.mean(level[valid])) * np.sqrt(np.sum(rho**2) / (2 * valid.sum()))
     bias = steep * max(near, 0.0) + STEEPEST * scatter
     # What the centre frame's other pixels add is the difference of mean squares: the noise cancels.
     gained = float(np.mean((residual**2 - own**2)[valid]))
@@ -100,6 +114,16 @@ def by_likelihood(
     ]
     scale = float(scales[int(np.argmin(scores))])
     return Calibration(scale, f"Predicted variance scaled by {scale:.2f} on held-out pixels.")
+
+
+def _apart(rho: np.ndarray) -> int:
+    """Smallest distance from which on the noise is independent along x and along y, at most 4 px."""
+    y, x = (n // 2 for n in rho.shape)
+    reach = min(y, x)
+    for d in range(1, reach):
+        if max(np.abs(rho[y, x + d :]).max(), np.abs(rho[y + d :, x]).max()) < 0.05:
+            return min(d, 4)
+    return min(max(reach, 1), 4)
 
 
 def _covariance(values: np.ndarray, valid: np.ndarray, distance: int) -> float:

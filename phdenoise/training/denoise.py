@@ -27,10 +27,11 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian, NoiseKind, estimate_noise
+from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, estimate_noise
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
+from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
 
 Preset = Literal["quick", "default", "best"]
@@ -55,6 +56,8 @@ _PRESETS = {
 }
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
+# Held-out pixels from which on coverage is counted on them alone.
+JUDGEABLE = 500
 # Side of held-out blocks where noise correlates [px].
 BLOCK = 8
 
@@ -116,7 +119,9 @@ def denoise(
     config = DenoiseConfig() if config is None else config
     frames, valid = movie.frames, movie.valid()
     _check(movie, valid, config)
-    noise, blind, log = _noise(movie, valid, config)
+    found = estimate_noise(frames, valid, config.noise)
+    noise, log = _noise(movie, found, config)
+    blind = found.blind
     if pretrained is not None:
         config, sentences = _start_from(pretrained, config, blind)
         log += sentences
@@ -149,7 +154,7 @@ def denoise(
         denoiser = replace(denoiser, region=shown)
         symmetries = _PRESETS[config.preset].symmetries
         blind_moments = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
-        if arrays.linear is not None and blind != "frame":
+        if arrays.linear is not None:
             calibration = by_injection(
                 denoiser,
                 arrays,
@@ -157,6 +162,7 @@ def denoise(
                 frames,
                 valid,
                 noise,
+                found.correlated(),
                 jax.random.key(config.seed + 1),
                 symmetries=symmetries,
             )
@@ -175,7 +181,7 @@ def denoise(
         raise InputError(
             f"Denoising {movie.name} diverged: lower --learning-rate (now {config.learning_rate:g})."
         )
-    return Estimate(
+    estimate = Estimate(
         movie=movie,
         mean=mean,
         variance=variance,
@@ -199,6 +205,8 @@ def denoise(
         },
         weights=weights_of(denoiser),
     )
+    test = held_out(frames.shape, config.seed, region) & valid
+    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
 
 
 def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
@@ -220,17 +228,17 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
 
 
 def _noise(
-    movie: Movie, valid: np.ndarray, config: DenoiseConfig
-) -> tuple[NoiseModel, str, list[str]]:
-    estimate = estimate_noise(movie.frames, valid, config.noise)
-    log = list(estimate.sentences)
+    movie: Movie, found: NoiseEstimate, config: DenoiseConfig
+) -> tuple[NoiseModel, list[str]]:
+    """The noise model to use, and what to say about it."""
+    log = list(found.sentences)
     if config.sigma is not None:
         log.append(f"Gaussian noise of sigma = {config.sigma:g}, as given.")
-        return Gaussian(jnp.float32(config.sigma)), estimate.blind, log
+        return Gaussian(jnp.float32(config.sigma)), log
     if movie.noise is not None and config.noise == "auto":
         log.append("Noise model of the file used.")
-        return movie.noise, estimate.blind, log
-    return estimate.model, estimate.blind, log
+        return movie.noise, log
+    return found.model, log
 
 
 def _width(config: DenoiseConfig, region: BlindRegion) -> int:
