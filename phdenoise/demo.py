@@ -245,7 +245,7 @@ def _figures(
             diffusivity_unit=settings["diffusivity_unit"],
             truth=truth,
         ),
-        "Chemical potential and mobility recovered from the movie, with bands of two standard deviations.",
+        "Chemical potential and diffusivity recovered from the movie, with 90 % bands.",
     )
     drawn["energy"] = (
         _energy_figure(chain, clean),

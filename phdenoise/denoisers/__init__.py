@@ -4,6 +4,7 @@ from phdenoise.denoisers.centre_blind import CentreBlind
 from phdenoise.denoisers.context import MovieArrays
 from phdenoise.denoisers.core import (
     Denoiser,
+    at_least,
     blind_nll,
     build,
     from_weights,
@@ -23,6 +24,7 @@ __all__ = [
     "Denoiser",
     "MovieArrays",
     "Udvd",
+    "at_least",
     "blind_nll",
     "build",
     "fill",

@@ -118,6 +118,12 @@ def posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> M
     return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
 
 
+def at_least(moments: Moments, bound: Float[Array, "*s"]) -> Moments:
+    """The same where it lies above a bound (a saturated value), else the bound, wrong by no less than the difference."""
+    mean = jnp.maximum(moments.mean, bound)
+    return Moments(mean, moments.var + (mean - moments.mean) ** 2)
+
+
 def noise_variance(noise: NoiseModel, blind: Moments) -> Array:
     """E[v(x)] for x ~ N(μ, Σ), by three Gauss-Hermite nodes.
 

@@ -115,10 +115,10 @@ def law_curves(
     diffusivity_unit: str,
     truth: Mapping[str, Float[np.ndarray, " points"]] | None = None,
 ) -> Figure:
-    """Recovered μ_h(c) and D(c) with two-sd bands, against the truth where there is one.
+    """Recovered μ_h(c) and D(c) with 90 % bands, against the truth where there is one.
 
     Args:
-        fits: label -> curves with keys c, mu_h, mu_h_sd, D, D_sd.
+        fits: label -> curves with keys c and, for each of mu_h and D, name, name_low, name_high.
         diffusivity_unit: for the axis.
         truth: curves c, mu_h, D.
     """
@@ -126,12 +126,9 @@ def law_curves(
     left, right = figure.subplots(1, 2)
     for (label, curves), colour in zip(fits.items(), COLOURS, strict=False):
         for axis, name in ((left, "mu_h"), (right, "D")):
-            value, sd = np.asarray(curves[name]), np.asarray(curves[f"{name}_sd"])
-            axis.plot(curves["c"], value, color=colour, lw=1.4, label=label)
-            low = value - 2 * sd
-            if name == "D":
-                low = np.maximum(low, 0.02 * value)
-            axis.fill_between(curves["c"], low, value + 2 * sd, color=colour, alpha=0.18, lw=0)
+            axis.plot(curves["c"], curves[name], color=colour, lw=1.4, label=label)
+            edges = (curves[f"{name}_{edge}"] for edge in ("low", "high"))
+            axis.fill_between(curves["c"], *edges, color=colour, alpha=0.18, lw=0)
     if truth is not None:
         for axis, name in ((left, "mu_h"), (right, "D")):
             axis.plot(truth["c"], truth[name], "k--", lw=1.2, label="truth")

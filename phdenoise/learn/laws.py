@@ -10,8 +10,10 @@ Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/P
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -151,6 +153,7 @@ class Units:
         return f"kT {self.length_unit}^2"
 
 
+@partial(jax.jit, static_argnames="space")
 def law_curves(
     space: LawSpace, theta: Float[Array, " p"], c: Float[Array, " c"]
 ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:

@@ -39,11 +39,13 @@ class Defects:
 
     Attributes:
         mask: True where defective [t, y, x].
+        saturated: those of them that are lower bounds of what was there [t, y, x].
         counts: masked values by kind; each counts once, under the first kind of `KINDS` that fits.
         sentences: what was found, one each kind; empty if nothing was.
     """
 
     mask: Bool[np.ndarray, "t y x"]
+    saturated: Bool[np.ndarray, "t y x"]
     counts: dict[str, int]
     sentences: tuple[str, ...]
 
@@ -82,7 +84,7 @@ def defects(
     for kind in KINDS:
         counts[kind] = int((found[kind] & ~mask).sum())
         mask |= found[kind]
-    return Defects(mask, counts, _sentences(found, counts))
+    return Defects(mask, found["saturated"], counts, _sentences(found, counts))
 
 
 def _complete(frames: np.ndarray, good: np.ndarray) -> np.ndarray:

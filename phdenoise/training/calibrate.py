@@ -46,6 +46,7 @@ def by_injection(
     blind: Moments,
     frames: np.ndarray,
     valid: np.ndarray,
+    seen: np.ndarray,
     noise: NoiseModel,
     field: Correlated,
     key: jax.Array,
@@ -56,7 +57,8 @@ def by_injection(
 
     Args:
         denoiser, arrays, blind: the trained denoiser, the movie as it sees it, and its blind prediction.
-        frames, valid: measured movie [t, y, x], and where it may be used.
+        frames, valid: measured movie [t, y, x], and where it was learned.
+        seen: where it is an input of the denoiser.
         noise: its noise model.
         field: the noise's autocorrelation.
         key: of the added noise.
@@ -68,7 +70,7 @@ def by_injection(
     base = blind if hidden else predict_arrays(temporal, arrays, shape, symmetries=symmetries)
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
-    again = prepare(temporal, np.where(valid, frames, 0) + added, valid, None, arrays.coefficients)
+    again = prepare(temporal, np.where(seen, frames, 0) + added, seen, None, arrays.coefficients)
     moved = predict_arrays(temporal, again, shape, symmetries=symmetries)
     passed = np.asarray(moved.mean - base.mean, np.float64)
     residual = np.where(valid, frames - np.asarray(base.mean), 0.0)

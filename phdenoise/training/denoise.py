@@ -17,6 +17,7 @@ from phdenoise.denoisers import (
     BlindRegion,
     Denoiser,
     MovieArrays,
+    at_least,
     build,
     from_weights,
     parse_region,
@@ -27,7 +28,7 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, estimate_noise
+from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, defects, estimate_noise
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
@@ -60,6 +61,8 @@ _HELD_OUT = 0.05
 JUDGEABLE = 500
 # Side of held-out blocks where noise correlates [px].
 BLOCK = 8
+# Share of the values that may be dead, hot or hit; where more seem to be, the scene is made of such.
+_MOST_DEFECTS = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class DenoiseConfig:
     """Noise family; auto reads it off the movie's photon-transfer line."""
     sigma: float | None = None
     """Known standard deviation of Gaussian noise [intensity unit]; estimated when not given."""
+    defects: Literal["mask", "keep"] = "mask"
+    """Saturated, dead and hot pixels and single hits: mask (not learned, predicted from the rest) or keep."""
     blind: str = "auto"
     """Hidden: pixel (of the centre frame), frame (all of it), ROWSxCOLUMNS (1x9: a line along x), udvd (pixel in five frames), udvd-mf, all:3x3; auto asks the noise."""
     blind_predict: str | None = None
@@ -120,7 +125,15 @@ def denoise(
     frames, valid = movie.frames, movie.valid()
     _check(movie, valid, config)
     found = estimate_noise(frames, valid, config.noise)
+    good, full, said = _defects(frames, valid, found, config)
+    if said:
+        found = estimate_noise(frames, good, config.noise)
     noise, log = _noise(movie, found, config)
+    log += said
+    # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
+    seen, valid = good | full, good
+    if said:
+        movie = replace(movie, mask=good)
     blind = found.blind
     if pretrained is not None:
         config, sentences = _start_from(pretrained, config, blind)
@@ -149,7 +162,7 @@ def denoise(
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, arrays, run = _train(
-            movie, valid, noise, region, config, pretrained, checkpoint, progress
+            movie, seen, noise, region, config, pretrained, checkpoint, progress
         )
         denoiser = replace(denoiser, region=shown)
         symmetries = _PRESETS[config.preset].symmetries
@@ -161,6 +174,7 @@ def denoise(
                 blind_moments,
                 frames,
                 valid,
+                seen,
                 noise,
                 found.correlated(),
                 jax.random.key(config.seed + 1),
@@ -173,7 +187,7 @@ def denoise(
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
         noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
-        result = posterior(blind_moments, noisy, noise)
+        result = at_least(posterior(blind_moments, noisy, noise), jnp.where(full, frames, -jnp.inf))
     log.append(_course(run))
     log.append(calibration.sentence)
     mean, variance = np.asarray(result.mean), np.asarray(result.var)
@@ -227,6 +241,23 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
 
 
+def _defects(
+    frames: np.ndarray, valid: np.ndarray, found: NoiseEstimate, config: DenoiseConfig
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Where to learn [t, y, x], which of the others are saturated, and what to say about it."""
+    none = np.zeros_like(valid)
+    if config.defects == "keep":
+        return valid, none, []
+    bad = defects(frames, valid, found.model)
+    mask, full = bad.mask & valid, bad.saturated & valid
+    if not mask.any():
+        return valid, none, []
+    if (mask & ~full).sum() > _MOST_DEFECTS * valid.sum() or mask.sum() == valid.sum():
+        share = 100 * mask.sum() / valid.sum()
+        return valid, none, [f"{share:.0f} % of the values look defective: too many, all are kept."]
+    return valid & ~mask, full, [f"Masked: {s}" for s in bad.sentences]
+
+
 def _noise(
     movie: Movie, found: NoiseEstimate, config: DenoiseConfig
 ) -> tuple[NoiseModel, list[str]]:
@@ -269,7 +300,7 @@ def _start_from(
 
 def _train(
     movie: Movie,
-    valid: np.ndarray,
+    seen: np.ndarray,
     noise: NoiseModel,
     region: BlindRegion,
     config: DenoiseConfig,
@@ -277,7 +308,11 @@ def _train(
     checkpoint: str | Path | None,
     progress: Progress | None,
 ) -> tuple[Denoiser, MovieArrays, Run]:
-    frames = movie.frames
+    """The trained denoiser, the movie as it sees it, and the training's record.
+
+    Only valid pixels of the movie are learned; `seen` [t, y, x] are its inputs.
+    """
+    frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
     # The middle of the intensities and their spread; a movie of mostly background has a tiny inner range.
     spread = max(float(np.std(values)), float(np.finfo(np.float32).tiny))
@@ -291,7 +326,7 @@ def _train(
     )
     denoiser = make()
     test = held_out(frames.shape, config.seed, region) & valid
-    arrays = prepare(denoiser, frames, valid, valid & ~test)
+    arrays = prepare(denoiser, frames, seen, valid & ~test)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
     if pretrained is not None:

@@ -17,7 +17,10 @@ from phdenoise.figures import (
 
 RNG = np.random.default_rng(0)
 C = np.linspace(0.1, 0.9, 11)
-CURVES = {"c": C, "mu_h": C - 0.5, "mu_h_sd": 0 * C + 0.1, "D": C, "D_sd": 0.1 * C}
+CURVES = {
+    **{"c": C, "mu_h": C - 0.5, "mu_h_low": C - 0.7, "mu_h_high": C - 0.4},
+    **{"D": C, "D_low": 0.9 * C, "D_high": 1.2 * C},
+}
 
 
 def _all():

@@ -1,5 +1,7 @@
 """`denoise`: it removes noise, its intervals cover, units and gaps pass through, and errors say what to do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -172,3 +174,33 @@ def test_the_noise_of_the_file_is_used():
 def test_what_cannot_be_done_is_said(frames, config, message):
     with pytest.raises(InputError, match=message):
         denoise(Movie.from_array(frames), DenoiseConfig(**config))
+
+
+def test_defects_are_neither_learned_nor_kept():
+    clean, frames = noisy_movie(0.1)
+    frames[:, 9, 9] += 4.0
+    frames[3, 20, 25] += 8.0
+    bad = np.zeros(frames.shape, bool)
+    bad[:, 9, 9] = bad[3, 20, 25] = True
+    spoilt = denoise(Movie.from_array(frames), FAST)
+    assert any("hot" in s for s in spoilt.log)
+    assert any("gamma" in s for s in spoilt.log)
+    assert not spoilt.movie.valid()[bad].any()
+    off = np.abs(spoilt.mean - clean)
+    assert off[bad].max() < 4 * off[~bad].mean() + 0.1
+    # Their error is in the error bar, and those around them do not suffer.
+    assert np.all(off[bad] < 5 * np.sqrt(spoilt.variance[bad]))
+    assert off[:, 8:11, 8:11].mean() < 2 * off.mean()
+    kept = denoise(Movie.from_array(frames), replace(FAST, defects="keep"))
+    assert np.abs(kept.mean - clean)[bad].max() > 1.0
+
+
+def test_saturated_values_are_lower_bounds():
+    clean, noisy = noisy_movie(0.1)
+    top = np.quantile(clean, 0.9)
+    frames = np.minimum(noisy, np.float32(top))
+    full = frames == np.float32(top)
+    estimate = denoise(Movie.from_array(frames), FAST)
+    assert any("saturated" in s for s in estimate.log)
+    assert np.all(estimate.mean[full] >= np.float32(top))
+    assert np.array_equal(estimate.movie.valid(), ~full)
