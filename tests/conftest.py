@@ -4,6 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+# Compiling is most of the time of small tests. The level that users get: XLA_FLAGS= pytest
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
 import jax
 import numpy as np
 import pytest

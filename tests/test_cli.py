@@ -12,8 +12,11 @@ import tifffile
 from phdenoise.cli import main
 from phdenoise.io import read, read_estimate
 
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("cli")
+
 RNG = np.random.default_rng(0)
-TINY = ["--steps", "3", "--width", "8"]
+TINY = ["--steps", "3", "--width", "8", "--symmetries", "2"]
 
 
 def _movie(t=6, y=20, x=17):
@@ -166,7 +169,7 @@ def test_unwritable_folder(movie, tmp_path, capsys):
     assert "locked" in fails(capsys, "denoise", movie, "-o", folder / "out.h5", *TINY)
 
 
-@pytest.mark.parametrize("shape", [(1, 9, 7), (2, 5, 4), (3, 1, 1), (4, 3, 30), (5, 33, 2)])
+@pytest.mark.parametrize("shape", [(1, 9, 7), (4, 3, 30)])
 def test_tiny_and_odd_sizes_work(shape, tmp_path):
     path, out = tmp_path / "m.npy", tmp_path / "o.h5"
     np.save(path, RNG.normal(size=shape))

@@ -128,6 +128,9 @@ def descend(
     idle = 0
     for iteration in range(1, iterations + 1):
         here = normal(x)
+        if not (np.isfinite(here.gradient).all() and np.isfinite(here.hessian).all()):
+            message = "stopped where the solve's derivative diverges"
+            return Minimum(x, current, False, message, tuple(history))
         floor = precision * abs(current)
         _, newton = dense_step(here, 0.0)
         if newton <= max(resolution, floor):

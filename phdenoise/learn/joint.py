@@ -158,6 +158,12 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     observation, dtype = problem.observation, problem.observation.frames.dtype
     residual, rows = (np.asarray(a) for a in _jacobian(jnp.asarray(x, dtype), data, static))
     normal = gn.with_prior(gn.normal_equations(residual, rows), x, problem.start, problem.sd)
+    size = problem.space.size
+    weights = np.asarray(observation.weights, float)
+    if not np.isfinite(normal.hessian).all():
+        path = np.asarray(observation.frames) + residual / np.sqrt(weights)
+        unknown = np.full((size, size), np.nan)
+        return Posterior(x[:size], unknown, path, np.full(path.shape, np.nan))
     last = _move(problem, x, gn.dense_step(normal, 0.0)[0])
     if _cost(problem, last) < normal.cost:
         x = last
@@ -168,9 +174,7 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     variance = np.concatenate(
         [np.sum((root @ part) ** 2, axis=0) for part in np.array_split(rows, 32, axis=1)]
     ).reshape(residual.shape)
-    weights = np.asarray(observation.weights, float)
     path = np.asarray(observation.frames) + residual / np.sqrt(weights)
-    size = problem.space.size
     return Posterior(x[:size], covariance[:size, :size], path, np.sqrt(variance / weights))
 
 

@@ -189,6 +189,8 @@ def fit_windows(
     )
     residual, rows = linearise(minimum.point)
     normal = with_prior(normal_equations(residual, rows), minimum.point, start, sd)
+    if not np.isfinite(normal.hessian).all():
+        return minimum, np.full((space.size, space.size), np.nan)
     bread = np.linalg.pinv(normal.hessian)
     scores = _scores(residual, rows)
     blocks = int(np.sum(np.any(scores != 0, axis=0)))

@@ -91,6 +91,8 @@ class DenoiseConfig:
     """Channels of the network's first scale; by default the preset's."""
     learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
+    symmetries: int | None = None
+    """Reflections, quarter turns and time reversals (1 to 16) that the prediction averages; by default the preset's."""
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
     tune: Tune = "full"
@@ -165,7 +167,7 @@ def denoise(
             movie, seen, noise, region, config, pretrained, checkpoint, progress
         )
         denoiser = replace(denoiser, region=shown)
-        symmetries = _PRESETS[config.preset].symmetries
+        symmetries = config.symmetries or _PRESETS[config.preset].symmetries
         blind_moments = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
         if arrays.linear is not None:
             calibration = by_injection(
@@ -237,6 +239,8 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(f"--sigma must be positive, got {config.sigma}.")
     if config.crop < 16 or config.crop % 4:
         raise InputError(f"--crop must be a multiple of 4, at least 16, got {config.crop}.")
+    if config.symmetries is not None and not 1 <= config.symmetries <= 16:
+        raise InputError(f"--symmetries must be 1 to 16, got {config.symmetries}.")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
 

@@ -13,6 +13,9 @@ from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("fit")
+
 RNG = np.random.default_rng(7)
 FAST = FitConfig(iterations=25, windows=3)
 

@@ -11,6 +11,9 @@ from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("denoise")
+
 # One shape and one schedule in most tests: the training step compiles once.
 FAST = DenoiseConfig(preset="quick", width=8, steps=150)
 
@@ -146,7 +149,7 @@ def test_counts():
 def test_any_shape(shape):
     rng = np.random.default_rng(0)
     frames = rng.normal(size=shape).astype(np.float32)
-    config = DenoiseConfig("quick", width=6, steps=3, sigma=1.0)
+    config = DenoiseConfig("quick", width=8, steps=3, sigma=1.0, symmetries=2)
     estimate = denoise(Movie.from_array(frames), config)
     assert estimate.mean.shape == estimate.variance.shape == shape
     assert np.all(np.isfinite(estimate.mean))

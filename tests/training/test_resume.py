@@ -21,6 +21,9 @@ import sys
 import numpy as np
 from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
+
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("denoise")
 movie = Movie.from_array(np.load(sys.argv[1]))
 def progress(step, steps, value):
     print(step, flush=True)
