@@ -155,8 +155,9 @@ def test_nothing_is_overwritten_unasked(movie, tmp_path, capsys):
     out.write_text("precious")
     assert "--overwrite" in fails(capsys, "denoise", movie, "-o", out, *TINY)
     assert out.read_text() == "precious"
-    main(["denoise", str(movie), "-o", str(out), *TINY, "--overwrite"])
-    assert read_estimate(out).mean.shape == (6, 20, 17)
+    twin = ["--size", "16", "16", "--frames", "3"]
+    main(["simulate", "fickian", "-o", str(out), *twin, "--overwrite"])
+    assert read(out).shape == (3, 16, 16)
     nowhere = tmp_path / "no" / "such" / "folder" / "out.h5"
     assert "folder" in fails(capsys, "denoise", movie, "-o", nowhere, *TINY).lower()
 

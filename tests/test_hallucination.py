@@ -52,6 +52,7 @@ def test_measures_of_invention():
     assert "Do not interpret" in wave.sentence
 
 
+@pytest.mark.slow
 def test_denoising_noise_invents_little():
     """A short training; a denoiser that returns its input would score 1."""
     t, y, x = np.mgrid[tuple(slice(n) for n in SHAPE)]

@@ -10,6 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from phdenoise.denoisers import (
     PIXEL,
@@ -185,11 +186,13 @@ def denoise(
         else:
             test = held_out(frames.shape, config.seed, region) & valid
             calibration = by_likelihood(blind_moments, frames, test, noise)
-        scale = jnp.float32(calibration.scale)
+        scale = np.float32(calibration.scale)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
-        blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
-        noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
-        result = at_least(posterior(blind_moments, noisy, noise), jnp.where(full, frames, -jnp.inf))
+        measured, bound = (
+            np.where(mask, frames, other).astype(np.float32)
+            for mask, other in ((valid, np.nan), (full, -np.inf))
+        )
+        blind_moments, result = _combined(blind_moments, scale, measured, bound, noise)
     log.append(_course(run))
     log.append(calibration.sentence)
     mean, variance = np.asarray(result.mean), np.asarray(result.var)
@@ -223,6 +226,15 @@ def denoise(
     )
     test = held_out(frames.shape, config.seed, region) & valid
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+@jax.jit
+def _combined(
+    blind: Moments, scale: Array, noisy: Array, bound: Array, noise: NoiseModel
+) -> tuple[Moments, Moments]:
+    """The calibrated blind prediction, and the posterior with the measurement (NaN: none) and lower bounds."""
+    blind = Moments(blind.mean, scale * blind.var)
+    return blind, at_least(posterior(blind, noisy, noise), bound)
 
 
 def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:

@@ -50,8 +50,8 @@ def test_clean_twin_gives_its_law_back():
 
 @pytest.mark.slow
 def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
-    estimate = denoise(twin.movie, DenoiseConfig(steps=200, width=16))
-    quick = replace(FAST, iterations=12, mobility_degree=4, field_waves=8, precision="float32")
+    estimate = denoise(twin.movie, DenoiseConfig("quick", steps=100, width=8))
+    quick = replace(FAST, iterations=12, mobility_degree=3, field_waves=6, precision="float32")
     noisy = fit(twin.movie, config=quick)
     joint = fit(twin.movie, config=replace(quick, joint=True, network_steps=0), estimate=estimate)
     # On so small a movie the last steps drown in single precision; then the outcome says so.

@@ -149,8 +149,8 @@ def test_a_movie_without_noise_or_values():
     ],
 )
 def test_measured_movies_have_hardly_any(shared_data, stem, key):
-    """Whole movies: the X-ray one has ten, all where its first scan line jitters across an edge."""
-    assert defects(shared_data(stem, key).astype(np.float32)).mask.mean() < 1e-5
+    """The X-ray one has ten in the whole stack, all where its first scan line jitters across an edge."""
+    assert defects(shared_data(stem, key)[:24].astype(np.float32)).mask.mean() < 2e-5
 
 
 def test_hot_pixels_of_a_camera_are_those_of_its_dark_image(shared_data):

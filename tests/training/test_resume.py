@@ -16,14 +16,15 @@ from phdenoise.types import InputError
 
 CONFIG = DenoiseConfig(preset="quick", width=8, steps=150)
 
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("denoise")
+
 SCRIPT = """
 import sys
 import numpy as np
 from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 
-# One process: what tests share compiles once.
-pytestmark = pytest.mark.xdist_group("denoise")
 movie = Movie.from_array(np.load(sys.argv[1]))
 def progress(step, steps, value):
     print(step, flush=True)
