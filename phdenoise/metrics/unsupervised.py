@@ -193,10 +193,17 @@ def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:
             f"(squared error off by about {abs(bias):.2g} of {mse:.2g})"
         )
     if mse <= 0:
-        bound = 10 * math.log10(data_range**2 / max(mse + 1.64 * sd, 1e-30))
+        # An error is not negative: what was found below zero does not make the bound tighter.
+        bound = 10 * math.log10(data_range**2 / max(1.64 * sd, 1e-30))
         cautions.insert(
             0, f"the error is below what the noise lets one see (PSNR above {bound:.1f} dB)"
         )
+        if mse < -3 * sd:
+            cautions.insert(
+                0,
+                f"the squared error came out {-mse / max(sd, 1e-30):.0f} standard deviations below zero, as noise "
+                "that is independent between frames does not: this PSNR means little",
+            )
         value, spread = math.inf, math.inf
     else:
         value = 10 * math.log10(data_range**2 / mse)

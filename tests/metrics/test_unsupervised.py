@@ -110,7 +110,7 @@ def test_cautions_where_the_assumptions_fail(scene):
 def test_an_error_below_the_noise_floor_is_a_bound_not_a_nan():
     value = upsnr(UnsupervisedError(*map(jnp.asarray, (-1e-6, 1e-5, 0.0, 0.0))))
     assert value.psnr == np.inf
-    assert "above 48" in value.caution
+    assert "above 47.9" in value.caution
 
 
 def test_shapes_and_lengths_are_checked(scene):
@@ -130,3 +130,14 @@ def test_masked_pixels_do_not_count(scene):
     assert masked.mse == pytest.approx(float(full.mse), abs=1e-6)
     assert np.isfinite(masked.sd)
     assert np.isfinite(masked.bias)
+
+
+def test_a_negative_error_bounds_the_psnr_by_its_scatter_and_is_doubted():
+    slightly, far = (
+        upsnr(UnsupervisedError(*jnp.asarray([m, 1e-4, 0.0, 0.0]))) for m in (-1e-4, -1e-2)
+    )
+    for found in (slightly, far):
+        assert found.psnr == np.inf
+        assert f"above {10 * np.log10(1 / 1.64e-4):.1f} dB" in found.caution
+    assert "below zero" in far.caution
+    assert "below zero" not in slightly.caution
