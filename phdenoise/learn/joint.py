@@ -127,12 +127,15 @@ def fit_law_and_field(
         progress: called with (iteration, iterations, cost).
     """
     weights = problem.observation.weights
-    steps = weights.shape[0]
 
     def until(share: float) -> Problem:
-        seen = (jnp.arange(steps) < max(2, round(share * steps)))[:, None, None]
-        masked = eqx.tree_at(lambda o: o.weights, problem.observation, weights * seen)
-        return problem._replace(observation=masked)
+        count = max(2, round(share * weights.shape[0]))
+        early = eqx.tree_at(
+            lambda o: (o.frames, o.weights, o.times),
+            problem.observation,
+            replace_fn=lambda a: a[:count],
+        )
+        return problem._replace(observation=early)
 
     still = np.zeros(int(np.prod(problem.waves)))
     early = until(HORIZONS[0])
@@ -142,11 +145,13 @@ def fit_law_and_field(
     best = starts[0]
     history: tuple[float, ...] = ()
     if not _cost(problem, best) < near:
-        approaches = [_descend(early, x, APPROACH, 5.0, progress) for x in starts[:STARTS]]
-        first = min(approaches, key=lambda found: found.cost)
+        approach = partial(
+            _descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
+        )
+        first = min((approach(early, x) for x in starts[:STARTS]), key=lambda found: found.cost)
         best, history = first.point, first.history
         for share in HORIZONS[1:]:
-            first = _descend(until(share), best, APPROACH, 5.0, progress)
+            first = approach(until(share), best)
             best, history = first.point, (*history, *first.history)
     found = _descend(problem, best, iterations, RESOLUTION, progress)
     return found._replace(history=(*history, *found.history))
@@ -179,8 +184,14 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
 
 
 def _descend(
-    problem: Problem, x: np.ndarray, iterations: int, resolution: float, progress: Progress | None
+    problem: Problem,
+    x: np.ndarray,
+    iterations: int,
+    resolution: float,
+    progress: Progress | None,
+    beyond: Problem | None = None,
 ) -> gn.Minimum:
+    """Minimum of a problem among the laws whose solution stays finite `beyond` its frames."""
     data, static = _arguments(problem)
     dtype = problem.observation.frames.dtype
     start, sd = problem.start, problem.sd
@@ -189,9 +200,14 @@ def _descend(
         found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
         return gn.with_prior(found, x, start, sd)
 
+    def cost(x: np.ndarray) -> float:
+        value = _cost(problem, x)
+        stays = beyond is None or not np.isfinite(value) or np.isfinite(_cost(beyond, x))
+        return value if stays else np.inf
+
     return gn.descend(
         normal,
-        lambda x: _cost(problem, x),
+        cost,
         lambda x, step: _move(problem, x, step),
         x,
         iterations=iterations,
