@@ -23,6 +23,9 @@ from phdenoise.denoisers.linear import apply_linear, fit_linear
 
 # Errors of two components correlate by no more than this.
 _STEEPEST = 0.95
+# Widths [px] at which signal is looked for; the middle one bounds what was not found. Significance of the power,
+# and of the largest value.
+_BLURS, _SURE, _PEAK = (0.0, 1.5, 4.0), 3.5, 6.0
 # Variance of a value that was not measured, in units of the channel's noise.
 _UNKNOWN = 1e8
 
@@ -117,6 +120,48 @@ def predictability(
         residual.append((filled - found)[valid])
     cov = mixing.back @ np.atleast_2d(np.cov(np.stack(residual))) @ mixing.back.T
     return float(np.linalg.slogdet(cov)[1] / 2)
+
+
+def signal_power(
+    component: Float[np.ndarray, "t y x"], valid: Bool[np.ndarray, "t y x"]
+) -> tuple[float, bool]:
+    """How much signal a component may hold, and whether it holds any that can be told from noise.
+
+    Successive frames, blurred, share the signal and not the noise: their mean product is its power. What is small and
+    bright shows in the largest value instead.
+
+    Args:
+        component: of zero mean.
+        valid: pixels to judge on.
+
+    Returns:
+        Upper bound of the power, one standard deviation above its estimate; True where signal was found. A single
+        frame tells nothing: its variance, and True.
+    """
+    data = np.where(valid, component, 0.0).astype(np.float64)
+    if len(data) < 2:
+        return float(np.mean(data[valid] ** 2)), True
+    bounds, found = [], False
+    for scale in _BLURS:
+        s = ndimage.gaussian_filter(data, (0, scale, scale), mode="reflect") if scale else data
+        power, sd = _mean_of_blocks(s[1:] * s[:-1])
+        found = found or power > _SURE * sd
+        bounds.append(max(power, 0.0) + sd)
+    blurred = ndimage.gaussian_filter(data, (1.0, 1.5, 1.5), mode="reflect")
+    for seen in (blurred, blurred.mean(axis=0)):
+        spread = 1.4826 * float(np.median(np.abs(seen - np.median(seen))))
+        found = found or float(np.abs(seen).max()) > _PEAK * spread
+    return (max(bounds) if found else bounds[1]), found
+
+
+def _mean_of_blocks(values: np.ndarray, side: int = 16) -> tuple[float, float]:
+    """Mean and its standard deviation from the scatter of blocks, in which neighbours may correlate."""
+    t, ny, nx = values.shape
+    rows, columns = (np.arange(0, n, side) for n in (ny, nx))
+    sums = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
+    height, width = (np.diff(np.append(a, n)) for a, n in ((rows, ny), (columns, nx)))
+    blocks = (sums / np.outer(height, width)).ravel()
+    return float(values.mean()), float(blocks.std(ddof=1) / np.sqrt(blocks.size))
 
 
 def component_noise(

@@ -8,7 +8,7 @@ scene, this sees each with the light of all; where they share nothing, the compo
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,7 @@ from phdenoise.denoisers.mixing import (
     predictability,
     principal,
     separate,
+    signal_power,
     smooth,
 )
 from phdenoise.movie import Estimate, Movie
@@ -43,10 +44,10 @@ from phdenoise.training.train import Progress
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
 
-# A component with less signal than this share of its noise is left to the linear prediction.
-NOTHING = 2e-3
 # Channels whose noise correlates more than this are copies of each other.
 COPIES = 0.95
+# Noise, blind region and defects of a component are those of its channels.
+_AS_IT_IS: dict[str, Any] = {"noise": "auto", "sigma": None, "defects": "keep"}
 _STRENGTH = {"pixel": 0, "frame": 1, "udvd": 2}
 
 
@@ -104,36 +105,44 @@ def denoise_channels(
     blind = max((m.found.blind for m in measured), key=_STRENGTH.__getitem__)
     region = blind if config.blind == "auto" else config.blind
     lines = component_noise(mixing, even, valid, variance, rho)
-    parts, weights, shares = [], {}, _shares(mixing.power)
-    for k, (u, line) in enumerate(zip(mixing.components(filled), lines, strict=True)):
+    u = mixing.components(filled)
+    bounds, found = zip(*(signal_power(a, valid) for a in u), strict=True)
+    if not any(found):
+        found = (True, *found[1:])
+    shares = _shares(mixing.power, np.array(found))
+    predicted, doubt = np.zeros(u.shape), np.empty(u.shape, np.float32)
+    parts: list[Estimate] = []
+    weights: dict[str, np.ndarray] = {}
+    for k, line in enumerate(lines):
+        snr = f"Component {k} (signal to noise {mixing.power[k]:.3g})"
+        if not found[k]:
+            # What is not there is best predicted by nothing: any filter would only let noise through.
+            doubt[k] = bounds[k]
+            log.append(
+                f"{snr}: no signal in its noise, none is predicted (at most {bounds[k]:.2g})."
+            )
+            continue
         part = _denoise_component(
-            u,
+            u[k],
             line,
             valid,
             channels,
-            replace(
-                config,
-                blind=region,
-                noise="auto",
-                sigma=None,
-                defects="keep",
-                **_effort(config, shares[k]),
-            ),
+            replace(config, blind=region, seconds=_seconds(config, shares[k]), **_AS_IT_IS),
             None if checkpoint is None else Path(checkpoint) / f"component_{k}",
             progress,
         )
+        assert part.blind_mean is not None
+        assert part.blind_variance is not None
+        predicted[k], doubt[k] = _sign(line) * part.blind_mean, part.blind_variance
         parts.append(part)
         weights |= {f"component {k}/{name}": array for name, array in part.weights.items()}
-    sign = np.array([-1.0 if slope < 0 else 1.0 for slope, _, _ in lines])
-    predicted = sign[:, None, None, None] * np.stack([p.blind_mean for p in parts])  # type: ignore[misc]
-    doubt = np.stack([p.blind_variance for p in parts])  # type: ignore[misc]
+        log += [f"{snr}: {s}" for s in part.log if s.startswith(("Training", "Predicted variance"))]
     n_level = np.sqrt(np.outer(level, level)) * rho
     errors = error_correlation(
-        (mixing.components(filled) - predicted)[:, valid],
+        (u - predicted)[:, valid],
         doubt[:, valid].mean(axis=1),
         mixing.into @ n_level @ mixing.into.T,
     )
-    log += [_course(k, p, mixing.power[k]) for k, p in enumerate(parts)]
     estimates, correlation = _combine(measured, mixing, predicted, doubt, errors, rho)
     settings = {
         **asdict(config),
@@ -234,18 +243,20 @@ def _mixing(
     return mixed, log
 
 
-def _shares(power: np.ndarray) -> np.ndarray:
+def _shares(power: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Share of the training that each component deserves: its information, none where there is no signal."""
-    bits = np.where(power > NOTHING, np.log1p(power), 0.0)
-    return bits / bits.sum() if bits.sum() > 0 else np.full(power.size, 1 / power.size)
+    bits = np.where(found, np.log1p(power) + 0.05, 0.0)
+    return bits / bits.sum()
 
 
-def _effort(config: DenoiseConfig, share: float) -> dict[str, int | float | None]:
-    """Settings of one component: a single step, which leaves the linear prediction, where it deserves nothing."""
-    if share == 0:
-        return {"steps": 1}
+def _seconds(config: DenoiseConfig, share: float) -> float | None:
     seconds = _PRESETS[config.preset].seconds if config.seconds is None else config.seconds
-    return {"seconds": None if seconds is None else share * seconds}
+    return None if seconds is None else share * seconds
+
+
+def _sign(line: tuple[float, float, float]) -> float:
+    """The direction in which a component's noise grows."""
+    return -1.0 if line[0] < 0 else 1.0
 
 
 def _denoise_component(
@@ -259,7 +270,7 @@ def _denoise_component(
 ) -> Estimate:
     """Blind prediction of one component, in the direction in which its noise grows."""
     slope, level, variance = line
-    sign = -1.0 if slope < 0 else 1.0
+    sign = _sign(line)
     noise: NoiseModel = Gaussian(jnp.float32(np.sqrt(variance)))
     if slope:
         scalars = (jnp.float32(v) for v in (abs(slope), sign * level, np.sqrt(variance)))
@@ -273,14 +284,6 @@ def _denoise_component(
         name=f"a component of {channels.name}",
     )
     return denoise(movie, config, checkpoint=checkpoint, progress=progress)
-
-
-def _course(k: int, part: Estimate, power: float) -> str:
-    training = next(s for s in part.log if s.startswith("Training"))
-    scale = next((s for s in part.log if s.startswith("Predicted variance")), "")
-    if power <= NOTHING:
-        training = "no signal beyond the noise: linear prediction only."
-    return f"Component {k} (signal to noise {power:.3g}): {training} {scale}".strip()
 
 
 def _combine(
