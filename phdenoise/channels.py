@@ -71,6 +71,46 @@ class Channels:
         """Intensities of all channels [c, t, y, x]."""
         return np.stack([m.frames for m in self.movies])
 
+    def chosen(self, names: tuple[str, ...]) -> "Channels":
+        """Some of the channels, by name."""
+        return Channels(
+            tuple(m for m, n in zip(self.movies, self.names, strict=True) if n in names),
+            tuple(n for n in self.names if n in names),
+            self.name,
+        )
+
+    def varying(self) -> tuple[str, ...]:
+        """Names of the channels that are not constant: an unused colour cannot be denoised."""
+
+        def varies(movie: Movie) -> bool:
+            values = movie.frames[movie.valid()]
+            return values.size == 1 or (values.size > 1 and float(np.ptp(values)) > 0)
+
+        return tuple(n for m, n in zip(self.movies, self.names, strict=True) if varies(m))
+
+    def one(self, channel: str) -> Movie:
+        """A single movie: the mean of all channels, or the one of a name, of r, g, b or of a number from 0.
+
+        Raises:
+            InputError: no such channel.
+        """
+        if channel == "mean":
+            mean = np.mean(self.frames, axis=0, dtype=np.float64)
+            first = self.movies[0]
+            return first.with_frames(
+                mean, mask=self.valid().all(axis=0), noise=None, name=self.name
+            )
+        colours = {"r": 0, "g": 1, "b": 2}
+        index = self.names.index(channel) if channel in self.names else -1
+        if index < 0:
+            index = int(channel) if channel.isdigit() else colours.get(channel.lower(), -1)
+        if not 0 <= index < len(self):
+            raise InputError(
+                f"{self.name} has the channels {', '.join(self.names)}: --channel must be mean, one of them or 0 to "
+                f"{len(self) - 1}, got '{channel}'."
+            )
+        return self.movies[index]
+
     def valid(self) -> np.ndarray:
         """Boolean [c, t, y, x]: finite and inside the mask."""
         return np.stack([m.valid() for m in self.movies])

@@ -110,7 +110,7 @@ def predictability(
     L is the best blind linear filter of each component, in closed form. The determinant does not depend on the
     basis: two mixings of the same movie compare.
     """
-    weights = context_weights(valid.any(axis=(1, 2)))
+    weights = context_weights(np.any(valid, axis=(1, 2)))
     residual = []
     for u in mixing.components(frames):
         filled = np.where(valid, u, 0.0)
@@ -156,7 +156,7 @@ def signal_power(
 
 def _mean_of_blocks(values: np.ndarray, side: int = 16) -> tuple[float, float]:
     """Mean and its standard deviation from the scatter of blocks, in which neighbours may correlate."""
-    t, ny, nx = values.shape
+    ny, nx = values.shape[1:]
     rows, columns = (np.arange(0, n, side) for n in (ny, nx))
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
     height, width = (np.diff(np.append(a, n)) for a, n in ((rows, ny), (columns, nx)))
