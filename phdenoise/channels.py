@@ -95,7 +95,7 @@ class Channels:
             InputError: no such channel.
         """
         if channel == "mean":
-            mean = np.mean(self.frames, axis=0, dtype=np.float64)
+            mean = np.asarray(np.mean(self.frames, axis=0, dtype=np.float64))
             first = self.movies[0]
             return first.with_frames(
                 mean, mask=self.valid().all(axis=0), noise=None, name=self.name

@@ -19,7 +19,7 @@ Layout = Literal["first", "last"]
 def read_channels(
     path: str | Path,
     *,
-    channels: Layout | None = None,
+    channels: str | None = None,
     pixel_size: float | tuple[float, float] | None = None,
     frame_interval: float | None = None,
     times: Sequence[float] | np.ndarray | None = None,
@@ -68,7 +68,7 @@ def read_channels(
     return found
 
 
-def _split(source: Source, layout: Layout | None, label: str) -> tuple[list[Source], list[str]]:
+def _split(source: Source, layout: str | None, label: str) -> tuple[list[Source], list[str]]:
     """One source [t, y, x] a channel, and their names; the source itself where there are no channels."""
     axes = _axes(source, layout, label)
     colour = [i for i, a in enumerate(axes) if a in "SC" and source.array.shape[i] > 1]
@@ -100,7 +100,7 @@ def _split(source: Source, layout: Layout | None, label: str) -> tuple[list[Sour
     return parts, names
 
 
-def _axes(source: Source, layout: Layout | None, label: str) -> str:
+def _axes(source: Source, layout: str | None, label: str) -> str:
     """One letter an axis; of a bare array by its shape."""
     shape = source.array.shape
     named = any(a in source.axes for a in "SCZ") or len(shape) != 4

@@ -6,8 +6,6 @@ Sum and difference are movies themselves, and their noise is estimated like any 
 of a scene share, is told apart there.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -25,7 +23,7 @@ _OWN = 0.02
 def noise_correlation(
     frames: Float[np.ndarray, "c t y x"],
     valid: Bool[np.ndarray, "t y x"],
-    variance: Sequence[float],
+    variance: Float[np.ndarray, " c"],
 ) -> Float[np.ndarray, "c c"]:
     """Correlation of the noise of channels at one pixel, zero where it is not significant.
 

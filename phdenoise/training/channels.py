@@ -7,9 +7,11 @@ scene, this sees each with the light of all; where they share nothing, the compo
 
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,6 +46,8 @@ from phdenoise.training.train import Progress
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
 
+# Log-likelihood of the whole movie that mixing must win.
+EVIDENCE = 10.0
 # Channels whose noise correlates more than this are copies of each other.
 COPIES = 0.95
 # Noise, blind region and defects of a component are those of its channels.
@@ -107,8 +111,6 @@ def denoise_channels(
     lines = component_noise(mixing, even, valid, variance, rho)
     u = mixing.components(filled)
     bounds, found = zip(*(signal_power(a, valid) for a in u), strict=True)
-    if not any(found):
-        found = (True, *found[1:])
     shares = _shares(mixing.power, np.array(found))
     predicted, doubt = np.zeros(u.shape), np.empty(u.shape, np.float32)
     parts: list[Estimate] = []
@@ -146,12 +148,12 @@ def denoise_channels(
     estimates, correlation = _combine(measured, mixing, predicted, doubt, errors, rho)
     settings = {
         **asdict(config),
-        "region": parts[0].settings["region"],
-        "trained_region": parts[0].settings["trained_region"],
+        "region": str(parse_region(config.blind_predict or region)),
+        "trained_region": str(parse_region(region)),
         "steps": [int(p.settings["steps"]) for p in parts],
-        "width": parts[0].settings["width"],
-        "phdenoise": parts[0].settings["phdenoise"],
-        "jax": parts[0].settings["jax"],
+        "width": parts[0].settings["width"] if parts else config.width,
+        "phdenoise": version("phdenoise"),
+        "jax": jax.__version__,
         "mixing": mixing.into.tolist(),
         "power": mixing.power.tolist(),
         "noise_correlation": rho.tolist(),
@@ -235,7 +237,7 @@ def _mixing(
     if valid.any(axis=(1, 2)).sum() < 2:
         return mixed, log
     gain = predictability(single, filled, valid) - predictability(mixed, filled, valid)
-    if gain <= 0:
+    if gain * valid.sum() <= EVIDENCE:
         log.append("Mixed channels are no easier to predict than single ones: no mixing.")
         return single, log
     powers = ", ".join(f"{p:.3g}" for p in mixed.power)
@@ -246,7 +248,7 @@ def _mixing(
 def _shares(power: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Share of the training that each component deserves: its information, none where there is no signal."""
     bits = np.where(found, np.log1p(power) + 0.05, 0.0)
-    return bits / bits.sum()
+    return bits / max(bits.sum(), np.finfo(float).tiny)
 
 
 def _seconds(config: DenoiseConfig, share: float) -> float | None:
