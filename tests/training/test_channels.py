@@ -118,7 +118,7 @@ def test_counting_noise_keeps_intensities():
             ratio = found.mean[k][where].mean() / clean[k][where].mean()
             assert ratio == pytest.approx(1, abs=0.03)
         z = np.abs(found.mean[k] - clean[k]) / np.sqrt(found.variance[k])
-        assert 0.8 < np.mean(z < 1.645)
+        assert np.mean(z < 1.645) > 0.8
     single = denoise(Movie.from_array(counts[0]), QUICK)
     assert _error(found.mean[0], clean[0]) < 0.8 * _error(single.mean, clean[0])
 
@@ -134,15 +134,9 @@ def test_gap_in_one_channel_is_filled_from_the_others(clean, together):
     assert np.mean(found.variance[0][hole]) > np.mean(together.variance[0][hole])
 
 
-def test_one_frame_of_colours(clean):
-    found = denoise_channels(Channels.from_array(_noisy(clean)[:, -1:]), QUICK)
-    assert found.mean.shape == (3, 1, 32, 32)
-    assert _error(found.mean[2], clean[2, -1:]) < 0.5 * 0.09
-
-
 def test_what_cannot_be_denoised_together_says_so(clean):
     frames = _noisy(clean)
-    with pytest.raises(InputError, match="Channels 0 and 1 have the same noise .* copies"):
+    with pytest.raises(InputError, match=r"Channels 0 and 1 have the same noise .* copies"):
         denoise_channels(Channels.from_array(np.stack([frames[0], 2 * frames[0]])), QUICK)
     with pytest.raises(InputError, match="has one channel: use `denoise`"):
         denoise_channels(Channels.from_array(frames[:1]), QUICK)
