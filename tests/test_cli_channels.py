@@ -39,7 +39,7 @@ def test_info_shows_each_channel_and_its_noise(movie, capsys):
     assert [line.split()[1] for line in said.splitlines() if line.startswith("channel ")] == list(
         "rgb"
     )
-    assert said.count("photon-transfer slope") == 3
+    assert said.count("noise        Noise (") == 3
 
 
 def test_denoise_all_channels(movie, tmp_path, capsys):

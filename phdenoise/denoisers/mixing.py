@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
+from scipy import ndimage, special
 
 from phdenoise.denoisers.context import context_weights
 from phdenoise.denoisers.linear import apply_linear, fit_linear
 
 # Errors of two components correlate by no more than this.
 _STEEPEST = 0.95
-# Widths [px] at which signal is looked for; the middle one bounds what was not found. Significance of the power,
+# Widths [px] at which signal is looked for; the middle one measures what was not found. Significance of the power,
 # and of the largest value.
 _BLURS, _SURE, _PEAK = (0.0, 1.5, 4.0), 3.5, 6.0
 # Variance of a value that was not measured, in units of the channel's noise.
@@ -135,23 +135,26 @@ def signal_power(
         valid: pixels to judge on.
 
     Returns:
-        Upper bound of the power, one standard deviation above its estimate; True where signal was found. A single
-        frame tells nothing: its variance, and True.
+        Expected power, which is positive however negative its estimate; True where signal was found. A single frame
+        tells nothing: its variance, and True.
     """
     data = np.where(valid, component, 0.0).astype(np.float64)
     if len(data) < 2:
         return float(np.mean(data[valid] ** 2)), True
-    bounds, found = [], False
+    expected, found = [], False
     for scale in _BLURS:
         s = ndimage.gaussian_filter(data, (0, scale, scale), mode="reflect") if scale else data
         power, sd = _mean_of_blocks(s[1:] * s[:-1])
         found = found or power > _SURE * sd
-        bounds.append(max(power, 0.0) + sd)
+        # Mean of a normal distribution of which only the positive part is possible.
+        z = max(power / max(sd, np.finfo(float).tiny), -8.0)
+        density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        expected.append(sd * float(z + density / special.ndtr(z)))
     blurred = ndimage.gaussian_filter(data, (1.0, 1.5, 1.5), mode="reflect")
     for seen in (blurred, blurred.mean(axis=0)):
         spread = 1.4826 * float(np.median(np.abs(seen - np.median(seen))))
         found = found or float(np.abs(seen).max()) > _PEAK * spread
-    return (max(bounds) if found else bounds[1]), found
+    return (max(expected) if found else expected[1]), found
 
 
 def _mean_of_blocks(values: np.ndarray, side: int = 16) -> tuple[float, float]:

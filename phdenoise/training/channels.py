@@ -110,7 +110,7 @@ def denoise_channels(
     region = blind if config.blind == "auto" else config.blind
     lines = component_noise(mixing, even, valid, variance, rho)
     u = mixing.components(filled)
-    bounds, found = zip(*(signal_power(a, valid) for a in u), strict=True)
+    hidden, found = zip(*(signal_power(a, valid) for a in u), strict=True)
     shares = _shares(mixing.power, np.array(found))
     predicted, doubt = np.zeros(u.shape), np.empty(u.shape, np.float32)
     parts: list[Estimate] = []
@@ -119,9 +119,9 @@ def denoise_channels(
         snr = f"Component {k} (signal to noise {mixing.power[k]:.3g})"
         if not found[k]:
             # What is not there is best predicted by nothing: any filter would only let noise through.
-            doubt[k] = bounds[k]
+            doubt[k] = hidden[k]
             log.append(
-                f"{snr}: no signal in its noise, none is predicted (at most {bounds[k]:.2g})."
+                f"{snr}: no signal in its noise, none is predicted (may hide {hidden[k]:.2g})."
             )
             continue
         part = _denoise_component(
