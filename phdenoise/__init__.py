@@ -15,17 +15,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from phdenoise.channels import Channels, ChannelsEstimate
     from phdenoise.grid import Grid
-    from phdenoise.io import read, write
+    from phdenoise.io import read, read_channels, write
     from phdenoise.learn import FitConfig, FitResult, fit
     from phdenoise.movie import Estimate, Movie
     from phdenoise.pipeline import simulate
-    from phdenoise.training import DenoiseConfig, denoise
+    from phdenoise.training import DenoiseConfig, denoise, denoise_channels
     from phdenoise.types import InputError
 
 __version__ = version("phdenoise")
 
 _HOME = {
+    "Channels": "phdenoise.channels",
+    "ChannelsEstimate": "phdenoise.channels",
     "DenoiseConfig": "phdenoise.training",
     "Estimate": "phdenoise.movie",
     "FitConfig": "phdenoise.learn",
@@ -34,12 +37,16 @@ _HOME = {
     "InputError": "phdenoise.types",
     "Movie": "phdenoise.movie",
     "denoise": "phdenoise.training",
+    "denoise_channels": "phdenoise.training",
     "fit": "phdenoise.learn",
     "read": "phdenoise.io",
+    "read_channels": "phdenoise.io",
     "simulate": "phdenoise.pipeline",
     "write": "phdenoise.io",
 }
 __all__ = [
+    "Channels",
+    "ChannelsEstimate",
     "DenoiseConfig",
     "Estimate",
     "FitConfig",
@@ -48,8 +55,10 @@ __all__ = [
     "InputError",
     "Movie",
     "denoise",
+    "denoise_channels",
     "fit",
     "read",
+    "read_channels",
     "simulate",
     "write",
 ]

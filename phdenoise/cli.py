@@ -17,15 +17,25 @@ import tyro
 from tyro.conf import Positional, arg
 
 from phdenoise import selfcheck
+from phdenoise.channels import Channels
 from phdenoise.demo import DemoConfig, run_demo
 from phdenoise.hallucination import hallucination
-from phdenoise.io import check_writable, read, read_estimate, write, write_json
+from phdenoise.io import (
+    Layout,
+    check_values,
+    check_writable,
+    read,
+    read_channels,
+    read_estimate,
+    write,
+    write_json,
+)
 from phdenoise.io.atomic import atomic
 from phdenoise.learn import FitConfig, ModelName, fit
 from phdenoise.movie import Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.training import DenoiseConfig, denoise, denoise_channels
 from phdenoise.types import InputError
 
 Output = Annotated[str, arg(aliases=["-o"])]
@@ -39,8 +49,10 @@ class ReadConfig:
     """Pixel size [um unless the file says otherwise]; overrides the file's."""
     frame_interval: float | None = None
     """Time between frames [s]; overrides the file's."""
-    channel: str = "mean"
-    """Colour channel of a colour movie: mean, r, g, b or its index."""
+    channel: str = "all"
+    """Of a movie with several channels: all (info, and denoise, which uses them together), mean, r, g, b or an index."""
+    channels: Layout | None = None
+    """Where the channel axis of a bare array is: first [t, c, y, x] or last [t, y, x, c]; by default by its size."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +167,18 @@ def _info(command: Info) -> None:
         selfcheck.check(force=True)
         print("self-check   jitted products and reductions are right on this machine")
         return
-    movie = _read(command.file, command.reading)
+    channels = _read_all(command.file, command.reading)
+    for name, one in zip(channels.names, channels.movies, strict=True):
+        if len(channels) > 1:
+            print(f"channel      {name}")
+        _describe(one, command.file, len(channels) > 1)
+
+
+def _describe(movie: Movie, file: str, several: bool) -> None:
     valid = movie.valid()
     t, y, x = movie.shape
     values = movie.frames[valid]
-    print(f"file         {command.file}")
+    print(f"file         {file}")
     print(f"shape        {t} frames of {y} x {x} pixels, {movie.frames.dtype}")
     dy, dx = movie.pixel_size
     print(f"pixel        {dy:g} x {dx:g} {movie.length_unit}")
@@ -173,11 +192,11 @@ def _info(command: Info) -> None:
     noise = estimate_noise(movie.frames, valid)
     for sentence in noise.sentences:
         print(f"noise        {sentence}")
+    if several:
+        return
     kind = type(noise.model).__name__
     flag = {"Gaussian": "gaussian", "Poisson": "poisson"}.get(kind, "poisson-gaussian")
-    print(
-        f"suggested    phdenoise denoise {command.file} -o OUT.h5 --noise {flag} --blind {noise.blind}"
-    )
+    print(f"suggested    phdenoise denoise {file} -o OUT.h5 --noise {flag} --blind {noise.blind}")
 
 
 def _denoise(command: Denoise) -> None:
@@ -186,7 +205,11 @@ def _denoise(command: Denoise) -> None:
     )
     if command.report is not None:
         _outputs(command.file, [command.report], command.overwrite, {".html"})
-    movie = _read(command.file, command.reading)
+    channels = _read_all(command.file, command.reading)
+    if len(channels) > 1:
+        _denoise_channels(command, channels)
+        return
+    movie = channels.movies[0]
     pretrained = None if command.weights is None else read_estimate(command.weights)
     with _Bar() as bar:
         estimate = denoise(
@@ -218,6 +241,37 @@ def _denoise(command: Denoise) -> None:
         with atomic(Path(command.report), command.overwrite) as page:
             page.write_text(trust_page(estimate), encoding="utf-8")
         print(f"Trust report: {Path(command.report).resolve()}")
+
+
+def _denoise_channels(command: Denoise, channels: Channels) -> None:
+    """All channels together; what is made for one movie asks for a single channel."""
+    single = {"--weights": command.weights is not None, "--hallucination": command.hallucination}
+    for flag, asked in single.items():
+        if asked:
+            raise InputError(
+                f"{flag} is for one channel, and {command.file} has {len(channels)} "
+                f"({', '.join(channels.names)}): choose one with --channel, or leave {flag} out."
+            )
+    with _Bar() as bar:
+        result = denoise_channels(
+            channels,
+            command.config,
+            checkpoint=command.checkpoint,
+            progress=lambda *a: bar("denoise", *a),
+        )
+    for sentence in result.sentences():
+        print(sentence)
+    write(result, command.output, overwrite=command.overwrite)
+    print(f"Denoised channels and variances: {Path(command.output).resolve()}")
+    if command.report is not None:
+        from phdenoise.figures import trust_page
+
+        page = Path(command.report)
+        for name, estimate in zip(result.names, result.estimates, strict=True):
+            file = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
+            with atomic(file, command.overwrite) as text:
+                text.write_text(trust_page(estimate), encoding="utf-8")
+            print(f"Trust report of channel {name}: {file.resolve()}")
 
 
 def _simulate(command: Simulate) -> None:
@@ -267,8 +321,35 @@ _RUN: dict[type, Any] = {
 }
 
 
+def _read_all(path: str, reading: ReadConfig) -> Channels:
+    """Every channel of a file, or the one that was asked for."""
+    options = dataclasses.asdict(reading)
+    channel, layout = options.pop("channel"), options.pop("channels")
+    channels = read_channels(path, channels=layout, **options)
+    if channel != "all":
+        if len(channels) > 1:
+            one = channels.one(channel)
+            check_values(one)
+        else:
+            one = read(path, channel=channel, **options)
+        return Channels((one,), (channel,), one.name)
+    kept = channels.varying()
+    if kept != channels.names:
+        left = ", ".join(n for n in channels.names if n not in kept)
+        print(f"Constant and left out: channel {left}.")
+        channels = channels.chosen(kept)
+    return channels
+
+
 def _read(path: str, reading: ReadConfig) -> Movie:
-    return read(path, **dataclasses.asdict(reading))
+    """The one movie of a file."""
+    channels = _read_all(path, reading)
+    if len(channels) > 1:
+        raise InputError(
+            f"{path} has {len(channels)} channels ({', '.join(channels.names)}) and this takes one: choose it with "
+            f"--channel mean, r, g, b or 0 to {len(channels) - 1}."
+        )
+    return channels.movies[0]
 
 
 def _outputs(source: str | None, outputs: list[str], overwrite: bool, suffixes: set[str]) -> None:

@@ -10,6 +10,7 @@ LEVEL = {
     "types": 0,
     "grid": 0,
     "movie": 0,
+    "channels": 0,
     "selfcheck": 0,
     "noise": 1,
     "physics": 1,

@@ -1,13 +1,16 @@
 """Files in and out: readers, atomic writers, JSON results."""
 
 from phdenoise.io.atomic import atomic, atomic_directory, check_writable
+from phdenoise.io.channels import Layout, read_channels
 from phdenoise.io.jsonfile import plain, to_json, write_json
 from phdenoise.io.native import read_estimate
+from phdenoise.io.native_channels import read_channels_estimate
 from phdenoise.io.reading import read
 from phdenoise.io.source import check_values
 from phdenoise.io.writing import output_files, write
 
 __all__ = [
+    "Layout",
     "atomic",
     "atomic_directory",
     "check_values",
@@ -15,6 +18,8 @@ __all__ = [
     "output_files",
     "plain",
     "read",
+    "read_channels",
+    "read_channels_estimate",
     "read_estimate",
     "to_json",
     "write",

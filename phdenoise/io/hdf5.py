@@ -121,6 +121,7 @@ def _values(item: h5py.Dataset, label: str) -> np.ndarray:
 def _read_axes(item: h5py.Dataset, source: Source) -> None:
     """Times and pixel size from NeXus axes, or times from a sibling called time."""
     group = item.parent
+    _read_channel_axis(item, source)
     names = [_text(n) for n in np.atleast_1d(group.attrs.get("axes", []))]
     named = names if len(names) == item.ndim else []
     axes = [group.get(n) if n not in ("", ".") else None for n in named]
@@ -134,12 +135,35 @@ def _read_axes(item: h5py.Dataset, source: Source) -> None:
             unit = _text(time.attrs.get("units"))
             energy = "energy" in time.name.rsplit("/", 1)[-1]
             source.time_unit = units.time_unit(unit) if unit else "eV" if energy else None
-    if axes and item.ndim in (2, 3) and axes[-1] is not None and axes[-2] is not None:
+    if (
+        axes
+        and (item.ndim in (2, 3) or source.axes)
+        and axes[-1] is not None
+        and axes[-2] is not None
+    ):
         steps = [_step(axis) for axis in axes[-2:]]
         unit = _text(axes[-1].attrs.get("units"))
         if unit and steps[0] and steps[1] and unit == _text(axes[-2].attrs.get("units")):
             source.pixel_size = (steps[0], steps[1])
             source.length_unit = units.length_unit(unit)
+
+
+def _read_channel_axis(item: h5py.Dataset, source: Source) -> None:
+    """Which of four named axes are time, rows and columns; the other one is the channel, with names or energies."""
+    names = [_text(n).lower() for n in np.atleast_1d(item.parent.attrs.get("axes", []))]
+    if item.ndim != 4 or len(names) != 4:
+        return
+    known = {"y": "Y", "x": "X", "time": "T", "times": "T"}
+    letters = "".join(known.get(n, "C") for n in names)
+    if sorted(letters) != ["C", "T", "X", "Y"]:
+        return
+    source.axes = letters
+    axis = item.parent.get(names[letters.index("C")])
+    if isinstance(axis, h5py.Dataset) and axis.shape == (item.shape[letters.index("C")],):
+        unit = _text(axis.attrs.get("units"))
+        numbers = axis.dtype.kind in "iuf"
+        values = [f"{v:g} {unit}".strip() if numbers else _text(v) for v in axis[()]]
+        source.channels = tuple(values)
 
 
 def _read_boundary(item: h5py.Dataset, source: Source) -> None:

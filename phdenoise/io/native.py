@@ -68,6 +68,11 @@ def read_extras(file: h5py.File, dataset: str, source: Source) -> None:
     stem, name = own["name"][()].decode(), dataset.rsplit("/", 1)[-1]
     measured = name in ("frames", "noisy")
     source.name = stem if measured else f"{stem} {'denoised' if name == 'mean' else name}"
+    for part in own["channels"].values() if "channels" in own else ():
+        unit = part.attrs["units"]
+        found = part.get("movie_noise" if name == "noisy" else "noise") if measured else None
+        mask = part["mask"][()] if measured and "mask" in part else None
+        source.each.append((mask, None if found is None else _read_noise(found), unit))
     noise = own.get("movie_noise" if name == "noisy" else "noise") if measured else None
     if noise is not None:
         source.noise = _read_noise(noise)
@@ -83,6 +88,11 @@ def read_estimate(path: str | Path) -> Estimate:
     """
     try:
         with h5py.File(path, "r") as file:
+            if "channels" in file.get(_OWN, {}):
+                raise InputError(
+                    f"{path} holds several channels: read it with read_channels_estimate; their networks start "
+                    "no other."
+                )
             if FORMAT not in file.attrs or "settings" not in file.get(_OWN, {}):
                 raise InputError(
                     f"{path} holds no estimate: give the .h5 file that phdenoise denoise wrote."
@@ -99,12 +109,6 @@ def read_estimate(path: str | Path) -> Estimate:
 
 def _read_estimate(file: h5py.File, path: str | Path) -> Estimate:
     data, own = file[_DATA], file[_OWN]
-    noise = _read_noise(own["noise"]) if "noise" in own else None
-    if noise is None:
-        raise InputError(
-            f"{path} was made with a noise model that this version of phdenoise does not know: "
-            "read it with the version that wrote it."
-        )
     own_noise = own.get("movie_noise")
     movie = Movie(
         frames=data["noisy"][()],
@@ -122,15 +126,28 @@ def _read_estimate(file: h5py.File, path: str | Path) -> Estimate:
         movie=movie,
         mean=data["mean"][()],
         variance=data["variance"][()],
-        noise=noise,
         blind_mean=data["blind_mean"][()] if "blind_mean" in data else None,
         blind_variance=data["blind_variance"][()] if "blind_variance" in data else None,
-        log=tuple(json.loads(own["log"][()])),
-        history={k: v.tolist() for k, v in _read_named(own["history"]).items()},
-        settings=json.loads(own["settings"][()]),
-        weights=_read_named(own["weights"]),
-        trust=_read_trust(own["trust"]) if "trust" in own else {},
+        **_read_record(own, path),
     )
+
+
+def _read_record(own: h5py.Group, path: str | Path) -> dict[str, Any]:
+    """What an estimate knows besides its arrays; see `_write_record`."""
+    noise = _read_noise(own["noise"]) if "noise" in own else None
+    if noise is None:
+        raise InputError(
+            f"{path} was made with a noise model that this version of phdenoise does not know: "
+            "read it with the version that wrote it."
+        )
+    return {
+        "noise": noise,
+        "log": tuple(json.loads(own["log"][()])),
+        "history": {k: v.tolist() for k, v in _read_named(own["history"]).items()},
+        "settings": json.loads(own["settings"][()]),
+        "weights": _read_named(own["weights"]),
+        "trust": _read_trust(own["trust"]) if "trust" in own else {},
+    }
 
 
 def _pixel_size(own: h5py.Group) -> tuple[float, float]:
@@ -172,6 +189,11 @@ def _write_estimate(data: h5py.Group, own: h5py.Group, estimate: Estimate) -> No
     data.attrs["auxiliary_signals"] = [name for name in present if name != "mean"]
     for name, array in present.items():
         _write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
+    _write_record(own, estimate)
+
+
+def _write_record(own: h5py.Group, estimate: Estimate) -> None:
+    """Everything of an estimate that is not an array over pixels."""
     if "noise" in own:
         own.move("noise", "movie_noise")
     _write_noise(own, "noise", estimate.noise)
@@ -209,7 +231,7 @@ def _read_trust(group: h5py.Group) -> dict[str, Any]:
 def _write_array(group: h5py.Group, name: str, array: np.ndarray, unit: str | None = None) -> None:
     array = np.asarray(array)
     large = array.nbytes > 2**16
-    chunks = (1, *array.shape[1:]) if large and array.ndim == 3 else None
+    chunks = (*(1,) * (array.ndim - 2), *array.shape[-2:]) if large and array.ndim > 2 else None
     packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     group.create_dataset(name, data=array, chunks=chunks, **(packed if large else {}))
     if unit is not None:

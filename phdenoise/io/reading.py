@@ -56,10 +56,34 @@ def read(
     Raises:
         InputError: anything that keeps the file from being a movie; one sentence with what to do.
     """
+    source, record, file, label = load(path)
+    movie = to_movie(
+        source,
+        label,
+        name=default_name(file),
+        pixel_size=pixel_size,
+        frame_interval=frame_interval,
+        channel=channel,
+        times=times,
+        length_unit=length_unit,
+        time_unit=time_unit,
+        provenance=record,
+    )
+    if check:
+        check_values(movie)
+    return movie
+
+
+def load(path: str | Path) -> tuple[Source, dict[str, object], Path, str]:
+    """What `FILE` or `FILE::DATASET` holds, where it came from, the file, and its label for messages.
+
+    Raises:
+        InputError: it cannot be read; one sentence with what to do.
+    """
     file, dataset = _split(path)
     label = f"{file}::{dataset}" if dataset else str(file)
     try:
-        source, record = _load(file, dataset)
+        return *_load(file, dataset), file, label
     except InputError:
         raise
     except MemoryError as error:
@@ -76,21 +100,6 @@ def read(
             f"{file} cannot be read as {file.suffix} ({first}): it is truncated, damaged or of another "
             "kind; copy it again or convert it."
         ) from error
-    movie = to_movie(
-        source,
-        label,
-        name=default_name(file),
-        pixel_size=pixel_size,
-        frame_interval=frame_interval,
-        channel=channel,
-        times=times,
-        length_unit=length_unit,
-        time_unit=time_unit,
-        provenance=record,
-    )
-    if check:
-        check_values(movie)
-    return movie
 
 
 def _split(path: str | Path) -> tuple[Path, str | None]:

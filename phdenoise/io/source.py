@@ -30,6 +30,8 @@ class Source:
         pixel_size: (dy, dx) in `length_unit`.
         notes: sentences that the user should read.
         stored: provenance that the file itself carries.
+        channels: names of the channels, where the file has some.
+        each: mask, noise and intensity unit of each channel.
     """
 
     array: np.ndarray
@@ -46,6 +48,8 @@ class Source:
     name: str | None = None
     notes: list[str] = field(default_factory=list)
     stored: Mapping[str, Any] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    each: list[tuple[np.ndarray | None, NoiseModel | None, str]] = field(default_factory=list)
 
 
 def to_movie(

@@ -4,6 +4,7 @@ ImageJ keeps `unit` and `finterval` in the image description and pixels per unit
 OME keeps XML (Goldberg et al., Genome Biol. 6, R47 (2005), doi:10.1186/gb-2005-6-5-r47).
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def read_tiff(path: Path, dataset: str | None) -> Source:
 def write_tiff(
     path: Path, movie: Movie, frames: np.ndarray, notes: Mapping[str, object] | None = None
 ) -> None:
-    """Write frames [t, y, x] as a float32 ImageJ stack with the calibration of the movie.
+    """Write frames [t, y, x] or [t, c, y, x] as a float32 ImageJ stack with the calibration of the movie.
 
     Args:
         path: file to write.
@@ -81,7 +82,10 @@ def write_tiff(
         "intensity_unit": movie.intensity_unit,
         **(notes or {}),
     }
-    metadata: dict[str, object] = {"axes": "TYX", "Info": to_json(info)}
+    metadata: dict[str, object] = {
+        "axes": "TCYX" if frames.ndim == 4 else "TYX",
+        "Info": to_json(info),
+    }
     metadata["unit"] = {"um": "micron", "px": "pixel"}.get(
         movie.length_unit, movie.length_unit.encode("ascii", "backslashreplace").decode()
     )
@@ -104,10 +108,21 @@ def _calibrate_imagej(file: tifffile.TiffFile, source: Source) -> None:
     pixel = _resolution(file)
     if unit != "px" and pixel is not None:
         source.pixel_size, source.length_unit = pixel, unit
+    source.channels = _named_channels(str(metadata.get("Info", "")))
     interval = metadata.get("finterval", 0)
     if isinstance(interval, int | float) and interval > 0:
         source.frame_interval = float(interval)
         source.time_unit = units.time_unit(str(metadata.get("tunit", "s")))
+
+
+def _named_channels(info: str) -> tuple[str, ...]:
+    """Names that `write_tiff` left in the image's Info text."""
+    try:
+        notes = json.loads(info)
+    except ValueError:
+        return ()
+    names = notes.get("channels", []) if isinstance(notes, dict) else []
+    return tuple(str(n) for n in names)
 
 
 def _calibrate_plain(file: tifffile.TiffFile, source: Source) -> None:
@@ -134,6 +149,7 @@ def _calibrate_ome(xml: str, index: int, source: Source) -> None:
     if dy and dx and got.get("PhysicalSizeXUnit") == got.get("PhysicalSizeYUnit"):
         source.pixel_size = dy, dx
         source.length_unit = units.length_unit(got.get("PhysicalSizeXUnit", "um"))
+    source.channels = tuple(c.attrib.get("Name", "") for c in pixels[index].findall("{*}Channel"))
     interval = _positive(got.get("TimeIncrement"))
     planes = [p.attrib for p in pixels[index].findall("{*}Plane")]
     delays = {

@@ -88,6 +88,8 @@ class DenoiseConfig:
     """Seed of weights, crops and held-out pixels; the same seed gives the same result."""
     steps: int | None = None
     """Training steps; by default the preset's, fewer where its time does not suffice or the movie is tiny."""
+    seconds: float | None = None
+    """Time for training [s]; by default the preset's."""
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
     learning_rate: float = 3e-3
@@ -255,6 +257,8 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(f"--symmetries must be 1 to 16, got {config.symmetries}.")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
+    if config.seconds is not None and not config.seconds > 0:
+        raise InputError(f"--seconds must be positive, got {config.seconds}.")
 
 
 def _defects(
@@ -356,7 +360,8 @@ def _train(
     if region.everywhen:
         side = (min(side),) * 2
     preset = _PRESETS[config.preset]
-    steps, seconds = preset.steps, preset.seconds
+    steps = preset.steps
+    seconds = preset.seconds if config.seconds is None else config.seconds
     if config.tune == "none":
         steps, seconds = 0, None
     elif config.steps:
