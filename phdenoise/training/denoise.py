@@ -1,6 +1,7 @@
 """`denoise`: a noisy movie in, its posterior mean and variance out, without clean labels."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -136,7 +137,108 @@ def denoise(
     seen, valid = good | full, good
     if said:
         movie = replace(movie, mask=good)
-    blind = found.blind
+    learned = learn(
+        movie,
+        seen,
+        found,
+        noise,
+        config,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    # Float32, whatever the caller's default precision is.
+    with jax.enable_x64(False):
+        noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
+        bound = jnp.where(full, frames, -jnp.inf)
+        result = at_least(posterior(learned.blind, noisy, noise), bound)
+    mean, variance = np.asarray(result.mean), np.asarray(result.var)
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise InputError(diverged(movie.name, config))
+    estimate = Estimate(
+        movie=movie,
+        mean=mean,
+        variance=variance,
+        noise=noise,
+        blind_mean=np.asarray(learned.blind.mean),
+        blind_variance=np.asarray(learned.blind.var),
+        log=(*log, *learned.log),
+        history=learned.history(),
+        settings=learned.settings(),
+        weights=weights_of(learned.denoiser),
+    )
+    test = held_out(frames.shape, config.seed, learned.region) & valid
+    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained and calibrated denoiser.
+
+    Attributes:
+        denoiser: hides what is to be hidden at prediction; its variance is calibrated.
+        blind: blind mean and variance of the movie it learned from.
+        region: hidden in training.
+        config: as asked, with what pretrained weights decided.
+        symmetries: averaged by the prediction.
+        run: the course of training.
+        log: what a user should read.
+    """
+
+    denoiser: Denoiser
+    blind: Moments
+    region: BlindRegion
+    config: DenoiseConfig
+    symmetries: int
+    run: Run
+    log: tuple[str, ...]
+
+    def history(self) -> dict[str, list[float]]:
+        """Columns of the training curve."""
+        return {
+            "loss": list(self.run.losses),
+            "judged_step": [float(k) for k, _ in self.run.scores],
+            "judged_loss": [v for _, v in self.run.scores],
+        }
+
+    def settings(self) -> dict[str, object]:
+        """What is needed to do it again."""
+        return {
+            **asdict(self.config),
+            "region": str(self.denoiser.region),
+            "trained_region": str(self.region),
+            "steps": self.run.steps,
+            "width": _width(self.config, self.region),
+            "phdenoise": version("phdenoise"),
+            "jax": jax.__version__,
+        }
+
+
+def learn(
+    movie: Movie,
+    seen: np.ndarray,
+    found: NoiseEstimate,
+    noise: NoiseModel,
+    config: DenoiseConfig,
+    *,
+    pretrained: Estimate | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+    test: Callable[[BlindRegion], np.ndarray] | None = None,
+    stretches: int = 1,
+) -> Learned:
+    """Train on a movie and calibrate the predicted variance.
+
+    Args:
+        movie: its valid pixels are learned.
+        seen: pixels that are inputs [t, y, x]; the valid ones and the saturated ones.
+        found: the noise's correlation and what it asks to hide.
+        noise: the noise model.
+        config, pretrained, checkpoint, progress: as in `denoise`.
+        test: pixels to hold out [t, y, x], by the hidden region; default `held_out`.
+        stretches: equally long movies, one after the other, of which the movie consists.
+    """
+    frames, valid, log, blind = movie.frames, movie.valid(), [], found.blind
     if pretrained is not None:
         config, sentences = _start_from(pretrained, config, blind)
         log += sentences
@@ -161,10 +263,12 @@ def denoise(
                 f"Warning: the noise is correlated in space and '{region}' shows the network its "
                 "neighbours: some noise will stay, and the variance is too small."
             )
+    out = held_out(frames.shape, config.seed, region) if test is None else test(region)
+    out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, arrays, run = _train(
-            movie, seen, noise, region, config, pretrained, checkpoint, progress
+            movie, seen, out, stretches, noise, region, config, pretrained, checkpoint, progress
         )
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or _PRESETS[config.preset].symmetries
@@ -183,46 +287,17 @@ def denoise(
                 symmetries=symmetries,
             )
         else:
-            test = held_out(frames.shape, config.seed, region) & valid
-            calibration = by_likelihood(blind_moments, frames, test, noise)
+            calibration = by_likelihood(blind_moments, frames, out, noise)
         scale = jnp.float32(calibration.scale)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
-        noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
-        result = at_least(posterior(blind_moments, noisy, noise), jnp.where(full, frames, -jnp.inf))
-    log.append(_course(run))
-    log.append(calibration.sentence)
-    mean, variance = np.asarray(result.mean), np.asarray(result.var)
-    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
-        raise InputError(
-            f"Denoising {movie.name} diverged: lower --learning-rate (now {config.learning_rate:g})."
-        )
-    estimate = Estimate(
-        movie=movie,
-        mean=mean,
-        variance=variance,
-        noise=noise,
-        blind_mean=np.asarray(blind_moments.mean),
-        blind_variance=np.asarray(blind_moments.var),
-        log=tuple(log),
-        history={
-            "loss": list(run.losses),
-            "judged_step": [float(k) for k, _ in run.scores],
-            "judged_loss": [v for _, v in run.scores],
-        },
-        settings={
-            **asdict(config),
-            "region": str(shown),
-            "trained_region": str(region),
-            "steps": run.steps,
-            "width": _width(config, region),
-            "phdenoise": version("phdenoise"),
-            "jax": jax.__version__,
-        },
-        weights=weights_of(denoiser),
-    )
-    test = held_out(frames.shape, config.seed, region) & valid
-    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+    log += [_course(run), calibration.sentence]
+    return Learned(denoiser, blind_moments, region, config, symmetries, run, tuple(log))
+
+
+def diverged(name: str, config: DenoiseConfig) -> str:
+    """What to say where the result is not finite."""
+    return f"Denoising {name} diverged: lower --learning-rate (now {config.learning_rate:g})."
 
 
 def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
@@ -305,6 +380,8 @@ def _start_from(
 def _train(
     movie: Movie,
     seen: np.ndarray,
+    test: np.ndarray,
+    stretches: int,
     noise: NoiseModel,
     region: BlindRegion,
     config: DenoiseConfig,
@@ -314,7 +391,7 @@ def _train(
 ) -> tuple[Denoiser, MovieArrays, Run]:
     """The trained denoiser, the movie as it sees it, and the training's record.
 
-    Only valid pixels of the movie are learned; `seen` [t, y, x] are its inputs.
+    Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs.
     """
     frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
@@ -329,8 +406,10 @@ def _train(
         seed=config.seed,
     )
     denoiser = make()
-    test = held_out(frames.shape, config.seed, region) & valid
-    arrays = prepare(denoiser, frames, seen, valid & ~test)
+    # No context reaches from one stretch to another.
+    present = np.split(np.any(seen, axis=(1, 2)), stretches)
+    weights = np.concatenate([denoiser.context_weights(p) for p in present])
+    arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
     if pretrained is not None:
@@ -425,13 +504,18 @@ def _course(run: Run) -> str:
     )
 
 
-def held_out(shape: tuple[int, ...], seed: int, region: BlindRegion) -> np.ndarray:
-    """The pixels that training does not see as targets [t, y, x].
+def held_out(
+    shape: tuple[int, ...], seed: int, region: BlindRegion, frames: slice | None = None
+) -> np.ndarray:
+    """The pixels that training does not see as targets [t, y, x], of all or of some frames.
 
     Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours.
     """
     side = 1 if region in (PIXEL, UDVD) else BLOCK
     t, ny, nx = shape
-    cells = (t, -(-ny // side), -(-nx // side))
-    chosen = np.random.default_rng([seed, 5]).random(cells) < _HELD_OUT
+    wanted = range(t)[frames or slice(None)]
+    cells = (len(wanted), -(-ny // side), -(-nx // side))
+    # One draw of the generator a cell: those of earlier frames are skipped.
+    bits = np.random.PCG64([seed, 5]).advance(wanted.start * cells[1] * cells[2])
+    chosen = np.random.Generator(bits).random(cells) < _HELD_OUT
     return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
