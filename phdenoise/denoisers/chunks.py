@@ -8,6 +8,7 @@ gives what the whole movie gives, and what is in memory is one block.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -140,10 +141,8 @@ def predict_blocks(
         )
         frames = range(kept.start - start, kept.stop - start)
         found = list(predict_tile(denoiser, arrays, here, frames, symmetries))
-        yield (
-            block,
-            Moments(np.stack([m.mean for m in found]), np.stack([m.var for m in found])),
-        )
+        mean, var = (jnp.asarray(np.stack(each)) for each in zip(*found, strict=True))
+        yield block, Moments(mean, var)
 
 
 def fit_blocks(

@@ -197,9 +197,7 @@ def _normal_equations(frames: np.ndarray, weights: np.ndarray, target: np.ndarra
     rows, columns = fitted_window(*frames.shape[1:])
     reach = weights.shape[2] // 2
     padded = np.pad(frames[:, rows, columns], ((reach, reach), (0, 0), (0, 0)))
-    return normal_equations(
-        padded, weights, target[:, rows, columns], (rows.start, columns.start)
-    )
+    return normal_equations(padded, weights, target[:, rows, columns], (rows.start, columns.start))
 
 
 def _solve(normal: Normal, used: np.ndarray) -> np.ndarray:

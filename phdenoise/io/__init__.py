@@ -3,15 +3,18 @@
 from phdenoise.io.atomic import atomic, atomic_directory, check_writable
 from phdenoise.io.jsonfile import plain, to_json, write_json
 from phdenoise.io.native import read_estimate
+from phdenoise.io.parts import MovieFile, open_movie, write_parts
 from phdenoise.io.reading import read
 from phdenoise.io.source import check_values
 from phdenoise.io.writing import output_files, write
 
 __all__ = [
+    "MovieFile",
     "atomic",
     "atomic_directory",
     "check_values",
     "check_writable",
+    "open_movie",
     "output_files",
     "plain",
     "read",
@@ -19,4 +22,5 @@ __all__ = [
     "to_json",
     "write",
     "write_json",
+    "write_parts",
 ]

@@ -32,6 +32,7 @@ from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, defects, estimate_noise
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
+from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
@@ -63,7 +64,7 @@ JUDGEABLE = 500
 # Side of held-out blocks where noise correlates [px].
 BLOCK = 8
 # Share of the values that may be dead, hot or hit; where more seem to be, the scene is made of such.
-_MOST_DEFECTS = 0.1
+MOST_DEFECTS = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class DenoiseConfig:
     """Reflections, quarter turns and time reversals (1 to 16) that the prediction averages; by default the preset's."""
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
+    memory: str | None = None
+    """Memory that the movie may take, such as 2GB; half of what is free if not given. Larger movies go in parts."""
     tune: Tune = "full"
     """What to train of a network that starts from given weights: full, gain (one factor per channel), none."""
 
@@ -125,13 +128,21 @@ def denoise(
         InputError: no valid pixel, a constant movie, or an impossible setting.
     """
     config = DenoiseConfig() if config is None else config
+    check_config(config)
+    if not whole_fits(movie.shape, parse_memory(config.memory)):
+        # It stands on this module.
+        from phdenoise.training.stream import denoise_in_memory
+
+        return denoise_in_memory(
+            movie, config, pretrained=pretrained, checkpoint=checkpoint, progress=progress
+        )
     frames, valid = movie.frames, movie.valid()
-    _check(movie, valid, config)
+    _check(movie, valid)
     found = estimate_noise(frames, valid, config.noise)
     good, full, said = _defects(frames, valid, found, config)
     if said:
         found = estimate_noise(frames, good, config.noise)
-    noise, log = _noise(movie, found, config)
+    noise, log = noise_model(movie, found, config)
     log += said
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
@@ -300,9 +311,7 @@ def diverged(name: str, config: DenoiseConfig) -> str:
     return f"Denoising {name} diverged: lower --learning-rate (now {config.learning_rate:g})."
 
 
-def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
-    if config.preset not in _PRESETS:
-        raise InputError(f"Unknown preset '{config.preset}': use quick, default or best.")
+def _check(movie: Movie, valid: np.ndarray) -> None:
     if not valid.any():
         raise InputError(f"{movie.name} has no valid pixel: every value is NaN or masked.")
     values = movie.frames[valid]
@@ -310,6 +319,16 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(
             f"{movie.name} is constant ({values[0]:g} everywhere): there is nothing to denoise."
         )
+
+
+def check_config(config: DenoiseConfig) -> None:
+    """Refuse impossible settings.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    if config.preset not in _PRESETS:
+        raise InputError(f"Unknown preset '{config.preset}': use quick, default or best.")
     if config.sigma is not None and not config.sigma > 0:
         raise InputError(f"--sigma must be positive, got {config.sigma}.")
     if config.crop < 16 or config.crop % 4:
@@ -318,6 +337,15 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(f"--symmetries must be 1 to 16, got {config.symmetries}.")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
+
+
+def effort(config: DenoiseConfig, pretrained: Estimate | None = None) -> tuple[int, int]:
+    """Width of the network and number of symmetries, before the region is known: the larger ones."""
+    preset = _PRESETS[config.preset]
+    width = config.width or max(preset.width, preset.udvd_width)
+    if pretrained is not None:
+        width = int(pretrained.settings.get("width", width))
+    return width, config.symmetries or preset.symmetries
 
 
 def _defects(
@@ -331,13 +359,13 @@ def _defects(
     mask, full = bad.mask & valid, bad.saturated & valid
     if not mask.any():
         return valid, none, []
-    if (mask & ~full).sum() > _MOST_DEFECTS * valid.sum() or mask.sum() == valid.sum():
+    if (mask & ~full).sum() > MOST_DEFECTS * valid.sum() or mask.sum() == valid.sum():
         share = 100 * mask.sum() / valid.sum()
         return valid, none, [f"{share:.0f} % of the values look defective: too many, all are kept."]
     return valid & ~mask, full, [f"Masked: {s}" for s in bad.sentences]
 
 
-def _noise(
+def noise_model(
     movie: Movie, found: NoiseEstimate, config: DenoiseConfig
 ) -> tuple[NoiseModel, list[str]]:
     """The noise model to use, and what to say about it."""
@@ -467,7 +495,7 @@ def _identity(movie: Movie, config: DenoiseConfig, pretrained: Estimate | None) 
     """Names what a training depends on: the frames, the settings, the first weights."""
     digest = hashlib.sha256(np.ascontiguousarray(movie.frames).tobytes())
     digest.update(movie.valid().tobytes())
-    digest.update(repr(config).encode())
+    digest.update(repr(replace(config, memory=None)).encode())
     if pretrained is not None:
         for name in sorted(pretrained.weights):
             digest.update(np.ascontiguousarray(pretrained.weights[name]).tobytes())

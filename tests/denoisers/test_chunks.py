@@ -103,9 +103,9 @@ def test_coefficients_do_not_depend_on_the_stretches(whole, length, monkeypatch)
 
 def test_long_movies_are_solved_in_segments(monkeypatch):
     rng = np.random.default_rng(0)
-    frames = (np.sin(np.arange(60) / 9)[:, None, None] + 0.3 * rng.normal(size=(60, 16, 16))).astype(
-        np.float32
-    )
+    frames = (
+        np.sin(np.arange(60) / 9)[:, None, None] + 0.3 * rng.normal(size=(60, 16, 16))
+    ).astype(np.float32)
     weights = build(parse_region("pixel"), width=8, centre=0.0, spread=1.0, seed=0).context_weights(
         np.ones(60, bool)
     )
