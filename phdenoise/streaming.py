@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from phdenoise.io import open_movie, write_parts
+from phdenoise.io import movie_shape, open_movie, write_parts
 from phdenoise.movie import Estimate
 from phdenoise.training import DenoiseConfig, denoise_parts
+from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.stream import Stages
 from phdenoise.types import InputError
+
+
+def exceeds(path: str | Path, config: DenoiseConfig, *, channel: str = "mean") -> bool:
+    """Whether a file holds a movie that can be read in parts, and must be, to stay within `config.memory`."""
+    try:
+        shape = movie_shape(path) if channel == "mean" else None
+    except InputError:
+        return False  # reading it whole will say what is wrong
+    return shape is not None and not whole_fits(shape, parse_memory(config.memory))
 
 
 def denoise_file(

@@ -21,7 +21,15 @@ from phdenoise.denoisers.linear import (
     normal_equations,
     solve,
 )
-from phdenoise.denoisers.predict import FILL_RADIUS, Tile, assemble, predict_tile, scale, tiles
+from phdenoise.denoisers.predict import (
+    AT_ONCE,
+    FILL_RADIUS,
+    Tile,
+    assemble,
+    predict_tile,
+    scale,
+    tiles,
+)
 from phdenoise.denoisers.region import BlindRegion
 from phdenoise.types import Moments
 
@@ -126,6 +134,7 @@ def predict_blocks(
     chosen: list[Block],
     *,
     symmetries: int,
+    at_once: float = AT_ONCE,
 ) -> Iterator[tuple[Block, Moments]]:
     """Blind mean and variance [t, y, x] of the kept part of each block; arguments as in `prepare_block`."""
     for block in chosen:
@@ -140,7 +149,7 @@ def predict_blocks(
             (_moved(tile.kept[0], tile.rows.start), _moved(tile.kept[1], tile.columns.start)),
         )
         frames = range(kept.start - start, kept.stop - start)
-        found = list(predict_tile(denoiser, arrays, here, frames, symmetries))
+        found = list(predict_tile(denoiser, arrays, here, frames, symmetries, at_once))
         mean, var = (jnp.asarray(np.stack(each)) for each in zip(*found, strict=True))
         yield block, Moments(mean, var)
 

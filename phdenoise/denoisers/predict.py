@@ -29,6 +29,9 @@ UDVD_RADIUS = 144
 # Widths of the surroundings that gaps are filled from [px], and where the widest ends.
 FILL_SCALES = (1.0, 3.0, 9.0)
 FILL_RADIUS = int(4 * FILL_SCALES[-1] + 0.5)
+# Activations of the networks in prediction [bytes/px, and for UDVD each channel], measured; and at once [bytes].
+CENTRE_BLIND_BYTES, UDVD_BYTES = 400, 210
+AT_ONCE = 1e9
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5
 
@@ -154,19 +157,35 @@ def _predict_tile(
     flips: tuple[int, ...],
 ) -> Moments:
     """Blind moments of one frame (or tile), averaged over the given symmetries."""
+    return _averaged(_members(denoiser, arrays, t, y, x, jnp.asarray(flips), side=side))
+
+
+@partial(jax.jit, static_argnames=("side",))
+def _members(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    t: Array,
+    y: Array,
+    x: Array,
+    flips: Array,
+    side: tuple[int, int],
+) -> Moments:
+    """Blind moments [n, y, x] of one frame (or tile) seen through each of n symmetries, and turned back."""
     view = arrays.view(t, y, x, side)
     order = jnp.asarray(denoiser.time_reversed)
-    contexts, centres, masks = [], [], []
-    for flip in flips:
-        around = view.context[..., order] if flip & 8 else view.context
-        contexts.append(_turn(around, flip))
-        centres.append(_turn(view.centre, flip))
-        masks.append(_turn(view.seen, flip))
-    out = denoiser(jnp.stack(contexts), jnp.stack(centres), jnp.stack(masks))
-    back = [jax.tree.map(lambda a, k=k, f=f: _turn_back(a[k], f), out) for k, f in enumerate(flips)]
-    mean, var = jax.tree.map(lambda *a: sum(a) / len(a), *back)
+
+    def turned(flip: Array) -> tuple[Array, Array, Array]:
+        around = jnp.where(flip & 8, view.context[..., order], view.context)
+        return _turn(around, flip), _turn(view.centre, flip), _turn(view.seen, flip)
+
+    out = denoiser(*jax.vmap(turned)(flips))
+    return Moments(*(jax.vmap(_turn_back)(a, flips) for a in out))
+
+
+def _averaged(members: Moments) -> Moments:
+    mean, var = (jnp.mean(a, axis=0) for a in members)
     # The error of an average is exactly the mean error less the spread of its members.
-    spread = sum((b.mean - mean) ** 2 for b in back) / len(back)
+    spread = jnp.mean((members.mean - mean[None]) ** 2, axis=0)
     return Moments(mean, jnp.maximum(var - spread, LEAST * var))
 
 
@@ -205,20 +224,44 @@ def predict_arrays(
 
 
 def predict_tile(
-    denoiser: Denoiser, arrays: MovieArrays, tile: "Tile", frames: range, symmetries: int
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    tile: "Tile",
+    frames: range,
+    symmetries: int,
+    at_once: float = AT_ONCE,
 ) -> Iterator[Moments]:
-    """Blind moments [y, x] of the kept part of a tile of arrays, frame by frame."""
+    """Blind moments [y, x] of the kept part of a tile of arrays, frame by frame.
+
+    As many symmetries go through the network together as its activations leave room for in `at_once` [bytes].
+    """
     side = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
     codes = symmetry_codes(symmetries, turns=side[0] == side[1])
+    each = activations(denoiser) * side[0] * side[1]
+    group = int(np.clip(at_once // each, 1, len(codes)))
     take = tuple(
         slice(kept.start - window.start, kept.stop - window.start)
         for kept, window in zip(tile.kept, (tile.rows, tile.columns), strict=True)
     )
+    corner = tile.rows.start, tile.columns.start
     for i in frames:
-        out = _predict_tile(
-            denoiser, arrays, i, tile.rows.start, tile.columns.start, side=side, flips=codes
-        )
-        yield Moments(np.asarray(out.mean)[take], np.asarray(out.var)[take])
+        if group == len(codes):
+            out = _predict_tile(denoiser, arrays, i, *corner, side=side, flips=codes)
+        else:
+            pieces = [
+                _members(denoiser, arrays, i, *corner, jnp.asarray(codes[k : k + group]), side=side)
+                for k in range(0, len(codes), group)
+            ]
+            out = _averaged(Moments(*(jnp.concatenate(p) for p in zip(*pieces, strict=True))))
+        yield Moments(out.mean[take], out.var[take])
+
+
+def activations(denoiser: Denoiser) -> float:
+    """Memory that the network takes for each pixel [bytes]."""
+    if not denoiser.region.everywhen:
+        return CENTRE_BLIND_BYTES
+    # Its widest layer has eight times its width.
+    return UDVD_BYTES * max(w.shape[-1] for w in jax.tree.leaves(denoiser.state)) / 8
 
 
 def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
@@ -272,14 +315,15 @@ def margin(region: BlindRegion) -> int:
     return -(-reach // STRIDE) * STRIDE
 
 
-def _turn(x: Array, code: int) -> Array:
+def _turn(x: Array, code: Array) -> Array:
     """Apply a spatial symmetry to [y, x] or [y, x, k]."""
-    x = x[::-1] if code & 1 else x
-    x = x[:, ::-1] if code & 2 else x
-    return jnp.swapaxes(x, 0, 1) if code & 4 else x
+    x = jnp.where(code & 1, x[::-1], x)
+    x = jnp.where(code & 2, x[:, ::-1], x)
+    return jnp.where(code & 4, jnp.swapaxes(x, 0, 1), x) if x.shape[0] == x.shape[1] else x
 
 
-def _turn_back(x: Array, code: int) -> Array:
-    x = jnp.swapaxes(x, 0, 1) if code & 4 else x
-    x = x[:, ::-1] if code & 2 else x
-    return x[::-1] if code & 1 else x
+def _turn_back(x: Array, code: Array) -> Array:
+    if x.shape[0] == x.shape[1]:
+        x = jnp.where(code & 4, jnp.swapaxes(x, 0, 1), x)
+    x = jnp.where(code & 2, x[:, ::-1], x)
+    return jnp.where(code & 1, x[::-1], x)

@@ -3,7 +3,7 @@
 from phdenoise.io.atomic import atomic, atomic_directory, check_writable
 from phdenoise.io.jsonfile import plain, to_json, write_json
 from phdenoise.io.native import read_estimate
-from phdenoise.io.parts import MovieFile, open_movie, write_parts
+from phdenoise.io.parts import MovieFile, movie_shape, open_movie, write_parts
 from phdenoise.io.reading import read
 from phdenoise.io.source import check_values
 from phdenoise.io.writing import output_files, write
@@ -14,6 +14,7 @@ __all__ = [
     "atomic_directory",
     "check_values",
     "check_writable",
+    "movie_shape",
     "open_movie",
     "output_files",
     "plain",

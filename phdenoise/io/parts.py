@@ -64,25 +64,18 @@ def open_movie(
     Raises:
         InputError: a file that can only be read whole.
     """
-    file, dataset = split(path)
-    label = f"{file}::{dataset}" if dataset else str(file)
-    opener = _OPENERS.get(file.suffix.lower()) if file.is_file() else None
-    if opener is None or channel != "mean":
-        raise InputError(_whole(label))
     with ExitStack() as stack:
-        try:
-            source, shape, fetch, mask = opener(file, dataset, stack)
-        except InputError:
-            raise
-        except Exception as error:  # parsers of damaged files raise anything at all
-            raise InputError(_whole(label)) from error
+        file, dataset = split(path)
+        if channel != "mean":
+            raise InputError(_whole(str(path)))
+        source, shape, fetch, mask = _open(file, dataset, stack)
         dtype = np.dtype(source.array.dtype)
         wide = dtype.itemsize > (4 if dtype.kind == "f" else 2) and dtype.kind in "fiu"
         source.array = np.zeros((shape[0], 1, 1), np.float32)
         source.axes = "TYX"
         header = to_movie(
             source,
-            label,
+            str(path),
             name=default_name(file),
             pixel_size=pixel_size,
             frame_interval=frame_interval,
@@ -91,6 +84,16 @@ def open_movie(
         known = {**header.provenance, "dtype": dtype.name, "shape": list(shape)}
         frames = np.broadcast_to(np.zeros((), np.float64 if wide else np.float32), shape)
         yield MovieFile(replace(header, frames=frames, provenance=known), fetch, mask)
+
+
+def movie_shape(path: str | Path) -> tuple[int, int, int]:
+    """Frames, rows and columns of a movie that can be read in parts.
+
+    Raises:
+        InputError: a file that can only be read whole, or not at all.
+    """
+    with ExitStack() as stack:
+        return _open(*split(path), stack)[1]
 
 
 class EstimateFile:
@@ -162,6 +165,19 @@ def write_parts(
 
 
 Opened = tuple[Source, tuple[int, int, int], Fetch, Fetch | None]
+
+
+def _open(file: Path, dataset: str | None, stack: ExitStack) -> Opened:
+    label = f"{file}::{dataset}" if dataset else str(file)
+    opener = _OPENERS.get(file.suffix.lower()) if file.is_file() else None
+    if opener is None:
+        raise InputError(_whole(label))
+    try:
+        return opener(file, dataset, stack)
+    except InputError:
+        raise
+    except Exception as error:  # parsers of damaged files raise anything at all
+        raise InputError(_whole(label)) from error
 
 
 def _open_hdf5(path: Path, dataset: str | None, stack: ExitStack) -> Opened:

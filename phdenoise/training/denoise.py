@@ -98,7 +98,7 @@ class DenoiseConfig:
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
     memory: str | None = None
-    """Memory that the movie may take, such as 2GB; half of what is free if not given. Larger movies go in parts."""
+    """Memory for all of phdenoise, such as 2GB; by default half of what is free. Larger movies are worked on in parts."""
     tune: Tune = "full"
     """What to train of a network that starts from given weights: full, gain (one factor per channel), none."""
 
@@ -337,15 +337,6 @@ def check_config(config: DenoiseConfig) -> None:
         raise InputError(f"--symmetries must be 1 to 16, got {config.symmetries}.")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
-
-
-def effort(config: DenoiseConfig, pretrained: Estimate | None = None) -> tuple[int, int]:
-    """Width of the network and number of symmetries, before the region is known: the larger ones."""
-    preset = _PRESETS[config.preset]
-    width = config.width or max(preset.width, preset.udvd_width)
-    if pretrained is not None:
-        width = int(pretrained.settings.get("width", width))
-    return width, config.symmetries or preset.symmetries
 
 
 def _defects(

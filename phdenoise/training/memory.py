@@ -1,24 +1,34 @@
 """How much memory a movie may take, and what of it fits: one block at a time, and a part to learn from.
 
-Sizes are bytes a pixel, measured (tests/training/test_stream.py holds them to it), besides what the program itself takes.
+Sizes are measured, on a CPU; tests/test_streaming.py holds them to it.
 """
 
 import os
 import re
 from pathlib import Path
 
+import numpy as np
+
 from phdenoise.denoisers import BlindRegion
 from phdenoise.denoisers.chunks import HALO
 from phdenoise.denoisers.context import REACH
-from phdenoise.denoisers.predict import STRIDE, TILE, margin
+from phdenoise.denoisers.predict import (
+    AT_ONCE,
+    CENTRE_BLIND_BYTES,
+    STRIDE,
+    TILE,
+    UDVD_BYTES,
+    margin,
+    padded_side,
+)
 from phdenoise.types import InputError
 
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 # Bytes a pixel: of a movie that is learned (noise, training, calibration), of a block's surroundings, of its
-# prediction, of maps of the whole frame; of the network for each symmetry, and for each of its channels besides.
-LEARNED, READ, PREDICTED, MAPS, INPUTS, ACTIVE = 260, 48, 120, 64, 400, 4
-# What does not grow with the movie: one training step, normal equations, compilation.
-FIXED = 150e6
+# prediction, of maps of the whole frame.
+LEARNED, READ, PREDICTED, MAPS = 330, 32, 130, 64
+# The program itself: libraries, compiled steps, one training step, normal equations.
+PROGRAM = 1.2e9
 # Frames of a stretch to learn from, number of stretches, least side of their window [px].
 STRETCH, STRETCHES, SMALLEST = 64, 4, 48
 
@@ -30,7 +40,8 @@ def parse_memory(text: str | None) -> float:
         InputError: no such size.
     """
     if text is None:
-        return available() / 2
+        # A tiny movie is never refused.
+        return max(available() / 2, 1.25 * PROGRAM)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) == 0:
         raise InputError(f"--memory must be a size such as 500MB or 2GB, got '{text}'.")
@@ -54,7 +65,7 @@ def available() -> float:
 def whole_fits(shape: tuple[int, ...], memory: float) -> bool:
     """Whether a movie [t, y, x] can be denoised in one go."""
     t, ny, nx = shape
-    return LEARNED * t * ny * nx + FIXED <= memory
+    return LEARNED * t * ny * nx + PROGRAM <= memory
 
 
 def pieces(shape: tuple[int, int, int], memory: float) -> tuple[tuple[slice, slice, slice], ...]:
@@ -63,46 +74,47 @@ def pieces(shape: tuple[int, int, int], memory: float) -> tuple[tuple[slice, sli
 
 
 def block_size(
-    shape: tuple[int, int, int], memory: float, region: BlindRegion, *, width: int, symmetries: int
-) -> tuple[int, int]:
-    """Frames and side [px] of the largest blocks that fit.
+    shape: tuple[int, int, int], memory: float, region: BlindRegion, width: int
+) -> tuple[int, int, float]:
+    """Frames and side [px] of the largest blocks that fit, and what the network may take of it [bytes].
 
     Args:
         shape: of the movie [t, y, x].
         memory: limit [bytes].
         region: that the network hides.
         width: channels of the network.
-        symmetries: averaged by the prediction.
 
     Raises:
         InputError: not even the smallest would fit; the message says what would.
     """
     t, ny, nx = shape
     free = _free(shape, memory)
+    active = UDVD_BYTES * width if region.everywhen else CENTRE_BLIND_BYTES
     least = -(-(2 * margin(region) + 32) // STRIDE) * STRIDE
-    sides = sorted({least, *(s for s in (128, 192, 256, 384, TILE) if s > least)}, reverse=True)
-    for side in sides:
-        tall, wide = (min(side, n) for n in (ny, nx))
+    for side in sorted(
+        {least, *(s for s in (128, 192, 256, 384, TILE) if s > least)}, reverse=True
+    ):
+        tall, wide = padded_side((min(side, ny), min(side, nx)), region.everywhen)
         around = min(tall + 2 * HALO, ny) * min(wide + 2 * HALO, nx)
         each = READ * around + PREDICTED * tall * wide
-        once = READ * 2 * REACH[-1] * around
-        once += (ACTIVE * width + INPUTS) * symmetries * tall * wide
+        once = READ * 2 * REACH[-1] * around + active * tall * wide
         frames = int((free - once) // each)
         if frames >= min(16, t):
             break
-    smallest = LEARNED * STRETCHES * 2 * REACH[-1] * SMALLEST**2
-    if frames < 1 or free < smallest:
-        need = memory - free + max(smallest, once + each)
+    smallest = max(LEARNED * STRETCHES * 2 * REACH[-1] * SMALLEST**2, once + each)
+    if free < smallest:
         raise InputError(
             f"--memory {memory / 1e6:.0f}MB is too small for frames of {ny} x {nx} pixels: give at least "
-            f"{-(-need // 10e6) * 10:.0f}MB."
+            f"{np.ceil((memory - free + smallest) / 10e6) * 10:.0f}MB."
         )
-    return min(frames, t, 64), side
+    frames = min(frames, t, 64)
+    left = free - once - frames * each
+    return frames, side, min(AT_ONCE, active * tall * wide + left)
 
 
 def _free(shape: tuple[int, int, int], memory: float) -> float:
     """What is left beside maps of the whole frame."""
-    return memory - FIXED - MAPS * shape[1] * shape[2]
+    return memory - PROGRAM - MAPS * shape[1] * shape[2]
 
 
 def _pieces(shape: tuple[int, int, int], pixels: int) -> tuple[tuple[slice, slice, slice], ...]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.denoisers import (
+    PIXEL,
     BlindRegion,
     Part,
     at_least,
@@ -33,7 +34,6 @@ from phdenoise.training.denoise import (
     DenoiseConfig,
     check_config,
     diverged,
-    effort,
     held_out,
     learn,
     noise_model,
@@ -94,8 +94,9 @@ def denoise_parts(
     config = DenoiseConfig() if config is None else config
     check_config(config)
     header, shape = source.header, source.header.shape
-    memory, (width, symmetries) = parse_memory(config.memory), effort(config, pretrained)
-    block_size(shape, memory, BlindRegion(1, 1), width=width, symmetries=symmetries)
+    memory = parse_memory(config.memory)
+    # Too little is said before the work begins.
+    block_size(shape, memory, PIXEL, width=0)
     report = progress or (lambda *_: None)
 
     survey = _survey(source, memory, report)
@@ -137,9 +138,8 @@ def denoise_parts(
     )
     del movie, seen
     denoiser, region = learned.denoiser, learned.region
-    frames, side = block_size(
-        shape, memory, denoiser.region, width=width, symmetries=learned.symmetries
-    )
+    width = int(str(learned.settings()["width"]))
+    frames, side, at_once = block_size(shape, memory, denoiser.region, width)
     weights = denoiser.context_weights(survey.present)
     coefficients = None
     judge = _Judged(chosen[len(chosen) // 2])
@@ -156,7 +156,14 @@ def denoise_parts(
             )
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
         results = predict_blocks(
-            denoiser, read, shape, weights, coefficients, plan, symmetries=learned.symmetries
+            denoiser,
+            read,
+            shape,
+            weights,
+            coefficients,
+            plan,
+            symmetries=learned.symmetries,
+            at_once=at_once,
         )
         for k, (block, blind) in enumerate(results):
             window = (block.kept, *block.tile.kept)
