@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from phdenoise.learn import FitConfig, FitResult, fit
     from phdenoise.movie import Estimate, Movie
     from phdenoise.pipeline import simulate
+    from phdenoise.streaming import denoise_file
     from phdenoise.training import DenoiseConfig, denoise
     from phdenoise.types import InputError
 
@@ -34,6 +35,7 @@ _HOME = {
     "InputError": "phdenoise.types",
     "Movie": "phdenoise.movie",
     "denoise": "phdenoise.training",
+    "denoise_file": "phdenoise.streaming",
     "fit": "phdenoise.learn",
     "read": "phdenoise.io",
     "simulate": "phdenoise.pipeline",
@@ -48,6 +50,7 @@ __all__ = [
     "InputError",
     "Movie",
     "denoise",
+    "denoise_file",
     "fit",
     "read",
     "simulate",

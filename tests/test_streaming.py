@@ -177,7 +177,7 @@ def test_the_least_that_is_named_suffices():
         with pytest.raises(InputError, match="at least") as error:
             memory.block_size(shape, 1e8, PIXEL, 32)
         least = memory.parse_memory(str(error.value).split("at least ")[1].rstrip("."))
-        frames, side, _ = memory.block_size(shape, least, PIXEL, 32)
+        frames, _, _ = memory.block_size(shape, least, PIXEL, 32)
         assert frames >= 1
         pieces = memory.pieces(shape, least)
         assert len(pieces) == 4

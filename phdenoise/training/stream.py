@@ -8,7 +8,7 @@ whatever the blocks (`phdenoise.denoisers.chunks`).
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,7 @@ Stages = Callable[[str, int, int, float], None]
 _GAP = 24
 
 
+@runtime_checkable
 class Source(Protocol):
     """A movie that is read in parts.
 
