@@ -78,7 +78,7 @@ def test_the_file_is_that_of_memory(trained, small_blocks, tmp_path):
     assert found.trust["coverage"].keys() == expected.trust["coverage"].keys()
     np.testing.assert_array_equal(ph.read(tmp_path / "out.h5").frames, found.mean)
     for name, array in first.weights.items():
-        if name.startswith("scale") is False:
+        if not name.startswith("scale"):
             np.testing.assert_array_equal(found.weights[name], array)
 
 
@@ -131,7 +131,7 @@ def test_windows_are_those_of_the_whole_file(tmp_path):
     )
     tifffile.imwrite(tmp_path / "c.tif", frames, compression="zlib", metadata={"axes": "TYX"})
     ph.write(
-        ph.Movie.from_array(frames, mask=frames[0] > -50, pixel_size=(2, 3)), tmp_path / "d.h5"
+        ph.Movie.from_array(frames, mask=frames[0] > -50, pixel_size=(2.0, 3.0)), tmp_path / "d.h5"
     )
     for name in ("a.npy", "b.tif", "c.tif", "d.h5"):
         whole = ph.read(tmp_path / name)

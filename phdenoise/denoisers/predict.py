@@ -30,7 +30,7 @@ UDVD_RADIUS = 144
 FILL_SCALES = (1.0, 3.0, 9.0)
 FILL_RADIUS = int(4 * FILL_SCALES[-1] + 0.5)
 # Activations of the networks in prediction [bytes/px, and for UDVD each channel], measured; and at once [bytes].
-CENTRE_BLIND_BYTES, UDVD_BYTES = 400, 210
+CENTRE_BLIND_BYTES, UDVD_BYTES = 400.0, 210.0
 AT_ONCE = 1e9
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5

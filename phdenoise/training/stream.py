@@ -101,7 +101,7 @@ def denoise_parts(
     report = progress or (lambda *_: None)
 
     survey = _survey(source, memory, report)
-    chosen = pieces(shape, memory)
+    chosen = _measured(source, pieces(shape, memory))
     found, screen, said = _noise(source, survey, chosen, config)
     read = _screened(source, screen)
     parts = [read(*piece) for piece in chosen]
@@ -195,7 +195,7 @@ def denoise_parts(
         weights=weights_of(denoiser),
     )
     test = kept_out(region)(*judge.piece) & judge.good
-    return judged(estimate, None, test if test.sum() >= JUDGEABLE else None)
+    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
 
 
 def denoise_in_memory(
@@ -271,16 +271,23 @@ def _survey(source: Source, memory: float, report: Stages) -> Survey:
     return survey
 
 
+def _measured(source: Source, chosen: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Those of the pieces with more than a frame to learn from, or the only frame."""
+    least = min(2, source.header.shape[0])
+    good = tuple(p for p in chosen if source.read(*p)[1].any((1, 2)).sum() >= least)
+    if not good:
+        raise InputError(
+            f"The stretches of {source.header.name} that fit in memory have no valid pixel: give more "
+            "--memory."
+        )
+    return good
+
+
 def _noise(
     source: Source, survey: Survey, chosen: tuple[Window, ...], config: DenoiseConfig
 ) -> tuple[NoiseEstimate, Screen | None, list[str]]:
     """Noise of the pieces side by side, the screen for defects, and what to say about them."""
     raw = [source.read(*piece) for piece in chosen]
-    if not any(valid.any() for _, valid in raw):
-        raise InputError(
-            f"The stretches of {source.header.name} that fit in memory have no valid pixel: give more "
-            "--memory."
-        )
     found = estimate_noise(*_side_by_side(raw), config.noise)
     if config.defects == "keep":
         return found, None, []
