@@ -188,6 +188,7 @@ class Learned:
 
     Attributes:
         denoiser: hides what is to be hidden at prediction; its variance is calibrated.
+        scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
         blind: blind mean and variance of the movie it learned from.
         region: hidden in training.
         config: as asked, with what pretrained weights decided.
@@ -197,6 +198,7 @@ class Learned:
     """
 
     denoiser: Denoiser
+    scale: float
     blind: Moments
     region: BlindRegion
     config: DenoiseConfig
@@ -303,7 +305,9 @@ def learn(
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
     log += [_course(run), calibration.sentence]
-    return Learned(denoiser, blind_moments, region, config, symmetries, run, tuple(log))
+    return Learned(
+        denoiser, calibration.scale, blind_moments, region, config, symmetries, run, tuple(log)
+    )
 
 
 def diverged(name: str, config: DenoiseConfig) -> str:

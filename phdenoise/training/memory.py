@@ -99,7 +99,8 @@ def block_size(
         each = READ * around + PREDICTED * tall * wide
         once = READ * 2 * REACH[-1] * around + active * tall * wide
         frames = int((free - once) // each)
-        if frames >= min(16, t):
+        # Surroundings cost more in space than in time.
+        if frames >= min(6, t):
             break
     smallest = max(LEARNED * STRETCHES * 2 * REACH[-1] * SMALLEST**2, once + each)
     if free < smallest:

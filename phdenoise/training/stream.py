@@ -156,8 +156,11 @@ def denoise_parts(
                 progress=lambda i, n: report("linear prediction", i, n, np.nan),
             )
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
+        # As there, the variance is scaled after the average over symmetries.
+        scale = jnp.float32(learned.scale)
+        raw = replace(denoiser, variance_scale=denoiser.variance_scale / scale)
         results = predict_blocks(
-            denoiser,
+            raw,
             read,
             shape,
             weights,
@@ -166,7 +169,8 @@ def denoise_parts(
             symmetries=learned.symmetries,
             at_once=at_once,
         )
-        for k, (block, blind) in enumerate(results):
+        for k, (block, (mean, var)) in enumerate(results):
+            blind = Moments(mean, scale * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
