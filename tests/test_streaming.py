@@ -192,17 +192,19 @@ def test_memory_stays_below_the_limit(tmp_path):
     path = write_source(tmp_path / "movie.h5", noisy_movie(shape))
     code = (
         "import resource, sys\n"
-        "from phdenoise.streaming import denoise_file\n"
-        "from phdenoise.training import DenoiseConfig\n"
-        f"config = DenoiseConfig('quick', width=8, steps=5, symmetries=2, memory='{limit / 1e6:.0f}MB')\n"
-        "denoise_file(sys.argv[1], sys.argv[2], config)\n"
+        "from phdenoise.cli import main\n"
+        "main(sys.argv[1:])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )
+    quick = ["--preset", "quick", "--width", "8", "--steps", "5", "--symmetries", "2"]
+    asked = ["-o", str(tmp_path / "out.h5"), "--memory", f"{limit / 1e6:.0f}MB", *quick]
     run = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(tmp_path / "out.h5")],
+        [sys.executable, "-c", code, "denoise", str(path), *asked],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert int(run.stdout) < limit
+    assert "worked on in parts" in run.stdout
+    assert "prediction" in run.stderr
+    assert int(run.stdout.split()[-1]) < limit
     assert read_estimate(tmp_path / "out.h5").mean.shape == shape
