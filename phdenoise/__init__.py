@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from phdenoise.learn import FitConfig, FitResult, fit
     from phdenoise.movie import Estimate, Movie
     from phdenoise.pipeline import simulate
+    from phdenoise.streaming import denoise_file
     from phdenoise.training import DenoiseConfig, denoise, denoise_channels
     from phdenoise.types import InputError
 
@@ -38,6 +39,7 @@ _HOME = {
     "Movie": "phdenoise.movie",
     "denoise": "phdenoise.training",
     "denoise_channels": "phdenoise.training",
+    "denoise_file": "phdenoise.streaming",
     "fit": "phdenoise.learn",
     "read": "phdenoise.io",
     "read_channels": "phdenoise.io",
@@ -56,6 +58,7 @@ __all__ = [
     "Movie",
     "denoise",
     "denoise_channels",
+    "denoise_file",
     "fit",
     "read",
     "read_channels",

@@ -32,9 +32,10 @@ from phdenoise.io import (
 )
 from phdenoise.io.atomic import atomic
 from phdenoise.learn import FitConfig, ModelName, fit
-from phdenoise.movie import Movie
+from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.streaming import denoise_file, exceeds
 from phdenoise.training import DenoiseConfig, denoise, denoise_channels
 from phdenoise.types import InputError
 
@@ -205,12 +206,15 @@ def _denoise(command: Denoise) -> None:
     )
     if command.report is not None:
         _outputs(command.file, [command.report], command.overwrite, {".html"})
+    pretrained = None if command.weights is None else read_estimate(command.weights)
+    if exceeds(command.file, command.config, channel=command.reading.channel):
+        _denoise_in_parts(command, pretrained)
+        return
     channels = _read_all(command.file, command.reading)
     if len(channels) > 1:
         _denoise_channels(command, channels)
         return
     movie = channels.movies[0]
-    pretrained = None if command.weights is None else read_estimate(command.weights)
     with _Bar() as bar:
         estimate = denoise(
             movie,
@@ -231,9 +235,36 @@ def _denoise(command: Denoise) -> None:
                 trust={**estimate.trust, "hallucination": found.to_dict()},
                 log=(*estimate.log, found.sentence),
             )
+    write(estimate, command.output, overwrite=command.overwrite)
+    _conclude(command, estimate)
+
+
+def _denoise_in_parts(command: Denoise, pretrained: Estimate | None) -> None:
+    """From file to file, where memory does not hold the movie."""
+    if command.hallucination:
+        raise InputError(
+            f"--hallucination denoises all of {command.file} again, which does not fit in memory: leave it out, or "
+            "give more --memory."
+        )
+    with _Bar() as bar:
+        estimate = denoise_file(
+            command.file,
+            command.output,
+            command.config,
+            pixel_size=command.reading.pixel_size,
+            frame_interval=command.reading.frame_interval,
+            pretrained=pretrained,
+            checkpoint=command.checkpoint,
+            overwrite=command.overwrite,
+            progress=bar,
+        )
+    _conclude(command, estimate)
+
+
+def _conclude(command: Denoise, estimate: Estimate) -> None:
+    """What was found, and where it is."""
     for sentence in estimate.log:
         print(sentence)
-    write(estimate, command.output, overwrite=command.overwrite)
     print(f"Denoised movie and variance: {Path(command.output).resolve()}")
     if command.report is not None:
         from phdenoise.figures import trust_page
@@ -398,7 +429,8 @@ class _Bar:
         if self._console.is_terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._rich.add_task(stage, total=steps, value="")
-            self._rich.update(self._tasks[stage], completed=step, total=steps, value=f"{value:.5g}")
+            shown = "" if np.isnan(value) else f"{value:.5g}"
+            self._rich.update(self._tasks[stage], completed=step, total=steps, value=shown)
             return
         now = time.monotonic()
         if now - self._last >= 10 or stage not in self._tasks:
@@ -406,7 +438,8 @@ class _Bar:
             self._last = now
             elapsed = now - self._start
             print(
-                f"[{elapsed:5.0f} s] {stage}: {step}/{steps}, {value:.5g}",
+                f"[{elapsed:5.0f} s] {stage}: {step}/{steps}"
+                + f", {value:.5g}" * bool(value == value),
                 file=sys.stderr,
                 flush=True,
             )

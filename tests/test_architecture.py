@@ -23,6 +23,7 @@ LEVEL = {
     "learn": 4,
     "hallucination": 5,
     "pipeline": 5,
+    "streaming": 5,
     "study": 6,
     "figures": 7,
     "demo": 8,

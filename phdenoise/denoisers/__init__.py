@@ -1,6 +1,7 @@
 """Denoisers: blind networks, their likelihood and posterior, and prediction of whole movies."""
 
 from phdenoise.denoisers.centre_blind import CentreBlind
+from phdenoise.denoisers.chunks import Block, Part, Read, blocks, fit_blocks, predict_blocks
 from phdenoise.denoisers.context import MovieArrays
 from phdenoise.denoisers.core import (
     Denoiser,
@@ -20,19 +21,25 @@ __all__ = [
     "PIXEL",
     "UDVD",
     "BlindRegion",
+    "Block",
     "CentreBlind",
     "Denoiser",
     "MovieArrays",
+    "Part",
+    "Read",
     "Udvd",
     "at_least",
     "blind_nll",
+    "blocks",
     "build",
     "fill",
+    "fit_blocks",
     "from_weights",
     "parse_region",
     "posterior",
     "predict_arrays",
     "predict_blind",
+    "predict_blocks",
     "prepare",
     "weights_of",
 ]

@@ -10,8 +10,12 @@ movies this alone is an average over many frames that no short window reaches.
 The same least squares over parts of the context (past, future, near or far frames, one width of blur) gives
 candidates that a network may prefer where they are better: the wide blur in flat regions, the near frames at a
 moving front.
+
+Everything is a sum over frames near t, so a movie may pass in pieces: frames come with `reach` more before and after,
+zero beyond the ends of the movie. Memories pool over at most a `SEGMENT` of frames and its surroundings.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +32,13 @@ RIDGES = (1e-8, 1e-4, 1e-2, 1.0)
 FOLD = 8
 # Pixels of a frame that the weights are fitted on, at most.
 ENOUGH = 65536
+# Frames whose weights are found together, and how many more on each side are pooled with them.
+SEGMENT, AROUND = 512, 64
+# The widest Gaussian ends after so many pixels.
+BLUR_RADIUS = int(4 * SCALES[-1] + 0.5)
 
 
-class _Normal(NamedTuple):
+class Normal(NamedTuple):
     """Normal equations of every frame, for each fold: A [t, 2, f, f], b [t, 2, f], c [t, 2]."""
 
     a: np.ndarray
@@ -44,7 +52,9 @@ def blind_linear(
     target: Bool[np.ndarray, "t y x"],
 ) -> Float[np.ndarray, "t m y x"]:
     """Blind linear predictions [t, LINEAR, y, x] of every frame: `fit_linear`, then `apply_linear`."""
-    return apply_linear(frames, weights, fit_linear(frames, weights, target))
+    reach = weights.shape[2] // 2
+    padded = np.pad(frames, ((reach, reach), (0, 0), (0, 0)))
+    return apply_linear(padded, weights, fit_linear(frames, weights, target))
 
 
 def fit_linear(
@@ -62,25 +72,103 @@ def fit_linear(
         target: True for the pixels to fit on.
     """
     normal = _normal_equations(frames, weights, target)
-    return np.stack([_solve(normal, used) for used in _parts(weights.shape[1])])
+    return solve(
+        lambda a, b: Normal(*(part[a:b] for part in normal)), frames.shape[0], weights.shape[1]
+    )
+
+
+def normal_equations(
+    padded: Float[np.ndarray, "r y x"],
+    weights: Float[np.ndarray, "t k r2"],
+    target: Bool[np.ndarray, "t y x"],
+    corner: tuple[int, int] = (0, 0),
+) -> Normal:
+    """Normal equations of the frames t.
+
+    Args:
+        padded: those frames of `fitted_window`, and as many before and after as `weights` reach.
+        weights: of the context channels of those frames.
+        target: True for the pixels to fit on.
+        corner: of the window in the frame; the folds are blocks of the frame.
+    """
+    reach, (frames, ny, nx) = weights.shape[2] // 2, target.shape
+    size = weights.shape[1] * len(SCALES) + 1
+    normal = Normal(
+        np.zeros((frames, 2, size, size)), np.zeros((frames, 2, size)), np.zeros((frames, 2))
+    )
+    blocks = [(c + np.arange(n)) // FOLD for c, n in zip(corner, (ny, nx), strict=True)]
+    fold = np.add.outer(*blocks) % 2
+    for i in range(frames):
+        near, mix = _window(padded, weights, i)
+        context = np.tensordot(mix, near, axes=1)
+        blurred = [
+            ndimage.gaussian_filter(context, (0, s, s), mode="reflect") if s else context
+            for s in SCALES
+        ]
+        features = np.concatenate([*blurred, np.ones((1, *fold.shape))])
+        values = padded[i + reach].astype(np.float64)
+        for k in range(2):
+            chosen = target[i] & (fold == k)
+            f, y = features[:, chosen], values[chosen]
+            normal.a[i, k], normal.b[i, k], normal.c[i, k] = f @ f.T, f @ y, y @ y
+    return normal
+
+
+def solve(
+    normal: Callable[[int, int], Normal], frames: int, channels: int
+) -> Float[np.ndarray, "m t f"]:
+    """Coefficients of all predictions from normal equations.
+
+    Args:
+        normal: gives those of frames a to b; asked for one segment at a time.
+        frames: of the movie.
+        channels: of the context.
+    """
+    parts, pieces = _parts(channels), []
+    for first in range(0, frames, SEGMENT):
+        last = min(first + SEGMENT, frames)
+        low = max(first - AROUND, 0)
+        near = normal(low, min(last + AROUND, frames))
+        pieces.append(np.stack([_solve(near, used)[first - low : last - low] for used in parts]))
+    return np.concatenate(pieces, axis=1)
 
 
 def apply_linear(
-    frames: Float[np.ndarray, "t y x"],
-    weights: Float[np.ndarray, "t k r"],
+    padded: Float[np.ndarray, "r y x"],
+    weights: Float[np.ndarray, "t k r2"],
     coefficients: Float[np.ndarray, "m t f"],
-) -> Float[np.ndarray, "t m y x"]:
-    """The linear predictions that coefficients give."""
-    channels = weights.shape[1]
-    out = np.empty((frames.shape[0], len(coefficients), *frames.shape[1:]), np.float32)
-    for t in range(frames.shape[0]):
-        near, mix = _window(frames, weights, t)
+    inside: tuple[slice, slice] = (slice(None), slice(None)),
+) -> Float[np.ndarray, "t m y2 x2"]:
+    """The linear predictions that coefficients give.
+
+    Args:
+        padded: the frames t, and as many before and after as `weights` reach.
+        weights: of the context channels of those frames.
+        coefficients: of those frames.
+        inside: rows and columns that are wanted.
+    """
+    frames, channels = weights.shape[:2]
+    size = padded[0][inside].shape
+    out = np.empty((frames, len(coefficients), *size), np.float32)
+    for t in range(frames):
+        near, mix = _window(padded, weights, t)
+        near = near.astype(np.float64)
         for k, w in enumerate(c[t] for c in coefficients):
             # Mixing frames first and blurring then costs one blur a scale.
             mixed = np.tensordot(w[:-1].reshape(len(SCALES), channels) @ mix, near, axes=1)
             used = [(m, s) for m, s in zip(mixed, SCALES, strict=True) if np.any(m)]
-            out[t, k] = w[-1] + sum(_blur(m, s) for m, s in used)
+            blurred = sum((_blur(m, s) for m, s in used), np.zeros(near.shape[1:]))
+            out[t, k] = w[-1] + blurred[inside]
     return out
+
+
+def fitted_window(ny: int, nx: int) -> tuple[slice, slice]:
+    """Rows and columns that the weights are fitted on: a central window of at most `ENOUGH` pixels."""
+    side = int(np.sqrt(ENOUGH))
+    height = min(ny, max(side, ENOUGH // max(nx, 1)))
+    width = min(nx, max(ENOUGH // height, 1))
+    top, left = (ny - height) // 2, (nx - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _parts(channels: int) -> list[np.ndarray]:
@@ -93,49 +181,26 @@ def _parts(channels: int) -> list[np.ndarray]:
     return [np.append(np.flatnonzero(c), scale.size) for c in chosen]
 
 
-def _window(frames: np.ndarray, weights: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """The frames in reach of t, and the weights [k, those frames]."""
-    reach = weights.shape[2] // 2
-    low, high = max(t - reach, 0), min(t + reach + 1, frames.shape[0])
-    return frames[low:high], weights[t, :, low - t + reach : high - t + reach].astype(np.float64)
+def _window(padded: np.ndarray, weights: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frames that the context of t uses, and the weights [k, those frames]."""
+    used = np.flatnonzero(weights[t].any(axis=0))
+    low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 1)
+    return padded[t + low : t + high], weights[t, :, low:high].astype(np.float64)
 
 
 def _blur(image: np.ndarray, scale: float) -> np.ndarray:
     return ndimage.gaussian_filter(image, scale, mode="reflect") if scale else image
 
 
-def _normal_equations(frames: np.ndarray, weights: np.ndarray, target: np.ndarray) -> _Normal:
-    t, ny, nx = frames.shape
-    size = weights.shape[1] * len(SCALES) + 1
-    normal = _Normal(np.zeros((t, 2, size, size)), np.zeros((t, 2, size)), np.zeros((t, 2)))
-    rows, columns = _part(ny, nx)
-    fold = (np.add.outer(np.arange(ny) // FOLD, np.arange(nx) // FOLD) % 2)[rows, columns]
-    for i in range(t):
-        near, mix = _window(frames[:, rows, columns], weights, i)
-        context = np.tensordot(mix, near, axes=1)
-        blurred = [
-            ndimage.gaussian_filter(context, (0, s, s), mode="reflect") if s else context
-            for s in SCALES
-        ]
-        features = np.concatenate([*blurred, np.ones((1, *fold.shape))])
-        wanted, values = target[i, rows, columns], frames[i, rows, columns].astype(np.float64)
-        for k in range(2):
-            chosen = wanted & (fold == k)
-            f, y = features[:, chosen], values[chosen]
-            normal.a[i, k], normal.b[i, k], normal.c[i, k] = f @ f.T, f @ y, y @ y
-    return normal
+def _normal_equations(frames: np.ndarray, weights: np.ndarray, target: np.ndarray) -> Normal:
+    """Normal equations of a whole movie."""
+    rows, columns = fitted_window(*frames.shape[1:])
+    reach = weights.shape[2] // 2
+    padded = np.pad(frames[:, rows, columns], ((reach, reach), (0, 0), (0, 0)))
+    return normal_equations(padded, weights, target[:, rows, columns], (rows.start, columns.start))
 
 
-def _part(ny: int, nx: int) -> tuple[slice, slice]:
-    """A central window of at most `ENOUGH` pixels."""
-    side = int(np.sqrt(ENOUGH))
-    height = min(ny, max(side, ENOUGH // max(nx, 1)))
-    width = min(nx, max(ENOUGH // height, 1))
-    top, left = (ny - height) // 2, (nx - width) // 2
-    return slice(top, top + height), slice(left, left + width)
-
-
-def _solve(normal: _Normal, used: np.ndarray) -> np.ndarray:
+def _solve(normal: Normal, used: np.ndarray) -> np.ndarray:
     """Coefficients of every frame [t, f], each with the memory that predicts the other fold best.
 
     Only the features `used` may be other than zero.

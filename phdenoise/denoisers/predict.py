@@ -5,7 +5,9 @@ of the network's own variance. Frames larger than `TILE` are cut into overlappin
 exceeds the network's radius, so tiles and whole frames agree.
 """
 
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +19,19 @@ from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
 from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.linear import apply_linear, fit_linear
+from phdenoise.denoisers.region import BlindRegion
 from phdenoise.types import Moments
 
 # Largest side predicted at once [px], overlaps included.
 TILE = 576
-# UDVD's half planes reach far; beyond this many pixels their influence is negligible.
-UDVD_RADIUS = 48
+# UDVD's two half-plane networks together look this far beyond the hidden square.
+UDVD_RADIUS = 144
+# Widths of the surroundings that gaps are filled from [px], and where the widest ends.
+FILL_SCALES = (1.0, 3.0, 9.0)
+FILL_RADIUS = int(4 * FILL_SCALES[-1] + 0.5)
+# Activations of the networks in prediction [bytes/px, and for UDVD each channel], measured; and at once [bytes].
+CENTRE_BLIND_BYTES, UDVD_BYTES = 400.0, 210.0
+AT_ONCE = 1e9
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5
 
@@ -33,6 +42,7 @@ def prepare(
     valid: np.ndarray,
     target: np.ndarray | None = None,
     coefficients: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> MovieArrays:
     """Scale, fill and pad a movie [t, y, x] for a network, with its blind linear predictions.
 
@@ -42,40 +52,75 @@ def prepare(
         valid: True where measured.
         target: True for the pixels that the linear prediction is fitted on; default all valid ones.
         coefficients: of the linear predictions, fitted here where None.
+        weights: of the context; default those of one movie without a break.
     """
     ny, nx = frames.shape[1:]
-    centre = float(denoiser.centre)
-    everywhen = denoiser.region.everywhen
-    # For a region hidden in every frame, an average around a gap could contain the hidden pixel.
-    filled = (
-        np.where(valid, frames, centre).astype(np.float64)
-        if everywhen
-        else fill(frames, valid, centre)
-    )
-    py, px = (-ny % STRIDE, -nx % STRIDE)
-    if everywhen:
-        side = max(ny + py, nx + px)
-        py, px = side - ny, side - nx
-    scaled = ((filled - centre) / float(denoiser.spread)).astype(np.float32)
+    scaled = scale(denoiser, frames, valid)
+    if weights is None:
+        weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
+    if not denoiser.region.everywhen and coefficients is None:
+        coefficients = fit_linear(scaled, weights, valid if target is None else target)
     reach = REACH[-1]
+    padded = np.pad(scaled, ((reach, reach), (0, 0), (0, 0)))
+    whole = (slice(0, ny), slice(0, nx))
+    side = padded_side((ny, nx), denoiser.region.everywhen)
+    return assemble(denoiser, padded, valid, weights, coefficients, whole, side)
+
+
+def scale(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Frames as the network sees them, gaps filled [t, y, x] float32."""
+    centre = float(denoiser.centre)
+    # For a region hidden in every frame, an average around a gap could contain the hidden pixel.
+    if denoiser.region.everywhen:
+        filled = np.where(valid, frames, centre).astype(np.float64)
+    else:
+        filled = fill(frames, valid, centre)
+    return ((filled - centre) / float(denoiser.spread)).astype(np.float32)
+
+
+def padded_side(shape: tuple[int, int], everywhen: bool) -> tuple[int, int]:
+    """Sides of frames that the network can take: multiples of STRIDE, a square for UDVD."""
+    height, width = (-(-n // STRIDE) * STRIDE for n in shape)
+    return (max(height, width),) * 2 if everywhen else (height, width)
+
+
+def assemble(
+    denoiser: Denoiser,
+    padded: np.ndarray,
+    valid: np.ndarray,
+    weights: np.ndarray,
+    coefficients: np.ndarray | None,
+    inside: tuple[slice, slice],
+    side: tuple[int, int],
+) -> MovieArrays:
+    """What the network is shown of the frames t in a window.
+
+    Args:
+        denoiser: its region is used.
+        padded: scaled frames t and those in reach before and after; zero beyond the movie.
+        valid: where the frames t are measured.
+        weights, coefficients: of the frames t.
+        inside: rows and columns of `padded` that make the window, as far as the movie goes.
+        side: sides of the window; what is missing lies beyond the lower and right edges of the movie.
+    """
+    everywhen = denoiser.region.everywhen
+    rows, columns = (range(n)[s] for n, s in zip(padded.shape[1:], inside, strict=True))
+    space = [(0, side[0] - len(rows)), (0, side[1] - len(columns))]
     # Mirroring space is safe where the centre frame is not among the context; UDVD gets zeros.
     mode = {"mode": "constant"} if everywhen else {"mode": "symmetric"}
 
     def pad(a: np.ndarray) -> np.ndarray:
-        return np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, py), (0, px)], **mode)  # type: ignore[call-overload]
+        return np.pad(a, [(0, 0)] * (a.ndim - 2) + space, **mode)  # type: ignore[call-overload]
 
-    weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
     linear = None
-    if not everywhen:
-        if coefficients is None:
-            coefficients = fit_linear(scaled, weights, valid if target is None else target)
-        linear = jnp.asarray(pad(apply_linear(scaled, weights, coefficients)))
+    if coefficients is not None:
+        linear = jnp.asarray(pad(apply_linear(padded, weights, coefficients, inside)))
     return MovieArrays(
-        padded=jnp.asarray(np.pad(pad(scaled), ((reach, reach), (0, 0), (0, 0)))),
+        padded=jnp.asarray(pad(padded[:, *inside])),
         weights=jnp.asarray(weights),
         linear=linear,
         coefficients=coefficients,
-        seen=jnp.asarray(np.pad(valid, ((0, 0), (0, py), (0, px))).astype(np.float32)),
+        seen=jnp.asarray(np.pad(valid[:, *inside], [(0, 0), *space]).astype(np.float32)),
     )
 
 
@@ -90,7 +135,7 @@ def fill(
     out = np.where(valid, frames, otherwise).astype(np.float64)
     for t in np.flatnonzero(~valid.all((1, 2)) & valid.any((1, 2))):
         good, missing = valid[t].astype(float), ~valid[t]
-        for sigma in (1.0, 3.0, 9.0):
+        for sigma in FILL_SCALES:
             share = ndimage.gaussian_filter(good, sigma, mode="constant")
             near = ndimage.gaussian_filter(
                 np.where(valid[t], frames[t], 0.0), sigma, mode="constant"
@@ -112,19 +157,35 @@ def _predict_tile(
     flips: tuple[int, ...],
 ) -> Moments:
     """Blind moments of one frame (or tile), averaged over the given symmetries."""
+    return _averaged(_members(denoiser, arrays, t, y, x, jnp.asarray(flips), side=side))
+
+
+@partial(jax.jit, static_argnames=("side",))
+def _members(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    t: Array,
+    y: Array,
+    x: Array,
+    flips: Array,
+    side: tuple[int, int],
+) -> Moments:
+    """Blind moments [n, y, x] of one frame (or tile) seen through each of n symmetries, and turned back."""
     view = arrays.view(t, y, x, side)
     order = jnp.asarray(denoiser.time_reversed)
-    contexts, centres, masks = [], [], []
-    for flip in flips:
-        around = view.context[..., order] if flip & 8 else view.context
-        contexts.append(_turn(around, flip))
-        centres.append(_turn(view.centre, flip))
-        masks.append(_turn(view.seen, flip))
-    out = denoiser(jnp.stack(contexts), jnp.stack(centres), jnp.stack(masks))
-    back = [jax.tree.map(lambda a, k=k, f=f: _turn_back(a[k], f), out) for k, f in enumerate(flips)]
-    mean, var = jax.tree.map(lambda *a: sum(a) / len(a), *back)
+
+    def turned(flip: Array) -> tuple[Array, Array, Array]:
+        around = jnp.where(flip & 8, view.context[..., order], view.context)
+        return _turn(around, flip), _turn(view.centre, flip), _turn(view.seen, flip)
+
+    out = denoiser(*jax.vmap(turned)(flips))
+    return Moments(*(jax.vmap(_turn_back)(a, flips) for a in out))
+
+
+def _averaged(members: Moments) -> Moments:
+    mean, var = (jnp.mean(a, axis=0) for a in members)
     # The error of an average is exactly the mean error less the spread of its members.
-    spread = sum((b.mean - mean) ** 2 for b in back) / len(back)
+    spread = jnp.mean((members.mean - mean[None]) ** 2, axis=0)
     return Moments(mean, jnp.maximum(var - spread, LEAST * var))
 
 
@@ -156,16 +217,51 @@ def predict_arrays(
     t, ny, nx = shape
     mean = np.empty((t, ny, nx), np.float32)
     var = np.empty((t, ny, nx), np.float32)
-    for rows, cols, inner in tiles(arrays.seen.shape[1:], denoiser.region.everywhen):
-        side = (rows.stop - rows.start, cols.stop - cols.start)
-        codes = symmetry_codes(symmetries, turns=side[0] == side[1])
-        (top, bottom), (left, right) = inner
-        to = (slice(rows.start + top, min(bottom, ny)), slice(cols.start + left, min(right, nx)))
-        take = tuple(slice(a, a + k.stop - k.start) for a, k in zip((top, left), to, strict=True))
-        for i in range(t):
-            out = _predict_tile(denoiser, arrays, i, rows.start, cols.start, side=side, flips=codes)
-            mean[i][to], var[i][to] = np.asarray(out.mean)[take], np.asarray(out.var)[take]
+    for tile in tiles((ny, nx), denoiser.region):
+        for i, out in enumerate(predict_tile(denoiser, arrays, tile, range(t), symmetries)):
+            mean[i, *tile.kept], var[i, *tile.kept] = out
     return Moments(jnp.asarray(mean), jnp.asarray(var))
+
+
+def predict_tile(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    tile: "Tile",
+    frames: range,
+    symmetries: int,
+    at_once: float = AT_ONCE,
+) -> Iterator[Moments]:
+    """Blind moments [y, x] of the kept part of a tile of arrays, frame by frame.
+
+    As many symmetries go through the network together as its activations leave room for in `at_once` [bytes].
+    """
+    side = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
+    codes = symmetry_codes(symmetries, turns=side[0] == side[1])
+    each = activations(denoiser) * side[0] * side[1]
+    group = int(np.clip(at_once // each, 1, len(codes)))
+    take = tuple(
+        slice(kept.start - window.start, kept.stop - window.start)
+        for kept, window in zip(tile.kept, (tile.rows, tile.columns), strict=True)
+    )
+    corner = tile.rows.start, tile.columns.start
+    for i in frames:
+        if group == len(codes):
+            out = _predict_tile(denoiser, arrays, i, *corner, side=side, flips=codes)
+        else:
+            pieces = [
+                _members(denoiser, arrays, i, *corner, jnp.asarray(codes[k : k + group]), side=side)
+                for k in range(0, len(codes), group)
+            ]
+            out = _averaged(Moments(*(jnp.concatenate(p) for p in zip(*pieces, strict=True))))
+        yield Moments(out.mean[take], out.var[take])
+
+
+def activations(denoiser: Denoiser) -> float:
+    """Memory that the network takes for each pixel [bytes]."""
+    if not denoiser.region.everywhen:
+        return CENTRE_BLIND_BYTES
+    # Its widest layer has eight times its width.
+    return UDVD_BYTES * max(w.shape[-1] for w in jax.tree.leaves(denoiser.state)) / 8
 
 
 def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
@@ -175,38 +271,59 @@ def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
     return tuple(codes[: max(1, min(count, len(codes)))])
 
 
-def tiles(
-    shape: tuple[int, ...], udvd: bool
-) -> list[tuple[slice, slice, tuple[tuple[int, int], tuple[int, int]]]]:
-    """Tiles (rows, columns, part to keep): offset of the kept part inside, end of it in the frame."""
-    margin = UDVD_RADIUS if udvd else -(-RADIUS // STRIDE) * STRIDE
+class Tile(NamedTuple):
+    """A window that is predicted at once, and the rows and columns of the frame that are kept of it."""
 
-    def cut(size: int) -> list[tuple[slice, tuple[int, int]]]:
-        if size <= TILE:
-            return [(slice(0, size), (0, size))]
-        step = TILE - 2 * margin
-        starts = [*range(0, size - TILE, step), size - TILE]
+    rows: slice
+    columns: slice
+    kept: tuple[slice, slice]
+
+
+def tiles(shape: tuple[int, int], region: BlindRegion, side: int = TILE) -> list[Tile]:
+    """Tiles of one size whose kept parts make the frame (or a part of it, padded to what a network takes).
+
+    Args:
+        shape: of the frame [px].
+        region: that the network hides; the overlap is its reach.
+        side: largest side of a tile, more than twice the overlap.
+    """
+    edge = margin(region)
+
+    def cut(size: int, padded: int) -> list[tuple[slice, slice]]:
+        if padded <= side:
+            return [(slice(0, padded), slice(0, size))]
         # Starts on the stride, so that tiles see the same half-resolution cells as the whole frame.
-        starts = sorted({s // STRIDE * STRIDE for s in starts})
+        window = side // STRIDE * STRIDE
+        step = window - 2 * edge
         pieces = []
-        for k, start in enumerate(starts):
-            head = 0 if k == 0 else margin
-            last = k == len(starts) - 1
-            end = size if last else starts[k + 1] + margin
-            pieces.append((slice(start, size if last else start + TILE), (head, end)))
+        for first in range(0, size, step):
+            start = min(max(first - edge, 0), padded - window)
+            pieces.append((slice(start, start + window), slice(first, min(first + step, size))))
         return pieces
 
-    return [(r, c, (a, b)) for r, a in cut(shape[0]) for c, b in cut(shape[1])]
+    padded = padded_side(shape, region.everywhen)
+    return [
+        Tile(rows, columns, (y, x))
+        for rows, y in cut(shape[0], padded[0])
+        for columns, x in cut(shape[1], padded[1])
+    ]
 
 
-def _turn(x: Array, code: int) -> Array:
+def margin(region: BlindRegion) -> int:
+    """How far a prediction looks [px], a multiple of STRIDE."""
+    reach = (UDVD_RADIUS if region.everywhen else RADIUS) + max(region.shift)
+    return -(-reach // STRIDE) * STRIDE
+
+
+def _turn(x: Array, code: Array) -> Array:
     """Apply a spatial symmetry to [y, x] or [y, x, k]."""
-    x = x[::-1] if code & 1 else x
-    x = x[:, ::-1] if code & 2 else x
-    return jnp.swapaxes(x, 0, 1) if code & 4 else x
+    x = jnp.where(code & 1, x[::-1], x)
+    x = jnp.where(code & 2, x[:, ::-1], x)
+    return jnp.where(code & 4, jnp.swapaxes(x, 0, 1), x) if x.shape[0] == x.shape[1] else x
 
 
-def _turn_back(x: Array, code: int) -> Array:
-    x = jnp.swapaxes(x, 0, 1) if code & 4 else x
-    x = x[:, ::-1] if code & 2 else x
-    return x[::-1] if code & 1 else x
+def _turn_back(x: Array, code: Array) -> Array:
+    if x.shape[0] == x.shape[1]:
+        x = jnp.where(code & 4, jnp.swapaxes(x, 0, 1), x)
+    x = jnp.where(code & 2, x[:, ::-1], x)
+    return jnp.where(code & 1, x[::-1], x)

@@ -5,16 +5,20 @@ from phdenoise.io.channels import Layout, read_channels
 from phdenoise.io.jsonfile import plain, to_json, write_json
 from phdenoise.io.native import read_estimate
 from phdenoise.io.native_channels import read_channels_estimate
+from phdenoise.io.parts import MovieFile, movie_shape, open_movie, write_parts
 from phdenoise.io.reading import read
 from phdenoise.io.source import check_values
 from phdenoise.io.writing import output_files, write
 
 __all__ = [
     "Layout",
+    "MovieFile",
     "atomic",
     "atomic_directory",
     "check_values",
     "check_writable",
+    "movie_shape",
+    "open_movie",
     "output_files",
     "plain",
     "read",
@@ -24,4 +28,5 @@ __all__ = [
     "to_json",
     "write",
     "write_json",
+    "write_parts",
 ]

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from phdenoise.io import units
-from phdenoise.io.native import FORMAT, read_extras
+from phdenoise.io.native import FORMAT, read_extras, stored_mask
 from phdenoise.io.source import TIME_NAMES, Source
 from phdenoise.types import InputError
 
@@ -18,14 +18,30 @@ from phdenoise.types import InputError
 def read_hdf5(path: Path, dataset: str | None) -> Source:
     """Read one dataset with its axes and units; see `phdenoise.io.read` for which."""
     with h5py.File(path, "r") as file:
-        item = _named(file, path, dataset) if dataset else _default(file, path)
-        source = Source(_values(item, f"{path}::{item.name}"), dataset=item.name)
-        source.intensity_unit = _text(item.attrs.get("units")) or None
-        _read_axes(item, source)
-        _read_boundary(item, source)
-        if FORMAT in file.attrs:
-            read_extras(file, item.name, source)
+        item = find(file, path, dataset)
+        mask = stored_mask(file, item.name)
+        source = describe(file, item)
+        source.array = np.asarray(item[()])
+        source.mask = None if mask is None else mask[()]
         return source
+
+
+def find(file: h5py.File, path: Path, dataset: str | None) -> h5py.Dataset:
+    """The named or the only movie of an open file."""
+    item = _named(file, path, dataset) if dataset else _default(file, path)
+    _check(item, f"{path}::{item.name}")
+    return item
+
+
+def describe(file: h5py.File, item: h5py.Dataset) -> Source:
+    """What the file says about a dataset; the array is a stand-in without rows and columns."""
+    source = Source(np.empty((item.shape[0], 0, 0), item.dtype), dataset=item.name)
+    source.intensity_unit = _text(item.attrs.get("units")) or None
+    _read_axes(item, source)
+    _read_boundary(item, source)
+    if FORMAT in file.attrs:
+        read_extras(file, item.name, source)
+    return source
 
 
 def _named(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset:
@@ -105,7 +121,7 @@ def _listing(file: h5py.File) -> str:
     return ", ".join(shown) or "no dataset"
 
 
-def _values(item: h5py.Dataset, label: str) -> np.ndarray:
+def _check(item: h5py.Dataset, label: str) -> None:
     if item.shape is None or item.dtype.kind not in "biuf":
         raise InputError(
             f"{label} holds {item.dtype if item.shape is not None else 'nothing'}: a movie needs real "
@@ -115,7 +131,6 @@ def _values(item: h5py.Dataset, label: str) -> np.ndarray:
         raise InputError(
             f"{label} has shape {item.shape}: a movie needs [y, x] or [t, y, x]; choose another dataset."
         )
-    return np.asarray(item[()])
 
 
 def _read_axes(item: h5py.Dataset, source: Source) -> None:

@@ -37,17 +37,9 @@ def native_bytes(result: Movie | Estimate) -> memoryview:
     movie = result if isinstance(result, Movie) else result.movie
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs.update(NX_class="NXroot", default="entry", creator="phdenoise")
-        file.attrs[FORMAT] = 1
-        entry = file.create_group("entry")
-        entry.attrs.update(NX_class="NXentry", default="data")
-        entry["title"] = movie.name
-        own = entry.create_group("phdenoise")
-        own.attrs["NX_class"] = "NXcollection"
-        data = entry.create_group("data")
-        data.attrs["NX_class"] = "NXdata"
-        _write_axes(data, movie)
-        _write_movie(own, movie)
+        data, own = write_header(file, movie)
+        if movie.mask is not None:
+            _write_array(own, "mask", np.asarray(movie.mask, bool))
         if isinstance(result, Estimate):
             _write_estimate(data, own, result)
         else:
@@ -56,15 +48,30 @@ def native_bytes(result: Movie | Estimate) -> memoryview:
     return buffer.getbuffer()
 
 
+def write_header(file: h5py.File, movie: Movie) -> tuple[h5py.Group, h5py.Group]:
+    """The groups of a new file, `data` and `phdenoise`, with everything of a movie but frames and mask."""
+    file.attrs.update(NX_class="NXroot", default="entry", creator="phdenoise")
+    file.attrs[FORMAT] = 1
+    entry = file.create_group("entry")
+    entry.attrs.update(NX_class="NXentry", default="data")
+    entry["title"] = movie.name
+    own = entry.create_group("phdenoise")
+    own.attrs["NX_class"] = "NXcollection"
+    data = entry.create_group("data")
+    data.attrs["NX_class"] = "NXdata"
+    _write_axes(data, movie)
+    _write_movie(own, movie)
+    return data, own
+
+
 def read_extras(file: h5py.File, dataset: str, source: Source) -> None:
-    """Add to a source what only a native file knows (name, mask, noise, exact pixel size)."""
+    """Add to a source what only a native file knows (name, noise, exact pixel size; not the mask)."""
     if dataset.rpartition("/")[0] != _DATA:
         return
     own = file[_OWN]
     source.pixel_size = _pixel_size(own)
     source.length_unit = own["pixel_size"].attrs["units"]
     source.stored = json.loads(own["provenance"][()])
-    source.mask = own["mask"][()] if "mask" in own else None
     stem, name = own["name"][()].decode(), dataset.rsplit("/", 1)[-1]
     measured = name in ("frames", "noisy")
     source.name = stem if measured else f"{stem} {'denoised' if name == 'mean' else name}"
@@ -78,6 +85,13 @@ def read_extras(file: h5py.File, dataset: str, source: Source) -> None:
         source.noise = _read_noise(noise)
         if source.noise is None:
             source.notes.append(f"The noise model {noise.attrs['model']} is unknown here.")
+
+
+def stored_mask(file: h5py.File, dataset: str) -> h5py.Dataset | None:
+    """Where a native file keeps the mask of a movie, if it does."""
+    if FORMAT not in file.attrs or dataset.rpartition("/")[0] != _DATA:
+        return None
+    return file[_OWN].get("mask")
 
 
 def read_estimate(path: str | Path) -> Estimate:
@@ -133,7 +147,7 @@ def _read_estimate(file: h5py.File, path: str | Path) -> Estimate:
 
 
 def _read_record(own: h5py.Group, path: str | Path) -> dict[str, Any]:
-    """What an estimate knows besides its arrays; see `_write_record`."""
+    """What an estimate knows besides its arrays; see `write_findings`."""
     noise = _read_noise(own["noise"]) if "noise" in own else None
     if noise is None:
         raise InputError(
@@ -169,8 +183,6 @@ def _write_movie(own: h5py.Group, movie: Movie) -> None:
     own["pixel_size"] = np.asarray(movie.pixel_size, np.float64)
     own["pixel_size"].attrs["units"] = movie.length_unit
     own["provenance"] = to_json(movie.provenance)
-    if movie.mask is not None:
-        _write_array(own, "mask", np.asarray(movie.mask, bool))
     if movie.noise is not None:
         _write_noise(own, "noise", movie.noise)
 
@@ -189,11 +201,11 @@ def _write_estimate(data: h5py.Group, own: h5py.Group, estimate: Estimate) -> No
     data.attrs["auxiliary_signals"] = [name for name in present if name != "mean"]
     for name, array in present.items():
         _write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
-    _write_record(own, estimate)
+    write_findings(own, estimate)
 
 
-def _write_record(own: h5py.Group, estimate: Estimate) -> None:
-    """Everything of an estimate that is not an array over pixels."""
+def write_findings(own: h5py.Group, estimate: Estimate) -> None:
+    """Everything of an estimate but its arrays over (time, y, x)."""
     if "noise" in own:
         own.move("noise", "movie_noise")
     _write_noise(own, "noise", estimate.noise)

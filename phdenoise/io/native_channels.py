@@ -29,7 +29,7 @@ from phdenoise.io.native import (
     _write_axes,
     _write_movie,
     _write_named,
-    _write_record,
+    write_findings,
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
@@ -65,7 +65,7 @@ def channels_bytes(result: Channels | ChannelsEstimate) -> memoryview:
             part.attrs["units"] = movie.intensity_unit
             _write_movie(part, movie)
             if isinstance(result, ChannelsEstimate):
-                _write_record(part, result.estimates[k])
+                write_findings(part, result.estimates[k])
         frames = channels.frames.transpose(1, 0, 2, 3)
         if isinstance(result, Channels):
             data.attrs["signal"] = "frames"

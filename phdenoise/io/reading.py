@@ -80,7 +80,7 @@ def load(path: str | Path) -> tuple[Source, dict[str, object], Path, str]:
     Raises:
         InputError: it cannot be read; one sentence with what to do.
     """
-    file, dataset = _split(path)
+    file, dataset = split(path)
     label = f"{file}::{dataset}" if dataset else str(file)
     try:
         return *_load(file, dataset), file, label
@@ -102,7 +102,7 @@ def load(path: str | Path) -> tuple[Source, dict[str, object], Path, str]:
         ) from error
 
 
-def _split(path: str | Path) -> tuple[Path, str | None]:
+def split(path: str | Path) -> tuple[Path, str | None]:
     """'FILE::DATASET' -> file and dataset; a file whose name has '::' is that file."""
     text = str(path)
     if "::" in text and not Path(text).exists():
@@ -130,8 +130,12 @@ def _load(file: Path, dataset: str | None) -> tuple[Source, dict[str, object]]:
         raise InputError(f"{file} holds a single array: leave out '::{dataset}'.")
     if file.stat().st_size == 0:
         raise InputError(f"{file} is empty (0 bytes): copy it again.")
-    record = {"path": str(file.resolve()), "bytes": file.stat().st_size, "sha256": _sha256(file)}
-    return reader(file, dataset), record
+    return reader(file, dataset), fingerprint(file)
+
+
+def fingerprint(file: Path) -> dict[str, object]:
+    """Which file it was: path, size and checksum."""
+    return {"path": str(file.resolve()), "bytes": file.stat().st_size, "sha256": _sha256(file)}
 
 
 def _read_folder(folder: Path) -> tuple[Source, dict[str, object]]:

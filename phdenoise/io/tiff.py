@@ -40,18 +40,23 @@ def read_tiff(path: Path, dataset: str | None) -> Source:
         if count > 1 and dataset is None:
             shapes = ", ".join(str(s.shape) for s in file.series[:6])
             source.notes.append(f"The first of {count} series (shapes {shapes}) was taken.")
-        if file.is_ome and file.ome_metadata:
-            _calibrate_ome(file.ome_metadata, index, source)
-        elif file.is_imagej and file.imagej_metadata:
-            _calibrate_imagej(file, source)
-        else:
-            _calibrate_plain(file, source)
+        calibrate(file, index, source)
     # tifffile logs a broken chain of pages and goes on with the pages it found.
     if complaints:
         raise InputError(
             f"{path} is truncated or damaged ({complaints[0].splitlines()[0]}): copy it again."
         )
     return source
+
+
+def calibrate(file: tifffile.TiffFile, index: int, source: Source) -> None:
+    """Pixel size and frame interval of a series, from where the program that wrote it keeps them."""
+    if file.is_ome and file.ome_metadata:
+        _calibrate_ome(file.ome_metadata, index, source)
+    elif file.is_imagej and file.imagej_metadata:
+        _calibrate_imagej(file, source)
+    else:
+        _calibrate_plain(file, source)
 
 
 def write_tiff(

@@ -28,6 +28,8 @@ _SPOT, _ALONE_IN_TIME, _HOT = 5.5, 3.5, 7.0
 _SHARED = 1.25
 # Dead pixels expected by chance in the whole movie, and frames that it takes to tell.
 _CHANCE, _FRAMES = 1e-3, 4
+# Pixels around a value that decide whether it is a spot.
+SPOT_RADIUS = 6
 # Surroundings that a spot of up to 3x3 pixels does not reach.
 _RING = np.pad(np.zeros((3, 3), bool), 1, constant_values=True)
 _NEIGHBOURS = np.pad(np.zeros((1, 1), bool), 1, constant_values=True)
@@ -77,7 +79,7 @@ def defects(
     noise = noise or _estimated(frames, good & ~found["dead"])
     if noise is not None:
         usable = good & ~found["dead"]
-        found["spot"] = _spots(data, usable & ~found["saturated"], noise)
+        found["spot"] = spots(data, usable & ~found["saturated"], noise)
         high, low = _outlying(data, usable & ~found["spot"], noise)
         found["hot"], found["dead"] = high & good, found["dead"] | (low & good)
     mask, counts = np.zeros(frames.shape, bool), {}
@@ -103,24 +105,32 @@ def _estimated(frames: np.ndarray, good: np.ndarray) -> NoiseModel | None:
 
 
 def _constant(data: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Pixels that repeat one value although their neighbours would hardly do so by chance."""
-    if data.shape[0] < _FRAMES:
-        return np.zeros(data.shape, bool)
     pairs = good[1:] & good[:-1]
-    same = ((data[1:] == data[:-1]) & pairs).sum(axis=0).astype(float)
-    count = pairs.sum(axis=0).astype(float)
+    same = (data[1:] == data[:-1]) & pairs
+    dead = unchanging(same.sum(axis=0), pairs.sum(axis=0))
+    return np.broadcast_to(dead, data.shape) & good
+
+
+def unchanging(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Pixels [y, x] that repeat one value although their neighbours would hardly do so by chance.
+
+    Args:
+        same: pairs of successive frames with equal values [y, x].
+        pairs: those with two values [y, x].
+    """
+    same, count = same.astype(float), pairs.astype(float)
     size = 7
     around_same, around = (
         size**2 * ndimage.uniform_filter(n, size, mode="constant") - n for n in (same, count)
     )
     share = (around_same + 1) / (around + 2)
-    chance = count * np.log(share) + np.log(data[0].size)
-    dead = (same == count) & (count >= _FRAMES - 1) & (chance < np.log(_CHANCE))
-    return np.broadcast_to(dead, data.shape) & good
+    chance = count * np.log(share) + np.log(same.size)
+    dead: np.ndarray = (same == count) & (count >= _FRAMES - 1) & (chance < np.log(_CHANCE))
+    return dead
 
 
-def _spots(data: np.ndarray, good: np.ndarray, noise: NoiseModel) -> np.ndarray:
-    """Bright values alone in space and in time."""
+def spots(data: np.ndarray, good: np.ndarray, noise: NoiseModel) -> np.ndarray:
+    """Bright values alone in space and in time; each depends on two frames and `SPOT_RADIUS` pixels around."""
     out = np.zeros(data.shape, bool)
     frames = data.shape[0]
     for t in range(frames):
@@ -195,12 +205,23 @@ def _marked(
 def _outlying(
     data: np.ndarray, good: np.ndarray, noise: NoiseModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels far above and far below all their neighbours in the temporal mean."""
-    count = good.sum(axis=0)
-    if data.shape[0] < _FRAMES:
-        return np.zeros(data.shape, bool), np.zeros(data.shape, bool)
     total = np.where(good, data, 0.0).sum(axis=0)
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.median(data))
+    high, low = outlying(total, good.sum(axis=0), float(np.median(data)), noise)
+    return np.broadcast_to(high, data.shape), np.broadcast_to(low, data.shape)
+
+
+def outlying(
+    total: np.ndarray, count: np.ndarray, otherwise: float, noise: NoiseModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [y, x] far above and far below all their neighbours in the temporal mean.
+
+    Args:
+        total: sum of the values of each pixel [y, x].
+        count: their number [y, x].
+        otherwise: mean of a pixel without any.
+        noise: pointwise noise model.
+    """
+    mean = np.where(count > 0, total / np.maximum(count, 1), otherwise)
     level = ndimage.median_filter(mean, footprint=_RING, mode="mirror")
     rise = mean - level
     texture = 1.48 * ndimage.median_filter(np.abs(rise), 11, mode="mirror")
@@ -214,10 +235,7 @@ def _outlying(
     black = np.quantile(mean, 1e-3)
     shallow = ndimage.minimum_filter(mean, footprint=_NEIGHBOURS, mode="mirror") - mean
     dark = (shallow > 0.6 * -rise) & (mean - black < 0.25 * (level - black))
-    high, low = (
-        np.broadcast_to(found & side, data.shape) for side in (rise > 0, (rise < 0) & dark)
-    )
-    return high, low
+    return found & (rise > 0), found & (rise < 0) & dark
 
 
 def _patches(frame: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -2,5 +2,6 @@
 
 from phdenoise.training.channels import denoise_channels
 from phdenoise.training.denoise import DenoiseConfig, denoise
+from phdenoise.training.stream import denoise_parts
 
-__all__ = ["DenoiseConfig", "denoise", "denoise_channels"]
+__all__ = ["DenoiseConfig", "denoise", "denoise_channels", "denoise_parts"]

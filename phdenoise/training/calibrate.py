@@ -70,7 +70,13 @@ def by_injection(
     base = blind if hidden else predict_arrays(temporal, arrays, shape, symmetries=symmetries)
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
-    again = prepare(temporal, np.where(seen, frames, 0) + added, seen, None, arrays.coefficients)
+    again = prepare(
+        temporal,
+        np.where(seen, frames, 0) + added,
+        seen,
+        coefficients=arrays.coefficients,
+        weights=np.asarray(arrays.weights),
+    )
     moved = predict_arrays(temporal, again, shape, symmetries=symmetries)
     passed = np.asarray(moved.mean - base.mean, np.float64)
     residual = np.where(valid, frames - np.asarray(base.mean), 0.0)

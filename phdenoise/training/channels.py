@@ -38,9 +38,10 @@ from phdenoise.training.denoise import (
     DenoiseConfig,
     _check,
     _defects,
-    _noise,
+    check_config,
     denoise,
     held_out,
+    noise_model,
 )
 from phdenoise.training.train import Progress
 from phdenoise.trust import judged
@@ -89,6 +90,7 @@ def denoise_channels(
         InputError: a channel that cannot be denoised, or copies of one channel.
     """
     config = DenoiseConfig() if config is None else config
+    check_config(config)
     if config.tune != "full":
         raise InputError("Several channels are always trained anew: leave --tune out.")
     if len(channels) == 1:
@@ -181,13 +183,13 @@ def denoise_channels(
 
 def _measure(movie: Movie, config: DenoiseConfig) -> _Measured:
     valid = movie.valid()
-    _check(movie, valid, config)
+    _check(movie, valid)
     found = estimate_noise(movie.frames, valid, config.noise)
     good, full, said = _defects(movie.frames, valid, found, config)
     if said:
         found = estimate_noise(movie.frames, good, config.noise)
         movie = replace(movie, mask=good)
-    noise, log = _noise(movie, found, config)
+    noise, log = noise_model(movie, found, config)
     return _Measured(movie, noise, found, good, full, log + said)
 
 

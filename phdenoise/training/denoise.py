@@ -1,6 +1,7 @@
 """`denoise`: a noisy movie in, its posterior mean and variance out, without clean labels."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, defects, estimate_noise
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
+from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
@@ -63,7 +65,7 @@ JUDGEABLE = 500
 # Side of held-out blocks where noise correlates [px].
 BLOCK = 8
 # Share of the values that may be dead, hot or hit; where more seem to be, the scene is made of such.
-_MOST_DEFECTS = 0.1
+MOST_DEFECTS = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class DenoiseConfig:
     """Reflections, quarter turns and time reversals (1 to 16) that the prediction averages; by default the preset's."""
     crop: int = 64
     """Side of training crops [px], a multiple of 4."""
+    memory: str | None = None
+    """Memory for all of phdenoise, such as 2GB; by default half of what is free. Larger movies are worked on in parts."""
     tune: Tune = "full"
     """What to train of a network that starts from given weights: full, gain (one factor per channel), none."""
 
@@ -127,19 +131,132 @@ def denoise(
         InputError: no valid pixel, a constant movie, or an impossible setting.
     """
     config = DenoiseConfig() if config is None else config
+    check_config(config)
+    if not whole_fits(movie.shape, parse_memory(config.memory)):
+        # It stands on this module.
+        from phdenoise.training.stream import denoise_in_memory
+
+        return denoise_in_memory(
+            movie, config, pretrained=pretrained, checkpoint=checkpoint, progress=progress
+        )
     frames, valid = movie.frames, movie.valid()
-    _check(movie, valid, config)
+    _check(movie, valid)
     found = estimate_noise(frames, valid, config.noise)
     good, full, said = _defects(frames, valid, found, config)
     if said:
         found = estimate_noise(frames, good, config.noise)
-    noise, log = _noise(movie, found, config)
+    noise, log = noise_model(movie, found, config)
     log += said
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
     if said:
         movie = replace(movie, mask=good)
-    blind = found.blind
+    learned = learn(
+        movie,
+        seen,
+        found,
+        noise,
+        config,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    # Float32, whatever the caller's default precision is.
+    with jax.enable_x64(False):
+        noisy, bound = (
+            np.where(mask, frames, other).astype(np.float32)
+            for mask, other in ((valid, np.nan), (full, -np.inf))
+        )
+        result = combined(learned.blind, noisy, bound, noise)
+    mean, variance = np.asarray(result.mean), np.asarray(result.var)
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise InputError(diverged(movie.name, config))
+    estimate = Estimate(
+        movie=movie,
+        mean=mean,
+        variance=variance,
+        noise=noise,
+        blind_mean=np.asarray(learned.blind.mean),
+        blind_variance=np.asarray(learned.blind.var),
+        log=(*log, *learned.log),
+        history=learned.history(),
+        settings=learned.settings(),
+        weights=weights_of(learned.denoiser),
+    )
+    test = held_out(frames.shape, config.seed, learned.region) & valid
+    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained and calibrated denoiser.
+
+    Attributes:
+        denoiser: hides what is to be hidden at prediction; its variance is calibrated.
+        scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
+        blind: blind mean and variance of the movie it learned from.
+        region: hidden in training.
+        config: as asked, with what pretrained weights decided.
+        symmetries: averaged by the prediction.
+        run: the course of training.
+        log: what a user should read.
+    """
+
+    denoiser: Denoiser
+    scale: float
+    blind: Moments
+    region: BlindRegion
+    config: DenoiseConfig
+    symmetries: int
+    run: Run
+    log: tuple[str, ...]
+
+    def history(self) -> dict[str, list[float]]:
+        """Columns of the training curve."""
+        return {
+            "loss": list(self.run.losses),
+            "judged_step": [float(k) for k, _ in self.run.scores],
+            "judged_loss": [v for _, v in self.run.scores],
+        }
+
+    def settings(self) -> dict[str, object]:
+        """What is needed to do it again."""
+        return {
+            **asdict(self.config),
+            "region": str(self.denoiser.region),
+            "trained_region": str(self.region),
+            "steps": self.run.steps,
+            "width": _width(self.config, self.region),
+            "phdenoise": version("phdenoise"),
+            "jax": jax.__version__,
+        }
+
+
+def learn(
+    movie: Movie,
+    seen: np.ndarray,
+    found: NoiseEstimate,
+    noise: NoiseModel,
+    config: DenoiseConfig,
+    *,
+    pretrained: Estimate | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+    test: Callable[[BlindRegion], np.ndarray] | None = None,
+    stretches: int = 1,
+) -> Learned:
+    """Train on a movie and calibrate the predicted variance.
+
+    Args:
+        movie: its valid pixels are learned.
+        seen: pixels that are inputs [t, y, x]; the valid ones and the saturated ones.
+        found: the noise's correlation and what it asks to hide.
+        noise: the noise model.
+        config, pretrained, checkpoint, progress: as in `denoise`.
+        test: pixels to hold out [t, y, x], by the hidden region; default `held_out`.
+        stretches: equally long movies, one after the other, of which the movie consists.
+    """
+    frames, valid, log, blind = movie.frames, movie.valid(), [], found.blind
     if pretrained is not None:
         config, sentences = _start_from(pretrained, config, blind)
         log += sentences
@@ -164,10 +281,12 @@ def denoise(
                 f"Warning: the noise is correlated in space and '{region}' shows the network its "
                 "neighbours: some noise will stay, and the variance is too small."
             )
+    out = held_out(frames.shape, config.seed, region) if test is None else test(region)
+    out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, arrays, run = _train(
-            movie, seen, noise, region, config, pretrained, checkpoint, progress
+            movie, seen, out, stretches, noise, region, config, pretrained, checkpoint, progress
         )
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or _PRESETS[config.preset].symmetries
@@ -186,62 +305,28 @@ def denoise(
                 symmetries=symmetries,
             )
         else:
-            test = held_out(frames.shape, config.seed, region) & valid
-            calibration = by_likelihood(blind_moments, frames, test, noise)
-        scale = np.float32(calibration.scale)
+            calibration = by_likelihood(blind_moments, frames, out, noise)
+        scale = jnp.float32(calibration.scale)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
-        measured, bound = (
-            np.where(mask, frames, other).astype(np.float32)
-            for mask, other in ((valid, np.nan), (full, -np.inf))
-        )
-        blind_moments, result = _combined(blind_moments, scale, measured, bound, noise)
-    log.append(_course(run))
-    log.append(calibration.sentence)
-    mean, variance = np.asarray(result.mean), np.asarray(result.var)
-    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
-        raise InputError(
-            f"Denoising {movie.name} diverged: lower --learning-rate (now {config.learning_rate:g})."
-        )
-    estimate = Estimate(
-        movie=movie,
-        mean=mean,
-        variance=variance,
-        noise=noise,
-        blind_mean=np.asarray(blind_moments.mean),
-        blind_variance=np.asarray(blind_moments.var),
-        log=tuple(log),
-        history={
-            "loss": list(run.losses),
-            "judged_step": [float(k) for k, _ in run.scores],
-            "judged_loss": [v for _, v in run.scores],
-        },
-        settings={
-            **asdict(config),
-            "region": str(shown),
-            "trained_region": str(region),
-            "steps": run.steps,
-            "width": _width(config, region),
-            "phdenoise": version("phdenoise"),
-            "jax": jax.__version__,
-        },
-        weights=weights_of(denoiser),
+        blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
+    log += [_course(run), calibration.sentence]
+    return Learned(
+        denoiser, calibration.scale, blind_moments, region, config, symmetries, run, tuple(log)
     )
-    test = held_out(frames.shape, config.seed, region) & valid
-    return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
 
 
 @jax.jit
-def _combined(
-    blind: Moments, scale: Array, noisy: Array, bound: Array, noise: NoiseModel
-) -> tuple[Moments, Moments]:
-    """The calibrated blind prediction, and the posterior with the measurement (NaN: none) and lower bounds."""
-    blind = Moments(blind.mean, scale * blind.var)
-    return blind, at_least(posterior(blind, noisy, noise), bound)
+def combined(blind: Moments, noisy: Array, bound: Array, noise: NoiseModel) -> Moments:
+    """Blind prediction and measurement (NaN: none), not below its lower bounds (-inf: none)."""
+    return at_least(posterior(blind, noisy, noise), bound)
 
 
-def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
-    if config.preset not in _PRESETS:
-        raise InputError(f"Unknown preset '{config.preset}': use quick, default or best.")
+def diverged(name: str, config: DenoiseConfig) -> str:
+    """What to say where the result is not finite."""
+    return f"Denoising {name} diverged: lower --learning-rate (now {config.learning_rate:g})."
+
+
+def _check(movie: Movie, valid: np.ndarray) -> None:
     if not valid.any():
         raise InputError(f"{movie.name} has no valid pixel: every value is NaN or masked.")
     values = movie.frames[valid]
@@ -249,6 +334,16 @@ def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
         raise InputError(
             f"{movie.name} is constant ({values[0]:g} everywhere): there is nothing to denoise."
         )
+
+
+def check_config(config: DenoiseConfig) -> None:
+    """Refuse impossible settings.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    if config.preset not in _PRESETS:
+        raise InputError(f"Unknown preset '{config.preset}': use quick, default or best.")
     if config.sigma is not None and not config.sigma > 0:
         raise InputError(f"--sigma must be positive, got {config.sigma}.")
     if config.crop < 16 or config.crop % 4:
@@ -272,13 +367,13 @@ def _defects(
     mask, full = bad.mask & valid, bad.saturated & valid
     if not mask.any():
         return valid, none, []
-    if (mask & ~full).sum() > _MOST_DEFECTS * valid.sum() or mask.sum() == valid.sum():
+    if (mask & ~full).sum() > MOST_DEFECTS * valid.sum() or mask.sum() == valid.sum():
         share = 100 * mask.sum() / valid.sum()
         return valid, none, [f"{share:.0f} % of the values look defective: too many, all are kept."]
     return valid & ~mask, full, [f"Masked: {s}" for s in bad.sentences]
 
 
-def _noise(
+def noise_model(
     movie: Movie, found: NoiseEstimate, config: DenoiseConfig
 ) -> tuple[NoiseModel, list[str]]:
     """The noise model to use, and what to say about it."""
@@ -321,6 +416,8 @@ def _start_from(
 def _train(
     movie: Movie,
     seen: np.ndarray,
+    test: np.ndarray,
+    stretches: int,
     noise: NoiseModel,
     region: BlindRegion,
     config: DenoiseConfig,
@@ -330,7 +427,7 @@ def _train(
 ) -> tuple[Denoiser, MovieArrays, Run]:
     """The trained denoiser, the movie as it sees it, and the training's record.
 
-    Only valid pixels of the movie are learned; `seen` [t, y, x] are its inputs.
+    Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs.
     """
     frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
@@ -345,8 +442,10 @@ def _train(
         seed=config.seed,
     )
     denoiser = make()
-    test = held_out(frames.shape, config.seed, region) & valid
-    arrays = prepare(denoiser, frames, seen, valid & ~test)
+    # No context reaches from one stretch to another.
+    present = np.split(np.any(seen, axis=(1, 2)), stretches)
+    weights = np.concatenate([denoiser.context_weights(p) for p in present])
+    arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
     if pretrained is not None:
@@ -405,7 +504,7 @@ def _identity(movie: Movie, config: DenoiseConfig, pretrained: Estimate | None) 
     """Names what a training depends on: the frames, the settings, the first weights."""
     digest = hashlib.sha256(np.ascontiguousarray(movie.frames).tobytes())
     digest.update(movie.valid().tobytes())
-    digest.update(repr(config).encode())
+    digest.update(repr(replace(config, memory=None)).encode())
     if pretrained is not None:
         for name in sorted(pretrained.weights):
             digest.update(np.ascontiguousarray(pretrained.weights[name]).tobytes())
@@ -442,13 +541,18 @@ def _course(run: Run) -> str:
     )
 
 
-def held_out(shape: tuple[int, ...], seed: int, region: BlindRegion) -> np.ndarray:
-    """The pixels that training does not see as targets [t, y, x].
+def held_out(
+    shape: tuple[int, ...], seed: int, region: BlindRegion, frames: slice | None = None
+) -> np.ndarray:
+    """The pixels that training does not see as targets [t, y, x], of all or of some frames.
 
     Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours.
     """
     side = 1 if region in (PIXEL, UDVD) else BLOCK
     t, ny, nx = shape
-    cells = (t, -(-ny // side), -(-nx // side))
-    chosen = np.random.default_rng([seed, 5]).random(cells) < _HELD_OUT
+    wanted = range(t)[frames or slice(None)]
+    cells = (len(wanted), -(-ny // side), -(-nx // side))
+    # One draw of the generator a cell: those of earlier frames are skipped.
+    bits = np.random.PCG64([seed, 5]).advance(wanted.start * cells[1] * cells[2])
+    chosen = np.random.Generator(bits).random(cells) < _HELD_OUT
     return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]

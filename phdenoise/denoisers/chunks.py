@@ -1,0 +1,212 @@
+"""Prediction of a movie in blocks, a stretch of frames in a tile of space, each read with its surroundings.
+
+A prediction depends on frames at most `REACH` away and on pixels at most `margin` away; the linear prediction and the
+filling of gaps look `HALO` pixels further. Blocks read that much more than they keep, so that any choice of blocks
+gives what the whole movie gives, and what is in memory is one block.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.linear import (
+    BLUR_RADIUS,
+    Normal,
+    fitted_window,
+    normal_equations,
+    solve,
+)
+from phdenoise.denoisers.predict import (
+    AT_ONCE,
+    FILL_RADIUS,
+    Tile,
+    assemble,
+    predict_tile,
+    scale,
+    tiles,
+)
+from phdenoise.denoisers.region import BlindRegion
+from phdenoise.types import Moments
+
+HALO = BLUR_RADIUS + FILL_RADIUS
+
+
+class Part(NamedTuple):
+    """Some frames in some window of a movie.
+
+    Attributes:
+        values: measured intensities [t, y, x].
+        seen: True where they are inputs of the network; the others may be anything.
+        good: True where they were measured without defect, a subset of `seen`.
+    """
+
+    values: Float[np.ndarray, "t y x"]
+    seen: Bool[np.ndarray, "t y x"]
+    good: Bool[np.ndarray, "t y x"]
+
+
+# Frames, rows and columns -> that part of the movie.
+Read = Callable[[slice, slice, slice], Part]
+
+
+class Block(NamedTuple):
+    """Frames that are prepared together, those whose prediction is kept, and the tile."""
+
+    frames: slice
+    kept: slice
+    tile: Tile
+
+
+def blocks(
+    shape: tuple[int, int, int], region: BlindRegion, *, frames: int, side: int
+) -> list[Block]:
+    """Blocks of one size whose kept parts make the movie [t, y, x].
+
+    Args:
+        shape: of the movie.
+        region: that the network hides.
+        frames: in a block, at most.
+        side: of a tile, at most [px]; see `tiles`.
+    """
+    count = shape[0]
+    length = min(frames, count)
+    out = []
+    for first in range(0, count, length):
+        start = min(first, count - length)
+        kept = slice(first, min(first + length, count))
+        out += [
+            Block(slice(start, start + length), kept, tile)
+            for tile in tiles(shape[1:], region, side)
+        ]
+    return out
+
+
+def prepare_block(
+    denoiser: Denoiser,
+    read: Read,
+    shape: tuple[int, int, int],
+    weights: Float[np.ndarray, "t k r"],
+    coefficients: Float[np.ndarray, "m t f"] | None,
+    block: Block,
+) -> MovieArrays:
+    """What the network is shown of a block.
+
+    Args:
+        denoiser: its scale and region are used.
+        read: gives parts of the movie.
+        shape: of the movie.
+        weights: of the context, of every frame of the movie.
+        coefficients: of the linear predictions, of every frame; None for a region hidden in every frame.
+        block: see `blocks`.
+    """
+    first, last = block.frames.start, block.frames.stop
+    near = _surroundings(block.frames, REACH[-1], shape[0])
+    halo = 0 if denoiser.region.everywhen else HALO
+    windows = (block.tile.rows, block.tile.columns)
+    around = [_surroundings(w, halo, n) for w, n in zip(windows, shape[1:], strict=True)]
+    part = read(near, *around)
+    inside = tuple(
+        slice(w.start - a.start, min(w.stop, n) - a.start)
+        for w, a, n in zip(windows, around, shape[1:], strict=True)
+    )
+    return assemble(
+        denoiser,
+        _in_time(scale(denoiser, part.values, part.seen), near, block.frames),
+        part.seen[first - near.start : last - near.start],
+        weights[first:last],
+        None if coefficients is None else coefficients[:, first:last],
+        (inside[0], inside[1]),
+        (windows[0].stop - windows[0].start, windows[1].stop - windows[1].start),
+    )
+
+
+def predict_blocks(
+    denoiser: Denoiser,
+    read: Read,
+    shape: tuple[int, int, int],
+    weights: Float[np.ndarray, "t k r"],
+    coefficients: Float[np.ndarray, "m t f"] | None,
+    chosen: list[Block],
+    *,
+    symmetries: int,
+    at_once: float = AT_ONCE,
+) -> Iterator[tuple[Block, Moments]]:
+    """Blind mean and variance [t, y, x] of the kept part of each block; arguments as in `prepare_block`."""
+    for block in chosen:
+        arrays = prepare_block(denoiser, read, shape, weights, coefficients, block)
+        kept = block.kept
+        start = block.frames.start
+        # In the arrays the window begins at zero.
+        tile = block.tile
+        here = Tile(
+            slice(0, tile.rows.stop - tile.rows.start),
+            slice(0, tile.columns.stop - tile.columns.start),
+            (_moved(tile.kept[0], tile.rows.start), _moved(tile.kept[1], tile.columns.start)),
+        )
+        frames = range(kept.start - start, kept.stop - start)
+        found = list(predict_tile(denoiser, arrays, here, frames, symmetries, at_once))
+        mean, var = (jnp.asarray(np.stack(each)) for each in zip(*found, strict=True))
+        yield block, Moments(mean, var)
+
+
+def fit_blocks(
+    denoiser: Denoiser,
+    read: Read,
+    shape: tuple[int, int, int],
+    weights: Float[np.ndarray, "t k r"],
+    kept_out: Callable[[slice, slice, slice], Bool[np.ndarray, "t y x"]],
+    *,
+    frames: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "m t f"]:
+    """Coefficients of the linear predictions of every frame, as `fit_linear` finds them in the whole movie.
+
+    Args:
+        denoiser, read, shape, weights: as in `prepare_block`.
+        kept_out: True for the pixels that are not fitted on, of frames, rows and columns.
+        frames: read at once.
+        progress: called with (frames done, frames).
+    """
+    window = fitted_window(*shape[1:])
+    around = [_surroundings(w, FILL_RADIUS, n) for w, n in zip(window, shape[1:], strict=True)]
+    inside = tuple(_moved(w, a.start) for w, a in zip(window, around, strict=True))
+
+    def stretch(wanted: slice) -> Normal:
+        near = _surroundings(wanted, REACH[-1], shape[0])
+        part = read(near, *around)
+        scaled = scale(denoiser, part.values, part.seen)[:, *inside]
+        good = part.good[wanted.start - near.start : wanted.stop - near.start, *inside]
+        if progress is not None:
+            progress(wanted.stop, shape[0])
+        return normal_equations(
+            _in_time(scaled, near, wanted),
+            weights[wanted],
+            good & ~kept_out(wanted, *window),
+            (window[0].start, window[1].start),
+        )
+
+    def normal(low: int, high: int) -> Normal:
+        pieces = [stretch(slice(a, min(a + frames, high))) for a in range(low, high, frames)]
+        return Normal(*(np.concatenate(p) for p in zip(*pieces, strict=True)))
+
+    return solve(normal, shape[0], weights.shape[1])
+
+
+def _surroundings(inner: slice, reach: int, size: int) -> slice:
+    return slice(max(inner.start - reach, 0), min(inner.stop + reach, size))
+
+
+def _moved(inner: slice, origin: int) -> slice:
+    return slice(inner.start - origin, inner.stop - origin)
+
+
+def _in_time(scaled: np.ndarray, near: slice, wanted: slice) -> np.ndarray:
+    """Frames in reach of the wanted ones, zero beyond the ends of the movie."""
+    before = near.start - (wanted.start - REACH[-1])
+    after = wanted.stop + REACH[-1] - near.stop
+    return np.pad(scaled, ((before, after), (0, 0), (0, 0))) if before or after else scaled

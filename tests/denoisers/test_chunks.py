@@ -1,0 +1,149 @@
+"""Any blocks give what the whole movie gives, and constant movies stay constant."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phdenoise.denoisers import (
+    Part,
+    blocks,
+    build,
+    fit_blocks,
+    parse_region,
+    predict_arrays,
+    predict_blocks,
+    prepare,
+)
+from phdenoise.denoisers import linear as linear_module
+
+pytestmark = pytest.mark.xdist_group("denoise")
+
+SHAPE = (18, 76, 30)
+
+
+def movie(seed=0):
+    t, y, x = np.mgrid[tuple(slice(n) for n in SHAPE)].astype(float)
+    clean = np.sin((x - 0.3 * t) / 4) * np.cos((y + 0.2 * t) / 5)
+    rng = np.random.default_rng(seed)
+    frames = 7.0 + clean + 0.4 * rng.normal(size=SHAPE)
+    seen = rng.random(SHAPE) > 0.02
+    seen[:, 30:50, 10:20] = False
+    seen[7] = False
+    frames[~seen] = np.nan
+    return frames.astype(np.float32), seen
+
+
+def awake(region, width=8):
+    """A network whose every part matters: the fresh one only passes on its linear prediction."""
+    denoiser = build(parse_region(region), width=width, centre=7.0, spread=0.8, seed=0)
+    rng = np.random.default_rng(1)
+    leaves, tree = jax.tree_util.tree_flatten(denoiser.state)
+    leaves = [w + 0.02 * jnp.asarray(rng.normal(size=w.shape), jnp.float32) for w in leaves]
+    return replace(denoiser, state=jax.tree_util.tree_unflatten(tree, leaves))
+
+
+def reader(frames, seen):
+    return lambda *window: Part(frames[window], seen[window], seen[window])
+
+
+def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, **size):
+    weights = denoiser.context_weights(seen.any((1, 2)))
+    mean, var = (np.full(movie.shape, np.nan, np.float32) for _ in range(2))
+    chosen = blocks(movie.shape, denoiser.region, **size)
+    for block, found in predict_blocks(
+        denoiser,
+        reader(movie, seen),
+        movie.shape,
+        weights,
+        coefficients,
+        chosen,
+        symmetries=symmetries,
+    ):
+        mean[block.kept, *block.tile.kept], var[block.kept, *block.tile.kept] = found
+    return mean, var
+
+
+@pytest.fixture(scope="module")
+def whole():
+    frames, seen = movie()
+    denoiser = awake("pixel")
+    arrays = prepare(denoiser, frames, seen)
+    return frames, seen, denoiser, arrays, predict_arrays(denoiser, arrays, SHAPE, symmetries=2)
+
+
+@pytest.mark.parametrize(("frames", "side"), [(18, 576), (7, 576), (9, 72)])
+def test_blocks_do_not_matter(whole, frames, side):
+    movie_, seen, denoiser, arrays, expected = whole
+    mean, var = in_blocks(denoiser, movie_, seen, arrays.coefficients, frames=frames, side=side)
+    assert len(blocks(SHAPE, denoiser.region, frames=frames, side=side)) > (frames < 18)
+    np.testing.assert_allclose(mean, expected.mean, rtol=0, atol=1e-5 * 0.8)
+    np.testing.assert_allclose(var, expected.var, rtol=1e-5)
+
+
+@pytest.mark.parametrize("length", [5, 18])
+def test_coefficients_do_not_depend_on_the_stretches(whole, length, monkeypatch):
+    frames, seen, denoiser, arrays, _ = whole
+    weights = denoiser.context_weights(seen.any((1, 2)))
+    # A window smaller than the frame, so that gaps are filled from outside it.
+    monkeypatch.setattr(linear_module, "ENOUGH", 900)
+    out = np.zeros(SHAPE, bool)
+    out[:, ::7] = True
+    found = fit_blocks(
+        denoiser, reader(frames, seen), SHAPE, weights, lambda *w: out[w], frames=length
+    )
+    expected = prepare(denoiser, frames, seen, seen & ~out).coefficients
+    predicted, wanted = (
+        linear_module.apply_linear(np.asarray(arrays.padded), weights, c) for c in (found, expected)
+    )
+    np.testing.assert_allclose(predicted, wanted, atol=1e-6)
+
+
+def test_long_movies_are_solved_in_segments(monkeypatch):
+    rng = np.random.default_rng(0)
+    frames = (
+        np.sin(np.arange(24) / 9)[:, None, None] + 0.3 * rng.normal(size=(24, 16, 16))
+    ).astype(np.float32)
+    weights = build(parse_region("pixel"), width=8, centre=0.0, spread=1.0, seed=0).context_weights(
+        np.ones(24, bool)
+    )
+    everything = linear_module.fit_linear(frames, weights, np.ones(frames.shape, bool))
+    monkeypatch.setattr(linear_module, "SEGMENT", 8)
+    monkeypatch.setattr(linear_module, "AROUND", 24)
+    pieces = linear_module.fit_linear(frames, weights, np.ones(frames.shape, bool))
+    np.testing.assert_array_equal(pieces, everything)
+
+
+@pytest.mark.parametrize("region", ["udvd", "frame"])
+def test_blocks_do_not_matter_to_other_networks(region):
+    frames, seen = movie()
+    frames, seen = frames[:4], seen[:4]
+    if region == "udvd":
+        frames, seen = (np.tile(a[:1], (1, 5, 1)) for a in (frames, seen))
+    denoiser = awake(region, 2 if region == "udvd" else 8)
+    arrays = prepare(denoiser, frames, seen)
+    expected = predict_arrays(denoiser, arrays, frames.shape, symmetries=1)
+    mean, _ = in_blocks(
+        denoiser,
+        frames,
+        seen,
+        arrays.coefficients,
+        symmetries=1,
+        frames=2,
+        side=360 if region == "udvd" else 72,
+    )
+    scale = float(np.ptp(np.asarray(expected.mean)))
+    np.testing.assert_allclose(mean, expected.mean, rtol=0, atol=1e-5 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_a_constant_movie_stays_constant_at_both_ends(count):
+    """The network's start, the linear prediction, adds up to one at the ends too."""
+    frames = np.full((count, 20, 20), 3.25, np.float32)
+    seen = np.ones(frames.shape, bool)
+    denoiser = build(parse_region("pixel"), width=8, centre=0.0, spread=1.0, seed=0)
+    coefficients = prepare(denoiser, frames, seen).coefficients
+    mean, _ = in_blocks(denoiser, frames, seen, coefficients, frames=5, side=576)
+    np.testing.assert_allclose(mean, 3.25, rtol=1e-5)
