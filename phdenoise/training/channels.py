@@ -107,53 +107,35 @@ def denoise_channels(
     level = variance[:, valid].mean(axis=1)
     rho = noise_correlation(filled, valid, level)
     _refuse_copies(rho, channels.names)
-    mixing, log = _mixing(filled, valid, np.sqrt(np.outer(level, level)) * rho, channels.names, rho)
-    blind = max((m.found.blind for m in measured), key=_STRENGTH.__getitem__)
-    region = blind if config.blind == "auto" else config.blind
-    lines = component_noise(mixing, even, valid, variance, rho)
+    covariance = np.sqrt(np.outer(level, level)) * rho
+    mixing, log = _mixing(filled, valid, covariance, channels.names, rho)
+    asked = {m.found.blind for m in measured}
+    region = max(asked, key=_STRENGTH.__getitem__) if config.blind == "auto" else config.blind
+    if len(asked) > 1 or config.blind != "auto":
+        log.append(f"Blind region of all channels: '{region}'.")
     u = mixing.components(filled)
-    hidden, found = zip(*(signal_power(a, valid) for a in u), strict=True)
-    shares = _shares(mixing.power, np.array(found))
-    predicted, doubt = np.zeros(u.shape), np.empty(u.shape, np.float32)
-    parts: list[Estimate] = []
-    weights: dict[str, np.ndarray] = {}
-    for k, line in enumerate(lines):
-        snr = f"Component {k} (signal to noise {mixing.power[k]:.3g})"
-        if not found[k]:
-            # What is not there is best predicted by nothing: any filter would only let noise through.
-            doubt[k] = hidden[k]
-            log.append(
-                f"{snr}: no signal in its noise, none is predicted (may hide {hidden[k]:.2g})."
-            )
-            continue
-        part = _denoise_component(
-            u[k],
-            line,
-            valid,
-            channels,
-            replace(config, blind=region, seconds=_seconds(config, shares[k]), **_AS_IT_IS),
-            None if checkpoint is None else Path(checkpoint) / f"component_{k}",
-            progress,
-        )
-        assert part.blind_mean is not None
-        assert part.blind_variance is not None
-        predicted[k], doubt[k] = _sign(line) * part.blind_mean, part.blind_variance
-        parts.append(part)
-        weights |= {f"component {k}/{name}": array for name, array in part.weights.items()}
-        log += [f"{snr}: {s}" for s in part.log if s.startswith(("Training", "Predicted variance"))]
-    n_level = np.sqrt(np.outer(level, level)) * rho
+    lines = component_noise(mixing, even, valid, variance, rho)
+    predicted, doubt, parts, said = _predict(
+        u, lines, valid, mixing.power, channels, replace(config, blind=region), checkpoint, progress
+    )
+    log += said
+    weights = {
+        f"component {k}/{name}": array
+        for k, part in parts.items()
+        for name, array in part.weights.items()
+    }
     errors = error_correlation(
         (u - predicted)[:, valid],
         doubt[:, valid].mean(axis=1),
-        mixing.into @ n_level @ mixing.into.T,
+        mixing.into @ covariance @ mixing.into.T,
     )
     estimates, correlation = _combine(measured, mixing, predicted, doubt, errors, rho)
     settings = {
         **asdict(config),
         "region": str(parse_region(config.blind_predict or region)),
         "trained_region": str(parse_region(region)),
-        "steps": [int(p.settings["steps"]) for p in parts],
-        "width": parts[0].settings["width"] if parts else config.width,
+        "steps": [int(p.settings["steps"]) for p in parts.values()],
+        "width": next((p.settings["width"] for p in parts.values()), config.width),
         "phdenoise": version("phdenoise"),
         "jax": jax.__version__,
         "mixing": mixing.into.tolist(),
@@ -245,6 +227,42 @@ def _mixing(
     powers = ", ".join(f"{p:.3g}" for p in mixed.power)
     log.append(f"Channels are mixed into components of signal to noise (variances) {powers}.")
     return mixed, log
+
+
+def _predict(
+    u: np.ndarray,
+    lines: list[tuple[float, float, float]],
+    valid: np.ndarray,
+    power: np.ndarray,
+    channels: Channels,
+    config: DenoiseConfig,
+    checkpoint: str | Path | None,
+    progress: Progress | None,
+) -> tuple[np.ndarray, np.ndarray, dict[int, Estimate], list[str]]:
+    """Blind mean and variance of the components [k, t, y, x], the estimates of those with signal, and what to say."""
+    hidden, found = zip(*(signal_power(a, valid) for a in u), strict=True)
+    shares = _shares(power, np.array(found))
+    predicted, doubt = np.zeros(u.shape), np.empty(u.shape, np.float32)
+    parts: dict[int, Estimate] = {}
+    log = []
+    for k, line in enumerate(lines):
+        snr = f"Component {k} (signal to noise {power[k]:.3g})"
+        if not found[k]:
+            # What is not there is best predicted by nothing: any filter would only let noise through.
+            doubt[k] = hidden[k]
+            log.append(
+                f"{snr}: no signal in its noise, none is predicted (may hide {hidden[k]:.2g})."
+            )
+            continue
+        settings = replace(config, seconds=_seconds(config, shares[k]), **_AS_IT_IS)
+        folder = None if checkpoint is None else Path(checkpoint) / f"component_{k}"
+        part = _denoise_component(u[k], line, valid, channels, settings, folder, progress)
+        assert part.blind_mean is not None
+        assert part.blind_variance is not None
+        predicted[k], doubt[k] = _sign(line) * part.blind_mean, part.blind_variance
+        parts[k] = part
+        log += [f"{snr}: {s}" for s in part.log if s.startswith(("Training", "Predicted variance"))]
+    return predicted, doubt, parts, log
 
 
 def _shares(power: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -134,6 +134,14 @@ def test_gap_in_one_channel_is_filled_from_the_others(clean, together):
     assert np.mean(found.variance[0][hole]) > np.mean(together.variance[0][hole])
 
 
+def test_trainings_are_kept(clean, together, tmp_path):
+    channels = Channels.from_array(_noisy(clean))
+    denoise_channels(channels, QUICK, checkpoint=tmp_path / "kept")
+    assert (tmp_path / "kept" / "component_0").is_dir()
+    again = denoise_channels(channels, QUICK, checkpoint=tmp_path / "kept")
+    np.testing.assert_array_equal(again.mean, together.mean)
+
+
 def test_what_cannot_be_denoised_together_says_so(clean):
     frames = _noisy(clean)
     with pytest.raises(InputError, match=r"Channels 0 and 1 have the same noise .* copies"):
