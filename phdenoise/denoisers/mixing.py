@@ -116,7 +116,9 @@ def predictability(
         filled = np.where(valid, u, 0.0)
         scale = filled[valid].std()
         coefficients = fit_linear(filled / scale, weights, valid)[-1:]
-        found = scale * apply_linear(filled / scale, weights, coefficients)[:, 0]
+        reach = weights.shape[2] // 2
+        padded = np.pad(filled / scale, ((reach, reach), (0, 0), (0, 0)))
+        found = scale * apply_linear(padded, weights, coefficients)[:, 0]
         residual.append((filled - found)[valid])
     cov = mixing.back @ np.atleast_2d(np.cov(np.stack(residual))) @ mixing.back.T
     return float(np.linalg.slogdet(cov)[1] / 2)
