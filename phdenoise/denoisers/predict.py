@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy import ndimage
 
-from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
-from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.context import LINEAR, REACH, MovieArrays, View
 from phdenoise.denoisers.core import Denoiser
-from phdenoise.denoisers.linear import apply_linear, fit_linear
+from phdenoise.denoisers.linear import SCALES, apply_linear, fit_linear
 from phdenoise.types import Moments
 
 # Largest side predicted at once [px], overlaps included.
@@ -25,6 +24,8 @@ TILE = 576
 UDVD_RADIUS = 48
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5
+# Rows, columns, and the part to keep.
+Tile = tuple[slice, slice, tuple[tuple[int, int], tuple[int, int]]]
 
 
 def prepare(
@@ -45,14 +46,14 @@ def prepare(
     """
     ny, nx = frames.shape[1:]
     centre = float(denoiser.centre)
-    everywhen = denoiser.region.everywhen
+    everywhen, stride = denoiser.everywhen, denoiser.design.stride
     # For a region hidden in every frame, an average around a gap could contain the hidden pixel.
     filled = (
         np.where(valid, frames, centre).astype(np.float64)
         if everywhen
         else fill(frames, valid, centre)
     )
-    py, px = (-ny % STRIDE, -nx % STRIDE)
+    py, px = (-ny % stride, -nx % stride)
     if everywhen:
         side = max(ny + py, nx + px)
         py, px = side - ny, side - nx
@@ -66,7 +67,10 @@ def prepare(
 
     weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
     linear = None
-    if not everywhen:
+    if not everywhen and denoiser.design.linear:
+        if not weights.any():
+            # A frame alone: nothing to predict it from but the movie's mean.
+            coefficients = np.zeros((LINEAR, len(frames), weights.shape[1] * len(SCALES) + 1))
         if coefficients is None:
             coefficients = fit_linear(scaled, weights, valid if target is None else target)
         linear = jnp.asarray(pad(apply_linear(scaled, weights, coefficients)))
@@ -112,7 +116,11 @@ def _predict_tile(
     flips: tuple[int, ...],
 ) -> Moments:
     """Blind moments of one frame (or tile), averaged over the given symmetries."""
-    view = arrays.view(t, y, x, side)
+    return predict_view(denoiser, arrays.view(t, y, x, side), flips)
+
+
+def predict_view(denoiser: Denoiser, view: View, flips: tuple[int, ...]) -> Moments:
+    """Moments [y, x] of what a network is shown, averaged over the given symmetries."""
     order = jnp.asarray(denoiser.time_reversed)
     contexts, centres, masks = [], [], []
     for flip in flips:
@@ -156,7 +164,7 @@ def predict_arrays(
     t, ny, nx = shape
     mean = np.empty((t, ny, nx), np.float32)
     var = np.empty((t, ny, nx), np.float32)
-    for rows, cols, inner in tiles(arrays.seen.shape[1:], denoiser.region.everywhen):
+    for rows, cols, inner in tiles(denoiser, arrays.seen.shape[1:]):
         side = (rows.stop - rows.start, cols.stop - cols.start)
         codes = symmetry_codes(symmetries, turns=side[0] == side[1])
         (top, bottom), (left, right) = inner
@@ -175,11 +183,10 @@ def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
     return tuple(codes[: max(1, min(count, len(codes)))])
 
 
-def tiles(
-    shape: tuple[int, ...], udvd: bool
-) -> list[tuple[slice, slice, tuple[tuple[int, int], tuple[int, int]]]]:
+def tiles(denoiser: Denoiser, shape: tuple[int, ...]) -> list[Tile]:
     """Tiles (rows, columns, part to keep): offset of the kept part inside, end of it in the frame."""
-    margin = UDVD_RADIUS if udvd else -(-RADIUS // STRIDE) * STRIDE
+    stride = denoiser.design.stride
+    margin = UDVD_RADIUS if denoiser.everywhen else -(-denoiser.design.radius // stride) * stride
 
     def cut(size: int) -> list[tuple[slice, tuple[int, int]]]:
         if size <= TILE:
@@ -187,7 +194,7 @@ def tiles(
         step = TILE - 2 * margin
         starts = [*range(0, size - TILE, step), size - TILE]
         # Starts on the stride, so that tiles see the same half-resolution cells as the whole frame.
-        starts = sorted({s // STRIDE * STRIDE for s in starts})
+        starts = sorted({s // stride * stride for s in starts})
         pieces = []
         for k, start in enumerate(starts):
             head = 0 if k == 0 else margin

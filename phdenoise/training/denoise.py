@@ -1,21 +1,23 @@
 """`denoise`: a noisy movie in, its posterior mean and variance out, without clean labels."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.denoisers import (
+    FRAME,
     PIXEL,
     UDVD,
     BlindRegion,
     Denoiser,
+    Design,
     MovieArrays,
     at_least,
     build,
@@ -24,14 +26,28 @@ from phdenoise.denoisers import (
     posterior,
     predict_arrays,
     prepare,
-    weights_of,
 )
-from phdenoise.denoisers.core import noise_variance
+from phdenoise.denoisers.context import REACH
+from phdenoise.denoisers.core import design_of, noise_variance
+from phdenoise.denoisers.masking import grid
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian, NoiseEstimate, NoiseKind, defects, estimate_noise
+from phdenoise.noise import (
+    Gaussian,
+    NoiseEstimate,
+    NoiseKind,
+    Poisson,
+    PoissonGaussian,
+    defects,
+    estimate_noise,
+)
+from phdenoise.noise.estimate import CORRELATED
+from phdenoise.training.assemble import Problem, assemble, course
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
-from phdenoise.training.train import Objective, Plan, Progress, Run, Tune, start_run, train
+from phdenoise.training.distil import distilled, teachers
+from phdenoise.training.objectives import JUDGED_PHASE, Objective, resolve
+from phdenoise.training.seeing import lesson, see
+from phdenoise.training.train import Plan, Progress, Run, Tune, start_run, train
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
 
@@ -47,13 +63,15 @@ class _Preset:
     width: int
     udvd_width: int
     symmetries: int
+    unet_width: int
+    teachers: int = 0
     batch: int = 4
 
 
 _PRESETS = {
-    "quick": _Preset(1000, 35.0, 24, 12, 8),
-    "default": _Preset(4000, 140.0, 32, 24, 16),
-    "best": _Preset(20000, None, 48, 48, 16),
+    "quick": _Preset(1000, 35.0, 24, 12, 8, 16),
+    "default": _Preset(4000, 140.0, 32, 24, 16, 24),
+    "best": _Preset(20000, None, 48, 48, 16, 32, 3),
 }
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
@@ -81,8 +99,16 @@ class DenoiseConfig:
     """Hidden: pixel (of the centre frame), frame (all of it), ROWSxCOLUMNS (1x9: a line along x), udvd (pixel in five frames), udvd-mf, all:3x3; auto asks the noise."""
     blind_predict: str | None = None
     """Hidden at prediction, where it differs from training (AT-BSN: train with all:9x9, predict with all:3x3)."""
+    network: Literal["auto", "blind", "unet", "n2v"] = "auto"
+    """blind hides the region by construction, unet sees the pixel itself, n2v is masked (Noise2Void); auto follows the objective."""
     objective: Objective = "nll"
-    """nll learns mean and variance of each pixel, mse the mean with one variance for all."""
+    """nll learns mean and variance of each hidden pixel, mse the mean; n2v the same on masks; a unet: noise2noise, supervised, sure (Gaussian noise), pure (counts)."""
+    window: int | None = None
+    """Frames each way that the network looks at, at most 16; by default 16, or 0 (single images) for n2v."""
+    depth: int = 2
+    """Times that a unet halves its resolution."""
+    distill: int | None = None
+    """Blind teachers that are averaged and teach one unet, kept if no worse; by default 3 with --preset best, else none."""
     seed: int = 0
     """Seed of weights, crops and held-out pixels; the same seed gives the same result."""
     steps: int | None = None
@@ -106,8 +132,10 @@ def denoise(
     pretrained: Estimate | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
+    target: Movie | None = None,
+    clean: Movie | None = None,
 ) -> Estimate:
-    """Denoise a movie from itself.
+    """Denoise a movie from itself, or with the help of another one.
 
     Args:
         movie: frames [t, y, x] in any unit and scale; NaN and masked pixels allowed.
@@ -116,9 +144,11 @@ def denoise(
             `config.tune` says what may change. The linear part is fitted to this movie in any case.
         checkpoint: folder that keeps the training; an interrupted one goes on from there.
         progress: called with (step, steps, score on held-out pixels).
+        target: a second exposure of the same frames, with noise of its own (objective noise2noise).
+        clean: the clean movie (objective supervised).
 
     Returns:
-        Estimate of the same shape and unit: posterior mean and variance, blind prediction, noise, log.
+        Estimate of the same shape and unit: mean and variance, blind prediction (of blind networks), noise, log.
 
     Raises:
         InputError: no valid pixel, a constant movie, or an impossible setting.
@@ -142,21 +172,53 @@ def denoise(
         log += sentences
     elif config.tune != "full":
         raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
-    region = parse_region(blind if config.blind == "auto" else config.blind)
+    network, objective = resolve(
+        config.network,
+        config.objective,
+        noise,
+        blind == "frame",
+        target=target is not None,
+        clean=clean is not None,
+    )
+    design = _design(config, network)
+    count = _teachers(config, objective, pretrained)
+    if count or design.sees:
+        problem = Problem(
+            movie,
+            seen,
+            full,
+            noise,
+            _field(found, noise) if blind == "frame" else noise,
+            config.seed,
+            config.symmetries or _PRESETS[config.preset].symmetries,
+        )
+        teach = partial(denoise, movie, progress=progress)
+        return judged(
+            _seeing(
+                problem, config, network, objective, count, teach, log,
+                pretrained, checkpoint, progress, target, clean,
+            ),
+            found,
+        )  # fmt: skip
+    region = parse_region(_hidden(found, design) if config.blind == "auto" else config.blind)
+    if design.network == "n2v" and (region.whole_frame or region.everywhen):
+        raise InputError(
+            f"--network n2v hides a rectangle of its own frame, not '{region}': give --blind ROWSxCOLUMNS."
+        )
     shown = region if config.blind_predict is None else parse_region(config.blind_predict)
     if shown.everywhen != region.everywhen or shown.whole_frame != region.whole_frame:
         raise InputError(
             f"--blind-predict {shown} is of another kind than --blind {region}: hide a rectangle of the "
             "same frames."
         )
-    if not region.everywhen and valid.any((1, 2)).sum() < 2:
+    if network == "blind" and not region.everywhen and valid.any((1, 2)).sum() < 2:
         raise InputError(
             f"--blind {region} needs at least 2 frames with valid pixels, {movie.name} has fewer: "
             "use --blind udvd."
         )
     if config.blind != "auto":
         log.append(f"Blind region '{region}', as asked.")
-        if blind == "frame" and not region.whole_frame:
+        if blind == "frame" and not region.whole_frame and network == "blind":
             log.append(
                 f"Warning: the noise is correlated in space and '{region}' shows the network its "
                 "neighbours: some noise will stay, and the variance is too small."
@@ -164,12 +226,13 @@ def denoise(
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, arrays, run = _train(
-            movie, seen, noise, region, config, pretrained, checkpoint, progress
-        )
+            movie, seen, noise, region, config, pretrained, checkpoint, progress,
+            design=design, objective=objective,
+        )  # fmt: skip
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or _PRESETS[config.preset].symmetries
         blind_moments = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
-        if arrays.linear is not None:
+        if arrays.linear is not None and network == "blind":
             calibration = by_injection(
                 denoiser,
                 arrays,
@@ -183,46 +246,117 @@ def denoise(
                 symmetries=symmetries,
             )
         else:
-            test = held_out(frames.shape, config.seed, region) & valid
+            test = held_out(frames.shape, config.seed, region, design) & valid
             calibration = by_likelihood(blind_moments, frames, test, noise)
         scale = jnp.float32(calibration.scale)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
         noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
-        result = at_least(posterior(blind_moments, noisy, noise), jnp.where(full, frames, -jnp.inf))
-    log.append(_course(run))
-    log.append(calibration.sentence)
-    mean, variance = np.asarray(result.mean), np.asarray(result.var)
-    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
-        raise InputError(
-            f"Denoising {movie.name} diverged: lower --learning-rate (now {config.learning_rate:g})."
-        )
-    estimate = Estimate(
-        movie=movie,
-        mean=mean,
-        variance=variance,
-        noise=noise,
-        blind_mean=np.asarray(blind_moments.mean),
-        blind_variance=np.asarray(blind_moments.var),
-        log=tuple(log),
-        history={
-            "loss": list(run.losses),
-            "judged_step": [float(k) for k, _ in run.scores],
-            "judged_loss": [v for _, v in run.scores],
-        },
-        settings={
-            **asdict(config),
-            "region": str(shown),
-            "trained_region": str(region),
-            "steps": run.steps,
-            "width": _width(config, region),
-            "phdenoise": version("phdenoise"),
-            "jax": jax.__version__,
-        },
-        weights=weights_of(denoiser),
-    )
-    test = held_out(frames.shape, config.seed, region) & valid
+        result = posterior(blind_moments, noisy, noise)
+        result = at_least(result, jnp.where(full, frames, -jnp.inf))
+    settings = _settings(config, design, objective, region) | {
+        "region": str(shown),
+        "trained_region": str(region),
+    }
+    log += [course(run), calibration.sentence]
+    estimate = assemble(movie, result, noise, denoiser, run, log, settings, blind=blind_moments)
+    test = held_out(frames.shape, config.seed, region, design) & valid
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+def _seeing(
+    problem: Problem,
+    config: DenoiseConfig,
+    network: str,
+    objective: Objective,
+    count: int,
+    teach: Callable[..., Estimate],
+    log: list[str],
+    pretrained: Estimate | None,
+    checkpoint: str | Path | None,
+    progress: Progress | None,
+    target: Movie | None,
+    clean: Movie | None,
+) -> Estimate:
+    """The estimate of a network that sees the pixel it predicts: trained on a target, on a risk, or by teachers."""
+    taught = []
+    if count:
+        taught = teachers(lambda c, folder: teach(c, checkpoint=folder), config, count, checkpoint)
+        objective, checkpoint = "distil", checkpoint and Path(checkpoint) / "student"
+    design = _design(config, "unet")
+    region = PIXEL if problem.field is problem.noise else FRAME
+    settings = _settings(config, design, objective, region) | {"region": "none"}
+
+    def learn(
+        movie: Movie,
+        seen: np.ndarray,
+        noise: NoiseModel,
+        value: np.ndarray | None,
+        variance: np.ndarray | None,
+    ) -> tuple[Denoiser, MovieArrays, Run, np.ndarray]:
+        out = _train(
+            movie, seen, noise, region, config, pretrained, checkpoint, progress,
+            design=design, objective=objective, target=value, target_var=variance,
+        )  # fmt: skip
+        return *out, held_out(movie.shape, config.seed, region, design) & movie.valid()
+
+    with jax.enable_x64(False):
+        if taught:
+            return distilled(problem, taught, learn, log, settings)
+        learned = lesson(
+            objective, problem.movie, problem.seen, problem.noise, target=target, clean=clean
+        )
+        return see(problem, learned, objective, learn, log, settings)
+
+
+def _field(found: NoiseEstimate, noise: NoiseModel) -> NoiseModel:
+    """The noise with its correlation in space."""
+    if not isinstance(noise, Gaussian | Poisson | PoissonGaussian):
+        return noise
+    return replace(found, model=noise).correlated()
+
+
+def _design(config: DenoiseConfig, network: str) -> Design:
+    single = network == "n2v"
+    window = config.window if config.window is not None else 0 if single else REACH[-1]
+    return Design(network, window, config.depth)  # type: ignore[arg-type]
+
+
+def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:
+    """How many teachers to ask; none where there is a network already."""
+    blind = objective in ("nll", "mse") and config.network in ("auto", "blind")
+    if config.distill is None:
+        return _PRESETS[config.preset].teachers if blind and pretrained is None else 0
+    if config.distill < 0 or (config.distill and (not blind or pretrained is not None)):
+        raise InputError(
+            "--distill is a number of blind teachers, trained anew: leave out --weights, --objective, --network."
+        )
+    return config.distill
+
+
+def _hidden(found: NoiseEstimate, design: Design) -> str:
+    """The region to hide by default."""
+    if design.network == "blind":
+        return found.blind
+    rho = found.correlated().autocorrelation if found.blind == "frame" else np.ones((1, 1))
+    # Beyond the farthest lag that the noise reaches along each axis.
+    far = [
+        int(np.max(np.abs(np.flatnonzero(np.any(np.abs(rho) > CORRELATED, axis=k)) - n // 2)))
+        for k, n in ((1, rho.shape[0]), (0, rho.shape[1]))
+    ]
+    return f"{2 * far[0] + 1}x{2 * far[1] + 1}"
+
+
+def _settings(
+    config: DenoiseConfig, design: Design, objective: Objective, region: BlindRegion
+) -> dict[str, Any]:
+    """What the estimate keeps of how it was made."""
+    return {
+        **asdict(config),
+        **asdict(design),
+        "objective": objective,
+        "width": _width(config, region, design),
+    }
 
 
 def _check(movie: Movie, valid: np.ndarray, config: DenoiseConfig) -> None:
@@ -276,8 +410,10 @@ def _noise(
     return found.model, log
 
 
-def _width(config: DenoiseConfig, region: BlindRegion) -> int:
+def _width(config: DenoiseConfig, region: BlindRegion, design: Design) -> int:
     preset = _PRESETS[config.preset]
+    if design.network != "blind":
+        return config.width or preset.unet_width
     return config.width or (preset.udvd_width if region.everywhen else preset.width)
 
 
@@ -289,6 +425,17 @@ def _start_from(
     if not pretrained.weights or "region" not in settings:
         raise InputError("The weights hold no network: give the .h5 that phdenoise denoise wrote.")
     region = str(settings.get("trained_region", settings["region"]))
+    design = design_of(settings)
+    known = asdict(design) | {"width": int(settings["width"])}
+    wanted = {"auto": design.network, "blind": "blind"}.get(config.network, config.network)
+    if wanted != design.network or config.window not in (None, design.window):
+        raise InputError(
+            f"The weights are of a {design.network} network that looks {design.window} frames each way: leave "
+            "--network and --window out, or train anew."
+        )
+    if design.sees:
+        log = [f"Network of {pretrained.movie.name}, tuned: {config.tune}."]
+        return replace(config, **known), log
     if config.blind not in ("auto", region):
         raise InputError(
             f"The weights hide '{region}', not '{config.blind}': leave --blind out, or train anew."
@@ -299,7 +446,7 @@ def _start_from(
             "Warning: the noise of this movie is correlated in space, that of the network's movie was "
             "not: some noise will stay."
         )
-    return replace(config, blind=region, width=int(settings["width"])), log
+    return replace(config, blind=region, **known), log
 
 
 def _train(
@@ -311,10 +458,16 @@ def _train(
     pretrained: Estimate | None,
     checkpoint: str | Path | None,
     progress: Progress | None,
+    *,
+    design: Design,
+    objective: Objective,
+    target: np.ndarray | None = None,
+    target_var: np.ndarray | None = None,
 ) -> tuple[Denoiser, MovieArrays, Run]:
     """The trained denoiser, the movie as it sees it, and the training's record.
 
-    Only valid pixels of the movie are learned; `seen` [t, y, x] are its inputs.
+    Only valid pixels of the movie are learned; `seen` [t, y, x] are its inputs; `target` and its variance [t, y, x]
+    are what seeing networks learn.
     """
     frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
@@ -323,25 +476,38 @@ def _train(
     make = partial(
         build,
         region,
-        width=_width(config, region),
+        width=_width(config, region, design),
+        design=design,
         centre=float(np.mean(values)),
         spread=spread,
         seed=config.seed,
     )
     denoiser = make()
-    test = held_out(frames.shape, config.seed, region) & valid
+    test = held_out(frames.shape, config.seed, region, design) & valid
     arrays = prepare(denoiser, frames, seen, valid & ~test)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
     if pretrained is not None:
-        known = from_weights(dict(pretrained.weights), region, width=_width(config, region))
+        width = _width(config, region, design)
+        known = from_weights(dict(pretrained.weights), region, width=width, design=design)
         denoiser = replace(denoiser, state=known.state, variance_scale=known.variance_scale)
     pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
     learned, judged = (
         jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, test)
     )
-    side = tuple(min(config.crop, n // 4 * 4) for n in arrays.seen.shape[1:])
-    if region.everywhen:
+    if target is not None:
+        scaled = (target - float(denoiser.centre)) / spread
+        var = None if target_var is None else target_var / spread**2
+        value, doubt = (
+            None if a is None else jnp.asarray(np.pad(a, pad), jnp.float32) for a in (scaled, var)
+        )
+        arrays = replace(arrays, target=value, target_var=doubt)
+    stride = design.stride
+    side = tuple(
+        min(max(config.crop // stride, 1) * stride, n // stride * stride)
+        for n in arrays.seen.shape[1:]
+    )
+    if denoiser.everywhen:
         side = (min(side),) * 2
     preset = _PRESETS[config.preset]
     steps, seconds = preset.steps, preset.seconds
@@ -361,13 +527,14 @@ def _train(
         config.learning_rate,
         preset.batch,
         (side[0], side[1]),
-        config.objective,
+        objective,
         float(1.5 / np.sqrt(max(independent, 1))),
         config.tune,
     )
     start, save = None, None
     if checkpoint is not None:
-        kept = Checkpoint(checkpoint, _identity(movie, config, pretrained))
+        others = [a for a in (target, target_var) if a is not None]
+        kept = Checkpoint(checkpoint, _identity(movie, config, pretrained, others))
         start, save = kept.load(start_run(denoiser, config.tune)), kept.save
     denoiser, run = train(
         denoiser,
@@ -384,10 +551,13 @@ def _train(
     return denoiser, arrays, run
 
 
-def _identity(movie: Movie, config: DenoiseConfig, pretrained: Estimate | None) -> str:
-    """Names what a training depends on: the frames, the settings, the first weights."""
+def _identity(
+    movie: Movie, config: DenoiseConfig, pretrained: Estimate | None, others: list[np.ndarray]
+) -> str:
+    """Names what a training depends on: the frames, what they are to become, the settings, the first weights."""
     digest = hashlib.sha256(np.ascontiguousarray(movie.frames).tobytes())
-    digest.update(movie.valid().tobytes())
+    for array in (movie.valid(), *others):
+        digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(repr(config).encode())
     if pretrained is not None:
         for name in sorted(pretrained.weights):
@@ -409,27 +579,17 @@ def _doubt(denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel) -> float:
     return float(jnp.sqrt(jnp.maximum(error, floor)))
 
 
-def _course(run: Run) -> str:
-    """How training went, in a sentence."""
-    if not run.scores:
-        return "The given network is used as it is."
-    first, best = run.scores[0][1], min(s for _, s in run.scores)
-    at = run.scores[int(np.argmin([s for _, s in run.scores]))][0]
-    if at == 0:
-        return (
-            f"Training ({run.step} steps) did not improve on the best linear filter, which is used "
-            f"(held-out loss {first:.5g})."
-        )
-    return (
-        f"Training: held-out loss {first:.5g} -> {best:.5g}, best after {at} of {run.step} steps."
-    )
-
-
-def held_out(shape: tuple[int, ...], seed: int, region: BlindRegion) -> np.ndarray:
+def held_out(
+    shape: tuple[int, ...], seed: int, region: BlindRegion, design: Design | None = None
+) -> np.ndarray:
     """The pixels that training does not see as targets [t, y, x].
 
-    Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours.
+    Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours. A grid for
+    masked networks, which predict one in each pass.
     """
+    if design is not None and design.network == "n2v":
+        centres, _ = grid((shape[1], shape[2]), region, jnp.asarray(JUDGED_PHASE))
+        return np.broadcast_to(np.asarray(centres), shape).copy()
     side = 1 if region in (PIXEL, UDVD) else BLOCK
     t, ny, nx = shape
     cells = (t, -(-ny // side), -(-nx // side))
