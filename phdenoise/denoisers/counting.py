@@ -65,7 +65,7 @@ def _in_counts(blind: Moments, noise: Poisson) -> tuple[Array, Array]:
     rate = (blind.mean - offset) / gain
     # A smooth maximum: its slope never vanishes, so that a pixel predicted too dark can come back.
     rate = 0.5 * (rate + jnp.sqrt(rate**2 + 4 * _DARK**2))
-    return rate, jnp.maximum(blind.var / gain**2, 1e-6 * rate**2)
+    return rate, jnp.maximum(blind.var / gain**2, 1e-8 * rate**2)
 
 
 def _log_rising(a: Array, n: Array) -> Array:

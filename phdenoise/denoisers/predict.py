@@ -121,7 +121,7 @@ def _predict_tile(
 
 def predict_view(denoiser: Denoiser, view: View, flips: tuple[int, ...]) -> Moments:
     """Moments [y, x] of what a network is shown, averaged over the given symmetries."""
-    order = jnp.asarray(denoiser.time_reversed)
+    order = jnp.asarray(denoiser.time_reversed, int)
     contexts, centres, masks = [], [], []
     for flip in flips:
         around = view.context[..., order] if flip & 8 else view.context

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from phdenoise.denoisers.centre_blind import BOOST
 from phdenoise.denoisers.context import LINEAR
+from phdenoise.denoisers.convolution import convolve
 from phdenoise.denoisers.design import Design
 from phdenoise.denoisers.initial import he_normal
 from phdenoise.denoisers.masking import choices_fixed, grid, period, replaced
@@ -134,7 +135,17 @@ class MaskedUnet(nnx.Module):
 
 def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs, gain: float = 1.0) -> nnx.Conv:
     init = he_normal(gain)
-    return nnx.Conv(inputs, outputs, (side, side), use_bias=False, kernel_init=init, rngs=rngs)
+    half = side // 2
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (side, side),
+        padding=[(half, half)] * 2,
+        use_bias=False,
+        kernel_init=init,
+        conv_general_dilated=convolve,
+        rngs=rngs,
+    )
 
 
 def _run(layers: nnx.List, x: Array) -> Array:

@@ -32,6 +32,9 @@ Objective = Literal["nll", "mse", "n2v", "noise2noise", "supervised", "sure", "p
 DENIED = 0.03
 # Predicted variance of a network with a sharp target, at least, as a share of the noise's.
 LEAST = 1e-3
+# Step of the divergence's central differences [noise sd]: networks are piecewise linear, and their convolutions have
+# no forward derivative.
+STEP = 0.1
 # Phase of the grid that masked networks are judged on and never trained on.
 JUDGED_PHASE = (1, 2)
 
@@ -205,9 +208,9 @@ def risk_terms(
 ) -> Float[Array, "t y x"]:
     """Each pixel's share of the risk of `mean`, a function of the noisy frames."""
     if objective == "sure" or isinstance(noise, Gaussian | Correlated):
-        return sure_terms(mean, noisy, noise, key)
-    # The second derivative costs twice as much and little more than noise for a piecewise linear network.
-    return pure_terms(mean, noisy, noise, key, curvature=False)
+        return sure_terms(mean, noisy, noise, key, step=STEP)
+    # The second derivative costs twice as much, and is little more than noise for a piecewise linear network.
+    return pure_terms(mean, noisy, noise, key, step=STEP, curvature=False)
 
 
 def _measured(denoiser: Denoiser, scaled: Array) -> Array:

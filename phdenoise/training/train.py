@@ -117,7 +117,7 @@ def draw_crops(
 
     context, *images = jax.vmap(one)(ts, ys, xs)
     coin = jax.random.bernoulli(k_s, 0.5, (4,))
-    context = jnp.where(coin[0], context[..., jnp.asarray(time_reversed)], context)
+    context = jnp.where(coin[0], context[..., jnp.asarray(time_reversed, int)], context)
     out = [context, *images]
     out = [jnp.where(coin[1], a[:, ::-1], a) for a in out]
     out = [jnp.where(coin[2], a[:, :, ::-1], a) for a in out]
