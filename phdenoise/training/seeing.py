@@ -6,7 +6,8 @@
     sure, pure    the risk that the noise model gives, by a random probe of the divergence
 
 There is no blind prediction to bring together with the measurement: the network itself weighs both. Its variance is
-trained with the mean, and scaled so that it fits the target's held-out pixels, or the risk of the whole movie.
+trained with the mean, and scaled so that it fits the target's held-out pixels, or the risk of the whole movie, which
+is at least what noise injection says that the network lets through.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from phdenoise.denoisers import Denoiser, MovieArrays, predict_arrays, prepare
 from phdenoise.denoisers.predict import predict_view, symmetry_codes
 from phdenoise.denoisers.risk import Risk, mean_risk
 from phdenoise.movie import Estimate, Movie
+from phdenoise.noise import Correlated
 from phdenoise.training.assemble import Problem, assemble, course
 from phdenoise.training.calibrate import Calibration, by_likelihood
 from phdenoise.training.objectives import Objective, risk_terms
@@ -203,15 +205,42 @@ def calibration(
         denoiser, arrays, valid.shape, noise, objective, key, symmetries=symmetries
     )
     risk = risk_over(terms, valid[window])
-    # What cannot be told from zero may still be as large as its scatter.
-    error = max(risk.value, risk.sd)
+    let = np.square(_let_through(denoiser, arrays, out, learned, noise, key, symmetries))[window]
+    # Where the risk is lost in its own scatter, the error is still no less than the noise let through.
+    passed = float(np.mean(let[valid[window]]))
+    error = max(risk.value, passed)
     predicted = float(np.mean(np.asarray(out.var)[window][valid[window]]))
     scale = float(np.clip(error / predicted, *_SCALES))
     return Calibration(
         scale,
         f"Predicted variance scaled by {scale:.2f}: the estimated risk of the result is "
-        f"{risk.value:.3g} +- {risk.sd:.2g} (an error of sd {np.sqrt(error):.3g}).",
+        f"{risk.value:.3g} +- {risk.sd:.2g}, of which {passed:.3g} is noise let through (by injecting noise).",
     )
+
+
+def _let_through(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    out: Moments,
+    learned: Lesson,
+    noise: NoiseModel,
+    key: jax.Array,
+    symmetries: int,
+) -> np.ndarray:
+    """Change of the result under noise of the same statistics, added once more [t, y, x]."""
+    field = noise.field if isinstance(noise, Correlated) else _white
+    shape = learned.movie.shape
+    added = np.sqrt(np.asarray(noise.variance(out.mean))) * np.asarray(
+        field(key, jnp.zeros(shape, jnp.float32))
+    )
+    frames = np.where(learned.seen, learned.movie.frames, 0) + added
+    again = prepare(denoiser, frames, learned.seen, None, arrays.coefficients)
+    moved = predict_arrays(denoiser, again, shape, symmetries=symmetries)
+    return np.asarray(moved.mean - out.mean)
+
+
+def _white(key: jax.Array, like: jax.Array) -> jax.Array:
+    return jax.random.normal(key, like.shape, like.dtype)
 
 
 def risk_map(
