@@ -68,6 +68,10 @@ class Denoise:
     """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
     hallucination_steps: int | None = None
     """Steps of that training; by default those of the first."""
+    target: str | None = None
+    """A second exposure of the same frames, with noise of its own: the network learns to predict it (Noise2Noise)."""
+    clean: str | None = None
+    """The clean movie: the network learns to predict it (supervised), for use on others by --weights."""
     weights: str | None = None
     """An earlier result (.h5) whose network is the start; --tune says what of it may change."""
     checkpoint: str | None = None
@@ -188,6 +192,12 @@ def _denoise(command: Denoise) -> None:
         _outputs(command.file, [command.report], command.overwrite, {".html"})
     movie = _read(command.file, command.reading)
     pretrained = None if command.weights is None else read_estimate(command.weights)
+    target, clean = (
+        None if path is None else _read(path, command.reading)
+        for path in (command.target, command.clean)
+    )
+    if command.hallucination and (target or clean):
+        raise InputError("--hallucination trains on noise alone: leave out --target and --clean.")
     with _Bar() as bar:
         estimate = denoise(
             movie,
@@ -195,6 +205,8 @@ def _denoise(command: Denoise) -> None:
             pretrained=pretrained,
             checkpoint=command.checkpoint,
             progress=lambda *a: bar("denoise", *a),
+            target=target,
+            clean=clean,
         )
         if command.hallucination:
             steps = command.hallucination_steps or int(estimate.settings["steps"])

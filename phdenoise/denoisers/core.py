@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from phdenoise.denoisers.centre_blind import CentreBlind
 from phdenoise.denoisers.context import window_weights
-from phdenoise.denoisers.counting import counts_nll, counts_posterior
+from phdenoise.denoisers.counting import counts_posterior
 from phdenoise.denoisers.design import Design
 from phdenoise.denoisers.region import PIXEL, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import WINDOW, Udvd
@@ -124,9 +124,7 @@ def build(
 
 
 def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Float[Array, "*s"]:
-    """−log p_blind(y) per pixel: of counts the negative binomial, else in the Gaussian approximation of the noise."""
-    if isinstance(noise, Poisson):
-        return counts_nll(blind, noisy, noise)
+    """−log p_blind(y) per pixel in the Gaussian approximation of the noise."""
     # The noise level is taken as known: its gradient would let μ buy likelihood by moving v.
     variance = blind.var + jax.lax.stop_gradient(noise_variance(noise, blind))
     return 0.5 * ((noisy - blind.mean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))

@@ -102,7 +102,7 @@ class DenoiseConfig:
     network: Literal["auto", "blind", "unet", "n2v"] = "auto"
     """blind hides the region by construction, unet sees the pixel itself, n2v is masked (Noise2Void); auto follows the objective."""
     objective: Objective = "nll"
-    """nll learns mean and variance of each hidden pixel, mse the mean; n2v the same on masks; a unet: noise2noise, supervised, sure (Gaussian noise), pure (counts)."""
+    """nll learns mean and variance of each hidden pixel, mse the mean, counts the exact likelihood of Poisson noise; n2v the same on masks; a unet: noise2noise, supervised, sure (Gaussian noise), pure (counts)."""
     window: int | None = None
     """Frames each way that the network looks at, at most 16; by default 16, or 0 (single images) for n2v."""
     depth: int = 2
@@ -324,7 +324,7 @@ def _design(config: DenoiseConfig, network: str) -> Design:
 
 def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:
     """How many teachers to ask; none where there is a network already."""
-    blind = objective in ("nll", "mse") and config.network in ("auto", "blind")
+    blind = objective in ("nll", "mse", "counts") and config.network in ("auto", "blind")
     if config.distill is None:
         return _PRESETS[config.preset].teachers if blind and pretrained is None else 0
     if config.distill < 0 or (config.distill and (not blind or pretrained is not None)):
@@ -338,13 +338,14 @@ def _hidden(found: NoiseEstimate, design: Design) -> str:
     """The region to hide by default."""
     if design.network == "blind":
         return found.blind
-    rho = found.correlated().autocorrelation if found.blind == "frame" else np.ones((1, 1))
-    # Beyond the farthest lag that the noise reaches along each axis.
-    far = [
-        int(np.max(np.abs(np.flatnonzero(np.any(np.abs(rho) > CORRELATED, axis=k)) - n // 2)))
-        for k, n in ((1, rho.shape[0]), (0, rho.shape[1]))
-    ]
-    return f"{2 * far[0] + 1}x{2 * far[1] + 1}"
+    if found.blind != "frame":
+        return "pixel"
+    least = max(CORRELATED, 3 * found.autocorrelation_sd)
+    # As far as the noise reaches along each axis.
+    rows, columns = (
+        2 * int(np.argmin(np.append(np.abs(found.correlation[k]) > least, False))) - 1 for k in "yx"
+    )
+    return f"{rows}x{columns}"
 
 
 def _settings(

@@ -1,6 +1,7 @@
 """What a network is trained on: one loss per pixel, whoever made the target.
 
-    nll, mse      the pixel itself, hidden from the network                        −log p(y | blind) ,  (y − μ)²/v
+    nll, mse      the pixel itself, hidden from the network                        −log N(y | blind) ,  (y − μ)²/v
+    counts        the same                                                         −log NB(y | blind), exact for counts
     n2v           the same, on the pixels that a masked network may not see
     noise2noise   a second exposure y′ whose noise is independent                  −log p(y′ | f(y))
     supervised    the clean movie x                                                −log N(x; f, Σ)
@@ -21,12 +22,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from phdenoise.denoisers import Denoiser, blind_nll
 from phdenoise.denoisers.core import noise_variance
+from phdenoise.denoisers.counting import counts_nll
 from phdenoise.denoisers.masking import choices_random, grid, period
 from phdenoise.denoisers.risk import pure_terms, sure_terms
-from phdenoise.noise import Correlated, Gaussian
+from phdenoise.noise import Correlated, Gaussian, Poisson
 from phdenoise.types import InputError, Moments, NoiseModel
 
-Objective = Literal["nll", "mse", "n2v", "noise2noise", "supervised", "sure", "pure", "distil"]
+Objective = Literal[
+    "nll", "mse", "counts", "n2v", "noise2noise", "supervised", "sure", "pure", "distil"
+]
 
 # Share of pixels that a seeing network is denied in training, so that it knows what a gap is.
 DENIED = 0.03
@@ -127,11 +131,11 @@ def resolve(
             # What sees its own noisy pixel would learn to copy it.
             objective = "sure" if isinstance(noise, Gaussian) or correlated else "pure"
     if network == "auto":
-        hides = {"nll": "blind", "mse": "blind", "n2v": "n2v"}
+        hides = {"nll": "blind", "mse": "blind", "counts": "blind", "n2v": "n2v"}
         network = hides.get(objective, "unet")
     allowed = {
-        "blind": ("nll", "mse"),
-        "n2v": ("n2v", "nll", "mse"),
+        "blind": ("nll", "mse", "counts"),
+        "n2v": ("n2v", "nll", "mse", "counts"),
         "unet": ("noise2noise", "supervised", "sure", "pure"),
     }[network]
     if objective not in allowed:
@@ -142,6 +146,10 @@ def resolve(
         raise InputError(f"--target is for --objective noise2noise, not {objective}.")
     if clean != (objective == "supervised"):
         raise InputError("--objective supervised and --clean FILE (the clean movie) go together.")
+    if objective == "counts" and not isinstance(noise, Poisson):
+        raise InputError(
+            f"--objective counts is the likelihood of Poisson counts, not of {type(noise).__name__} noise: use nll."
+        )
     if objective == "pure" and correlated:
         raise InputError(
             "PURE knows no noise that neighbouring pixels share: use --objective sure, or a blind network."
@@ -183,6 +191,8 @@ def _masked(
 def _of_measured(blind: Moments, noisy: Array, noise: NoiseModel, objective: Objective) -> Array:
     if objective == "mse":
         return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise_variance(noise, blind))
+    if objective == "counts" and isinstance(noise, Poisson):
+        return counts_nll(blind, noisy, noise)
     return blind_nll(blind, noisy, noise)
 
 
