@@ -47,11 +47,14 @@ def trust_section(estimate: Estimate) -> Section:
             "Residual averaged over time (left, noise sd) and in units of its own standard error (right); beyond "
             "the limit of the scale noise alone would lie in one movie of a thousand.",
         ),
-        (
-            coverage_curve(trust["coverage"]),
-            "Share of measured values inside the blind predictive intervals: on the line, error bars are honest.",
-        ),
     ]
+    if trust["coverage"].get("blind", True):
+        drawn.append(
+            (
+                coverage_curve(trust["coverage"]),
+                "Share of measured values inside the blind predictive intervals: on the line, error bars are honest.",
+            )
+        )
     filters = _filters(estimate)
     if filters:
         drawn.append(

@@ -45,7 +45,7 @@ from phdenoise.training.assemble import Problem, assemble, course
 from phdenoise.training.calibrate import by_injection, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.training.distil import distilled, teachers
-from phdenoise.training.objectives import JUDGED_PHASE, Objective, resolve
+from phdenoise.training.objectives import JUDGED_PHASE, Goal, Objective, resolve
 from phdenoise.training.seeing import lesson, see
 from phdenoise.training.train import Plan, Progress, Run, Tune, start_run, train
 from phdenoise.trust import judged
@@ -98,7 +98,7 @@ class DenoiseConfig:
     blind: str = "auto"
     """Hidden: pixel (of the centre frame), frame (all of it), ROWSxCOLUMNS (1x9: a line along x), udvd (pixel in five frames), udvd-mf, all:3x3; auto asks the noise."""
     blind_predict: str | None = None
-    """Hidden at prediction, where it differs from training (AT-BSN: train with all:9x9, predict with all:3x3)."""
+    """Hidden at prediction, where it differs from training (AT-BSN: train with all:9x9, predict with all:3x3); with --distill a list separated by commas, one for each teacher."""
     network: Literal["auto", "blind", "unet", "n2v"] = "auto"
     """blind hides the region by construction, unet sees the pixel itself, n2v is masked (Noise2Void); auto follows the objective."""
     objective: Objective = "nll"
@@ -164,6 +164,7 @@ def denoise(
     log += said
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
+    measured = movie
     if said:
         movie = replace(movie, mask=good)
     blind = found.blind
@@ -192,7 +193,7 @@ def denoise(
             config.seed,
             config.symmetries or _PRESETS[config.preset].symmetries,
         )
-        teach = partial(denoise, movie, progress=progress)
+        teach = partial(denoise, measured, progress=progress)
         return judged(
             _seeing(
                 problem, config, network, objective, count, teach, log,
@@ -204,6 +205,10 @@ def denoise(
     if design.network == "n2v" and (region.whole_frame or region.everywhen):
         raise InputError(
             f"--network n2v hides a rectangle of its own frame, not '{region}': give --blind ROWSxCOLUMNS."
+        )
+    if region.everywhen and network == "blind" and config.window not in (None, REACH[-1]):
+        raise InputError(
+            f"--blind {region} is UDVD, which looks at five frames: leave --window out."
         )
     shown = region if config.blind_predict is None else parse_region(config.blind_predict)
     if shown.everywhen != region.everywhen or shown.whole_frame != region.whole_frame:
@@ -279,13 +284,14 @@ def _seeing(
     clean: Movie | None,
 ) -> Estimate:
     """The estimate of a network that sees the pixel it predicts: trained on a target, on a risk, or by teachers."""
-    taught = []
+    taught: list[Estimate] = []
+    goal: Goal = objective
     if count:
         taught = teachers(lambda c, folder: teach(c, checkpoint=folder), config, count, checkpoint)
-        objective, checkpoint = "distil", checkpoint and Path(checkpoint) / "student"
+        goal, checkpoint = "distil", checkpoint and Path(checkpoint) / "student"
     design = _design(config, "unet")
     region = PIXEL if problem.field is problem.noise else FRAME
-    settings = _settings(config, design, objective, region) | {"region": "none"}
+    settings = _settings(config, design, goal, region) | {"region": "none"}
 
     def learn(
         movie: Movie,
@@ -296,7 +302,7 @@ def _seeing(
     ) -> tuple[Denoiser, MovieArrays, Run, np.ndarray]:
         out = _train(
             movie, seen, noise, region, config, pretrained, checkpoint, progress,
-            design=design, objective=objective, target=value, target_var=variance,
+            design=design, objective=goal, target=value, target_var=variance,
         )  # fmt: skip
         return *out, held_out(movie.shape, config.seed, region, design) & movie.valid()
 
@@ -349,7 +355,7 @@ def _hidden(found: NoiseEstimate, design: Design) -> str:
 
 
 def _settings(
-    config: DenoiseConfig, design: Design, objective: Objective, region: BlindRegion
+    config: DenoiseConfig, design: Design, objective: Goal, region: BlindRegion
 ) -> dict[str, Any]:
     """What the estimate keeps of how it was made."""
     return {
@@ -461,7 +467,7 @@ def _train(
     progress: Progress | None,
     *,
     design: Design,
-    objective: Objective,
+    objective: Goal,
     target: np.ndarray | None = None,
     target_var: np.ndarray | None = None,
 ) -> tuple[Denoiser, MovieArrays, Run]:

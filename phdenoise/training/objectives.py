@@ -28,9 +28,9 @@ from phdenoise.denoisers.risk import pure_terms, sure_terms
 from phdenoise.noise import Correlated, Gaussian, Poisson
 from phdenoise.types import InputError, Moments, NoiseModel
 
-Objective = Literal[
-    "nll", "mse", "counts", "n2v", "noise2noise", "supervised", "sure", "pure", "distil"
-]
+Objective = Literal["nll", "mse", "counts", "n2v", "noise2noise", "supervised", "sure", "pure"]
+# What a student learns is no one's choice but the distillation's.
+Goal = Objective | Literal["distil"]
 
 # Share of pixels that a seeing network is denied in training, so that it knows what a gap is.
 DENIED = 0.03
@@ -61,7 +61,7 @@ def pixel_loss(
     denoiser: Denoiser,
     crops: Crops,
     noise: NoiseModel,
-    objective: Objective,
+    objective: Goal,
     key: PRNGKeyArray,
     corner: tuple[Array | int, Array | int] | None = None,
 ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
@@ -165,7 +165,7 @@ def _masked(
     denoiser: Denoiser,
     crops: Crops,
     noise: NoiseModel,
-    objective: Objective,
+    objective: Goal,
     key: PRNGKeyArray,
     corner: tuple[Array | int, Array | int] | None,
 ) -> tuple[Array, Array]:
@@ -188,7 +188,7 @@ def _masked(
     return loss, crops.weight * centres[None]
 
 
-def _of_measured(blind: Moments, noisy: Array, noise: NoiseModel, objective: Objective) -> Array:
+def _of_measured(blind: Moments, noisy: Array, noise: NoiseModel, objective: Goal) -> Array:
     if objective == "mse":
         return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise_variance(noise, blind))
     if objective == "counts" and isinstance(noise, Poisson):
@@ -197,7 +197,7 @@ def _of_measured(blind: Moments, noisy: Array, noise: NoiseModel, objective: Obj
 
 
 def _risk(
-    denoiser: Denoiser, crops: Crops, noise: NoiseModel, objective: Objective, key: PRNGKeyArray
+    denoiser: Denoiser, crops: Crops, noise: NoiseModel, objective: Goal, key: PRNGKeyArray
 ) -> Array:
     def mean(noisy: Array) -> Array:
         return denoiser(crops.context, denoiser.scaled(noisy), crops.seen).mean
@@ -213,7 +213,7 @@ def risk_terms(
     mean: Callable[[Array], Array],
     noisy: Float[Array, "t y x"],
     noise: NoiseModel,
-    objective: Objective,
+    objective: Goal,
     key: PRNGKeyArray,
 ) -> Float[Array, "t y x"]:
     """Each pixel's share of the risk of `mean`, a function of the noisy frames."""

@@ -208,7 +208,7 @@ def calibration(
     let = np.square(_let_through(denoiser, arrays, out, learned, noise, key, symmetries))[window]
     # Where the risk is lost in its own scatter, the error is still no less than the noise let through.
     passed = float(np.mean(let[valid[window]]))
-    error = max(risk.value, passed)
+    error = max(float(risk.value), passed)
     predicted = float(np.mean(np.asarray(out.var)[window][valid[window]]))
     scale = float(np.clip(error / predicted, *_SCALES))
     return Calibration(

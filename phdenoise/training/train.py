@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from phdenoise.denoisers import Denoiser, MovieArrays
-from phdenoise.training.objectives import Crops, Objective, pixel_loss
+from phdenoise.training.objectives import Crops, Goal, pixel_loss
 from phdenoise.types import NoiseModel
 
 Tune = Literal["full", "gain", "none"]
@@ -55,7 +55,7 @@ class Plan:
     learning_rate: float
     batch: int
     side: tuple[int, int]
-    objective: Objective = "nll"
+    objective: Goal = "nll"
     margin: float = 0.0
     tune: Tune = "full"
 
@@ -130,7 +130,7 @@ def crop_loss(
     denoiser: Denoiser,
     crops: Crops,
     noise: NoiseModel,
-    objective: Objective = "nll",
+    objective: Goal = "nll",
     key: Array | None = None,
 ) -> Float[Array, ""]:
     """Mean loss of the crops' weighted pixels; `key` draws masks and probes, for objectives that have some."""

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import phdenoise.training.distil as distillation
+from phdenoise.denoisers import PIXEL, Design, build, prepare
 from phdenoise.movie import Movie
+from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Moments
 
 pytestmark = pytest.mark.xdist_group("denoise")
 
@@ -80,9 +82,6 @@ def test_the_error_of_an_average_is_the_mean_error_less_the_spread():
 def test_the_choice_follows_the_true_error(twin, noise, better):
     """A student without error against an average with one, and the other way round."""
     clean, movie = twin
-    from phdenoise.denoisers import PIXEL, Design, Moments, build, prepare
-    from phdenoise.noise import Gaussian
-
     denoiser = build(PIXEL, width=8, centre=0.0, spread=1.0, seed=0, design=Design("unet", 1, 1))
     ok = movie.valid()
     arrays = prepare(denoiser, movie.frames, ok)
