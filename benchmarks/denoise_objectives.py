@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--symmetries", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--udvd", action="store_true", help="also UDVD and UDVD-MF (minutes)")
     parser.add_argument("--only", nargs="*", help="rows whose label contains one of these words")
     args = parser.parse_args()
     noisy, target, clean = movies(args)
@@ -99,6 +100,8 @@ def main() -> None:
     )
     for row in ROWS:
         if args.only and not any(word in row.label for word in args.only):
+            continue
+        if "UDVD" in row.label and not args.udvd:
             continue
         given = {row.given: {"target": target, "clean": clean}[row.given]} if row.given else {}
         start = time.perf_counter()

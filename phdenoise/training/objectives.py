@@ -154,6 +154,8 @@ def resolve(
         raise InputError(
             "PURE knows no noise that neighbouring pixels share: use --objective sure, or a blind network."
         )
+    if objective == "pure" and isinstance(noise, Gaussian):
+        raise InputError("PURE is for counting noise, not Gaussian: use --objective sure.")
     if objective == "sure" and not (isinstance(noise, Gaussian) or correlated):
         raise InputError(
             f"SURE is for Gaussian noise, not {type(noise).__name__}: use --objective pure."

@@ -209,6 +209,7 @@ def test_counts_have_a_likelihood_of_their_own():
         ("auto", "supervised", {}, "--clean"),
         ("auto", "sure", {"target": True}, "--target"),
         ("auto", "pure", {"correlated": True}, "PURE"),
+        ("auto", "pure", {}, "use --objective sure"),
         ("auto", "counts", {}, "Poisson"),
         ("resnet", "nll", {}, "network"),
     ],
