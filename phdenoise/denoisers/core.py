@@ -130,20 +130,22 @@ def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> F
     return 0.5 * ((noisy - blind.mean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))
 
 
-def posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
+def posterior(
+    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel, *, counts: bool = False
+) -> Moments:
     """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction.
 
     Each pixel's own noise is independent of its blind prediction, so this is its marginal posterior; for
-    spatially correlated noise that asks for the whole centre frame to be hidden (region "frame").
+    spatially correlated noise that asks for the whole centre frame to be hidden (region "frame"). `counts` takes the
+    Gamma posterior of Poisson noise rather than the Gaussian one.
     """
     filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
-    if isinstance(noise, Poisson):
+    if counts and isinstance(noise, Poisson):
         after = counts_posterior(blind, filled, noise)
         return Moments(
             *(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True))
         )
-    own = noise_variance(noise, blind)
-    weight = jnp.where(jnp.isnan(noisy), 0.0, blind.var / (blind.var + own))
+    weight = jnp.where(jnp.isnan(noisy), 0.0, own_weight(blind, noise))
     return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
 
 

@@ -257,7 +257,7 @@ def denoise(
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
         noisy = jnp.asarray(np.where(valid, frames, np.nan), jnp.float32)
-        result = posterior(blind_moments, noisy, noise)
+        result = posterior(blind_moments, noisy, noise, counts=objective == "counts")
         result = at_least(result, jnp.where(full, frames, -jnp.inf))
     settings = _settings(config, design, objective, region) | {
         "region": str(shown),
