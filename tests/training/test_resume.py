@@ -14,6 +14,9 @@ from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
+# One process: what tests share compiles once.
+pytestmark = pytest.mark.xdist_group("denoise")
+
 CONFIG = DenoiseConfig(preset="quick", width=8, steps=150)
 
 SCRIPT = """
@@ -22,8 +25,6 @@ import numpy as np
 from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 
-# One process: what tests share compiles once.
-pytestmark = pytest.mark.xdist_group("denoise")
 movie = Movie.from_array(np.load(sys.argv[1]))
 def progress(step, steps, value):
     print(step, flush=True)
