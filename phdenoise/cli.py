@@ -81,6 +81,10 @@ class Denoise:
     """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
     hallucination_steps: int | None = None
     """Steps of that training; by default those of the first."""
+    target: str | None = None
+    """A second exposure of the same frames, with noise of its own: the network learns to predict it (Noise2Noise)."""
+    clean: str | None = None
+    """The clean movie: the network learns to predict it (supervised), for use on others by --weights."""
     weights: str | None = None
     """An earlier result (.h5) whose network is the start; --tune says what of it may change."""
     checkpoint: str | None = None
@@ -208,13 +212,21 @@ def _denoise(command: Denoise) -> None:
         _outputs(command.file, [command.report], command.overwrite, {".html"})
     pretrained = None if command.weights is None else read_estimate(command.weights)
     if exceeds(command.file, command.config, channel=command.reading.channel):
+        _whole_only(command)
         _denoise_in_parts(command, pretrained)
         return
     channels = _read_all(command.file, command.reading)
     if len(channels) > 1:
+        _whole_only(command)
         _denoise_channels(command, channels)
         return
     movie = channels.movies[0]
+    target, clean = (
+        None if path is None else _read(path, command.reading)
+        for path in (command.target, command.clean)
+    )
+    if command.hallucination and (target or clean):
+        raise InputError("--hallucination trains on noise alone: leave out --target and --clean.")
     with _Bar() as bar:
         estimate = denoise(
             movie,
@@ -222,6 +234,8 @@ def _denoise(command: Denoise) -> None:
             pretrained=pretrained,
             checkpoint=command.checkpoint,
             progress=lambda *a: bar("denoise", *a),
+            target=target,
+            clean=clean,
         )
         if command.hallucination:
             steps = command.hallucination_steps or int(estimate.settings["steps"])
@@ -237,6 +251,14 @@ def _denoise(command: Denoise) -> None:
             )
     write(estimate, command.output, overwrite=command.overwrite)
     _conclude(command, estimate)
+
+
+def _whole_only(command: Denoise) -> None:
+    if command.target or command.clean:
+        raise InputError(
+            f"--target and --clean go with one channel that fits in memory, {command.file} is not such a movie: choose "
+            "a --channel, or give more --memory."
+        )
 
 
 def _denoise_in_parts(command: Denoise, pretrained: Estimate | None) -> None:

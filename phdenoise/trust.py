@@ -45,7 +45,8 @@ class TrustReport:
         whiteness: of the blind residual: z, p_value, correlation, lag, white, sentence.
         upsnr: psnr and sd [dB], caution, biases.
         bias: map [noise sd] and z [y, x] of the residual's mean over time, its largest significant blob.
-        coverage: nominal and observed share of measured values inside the blind predictive intervals, z_variance.
+        coverage: nominal and observed share of measured values inside the blind predictive intervals, z_variance;
+            blind: False if the prediction was none, and they say nothing.
         variance_gain: power of fast changes after over before.
         removed: what was taken away [noise sd].
         leak: share of the noise's spatial correlation that was predicted.
@@ -80,7 +81,9 @@ class TrustReport:
             f"Fast changes in time keep {100 * self.variance_gain:.2g} % of their power; "
             f"{self.removed:.2f} noise sd were taken away.",
             f"Measured values against their blind prediction: {inside}; "
-            f"variance of z {self.coverage['z_variance']:.3f} (1 is honest).",
+            f"variance of z {self.coverage['z_variance']:.3f} (1 is honest)."
+            if self.coverage.get("blind", True)
+            else "The network looked at the pixels that it predicts: measured values cannot judge its error bars.",
             f"{self.whiteness['sentence']} Beyond the noise's own correlation, the residual holds "
             f"{100 * self.lost_signal:.2g} % of a noise variance as structure.",
             f"uPSNR {self.upsnr['psnr']:.1f} +- {self.upsnr['sd']:.1f} dB. {self.upsnr['caution']}".strip(),
@@ -125,7 +128,7 @@ def trust(
     }
     return TrustReport(
         bias=_bias_facts(bias),
-        coverage=coverage._asdict(),
+        coverage=coverage._asdict() | {"blind": estimate.blind_mean is not None},
         frame_error=errors._asdict(),
         drift=off._asdict(),
         warnings=tuple(_warnings(estimate, numbers, bias, coverage, errors, off)),

@@ -8,13 +8,16 @@ from phdenoise.denoisers.core import (
     at_least,
     blind_nll,
     build,
+    from_settings,
     from_weights,
     posterior,
     weights_of,
 )
+from phdenoise.denoisers.design import Design, Network
 from phdenoise.denoisers.predict import fill, predict_arrays, predict_blind, prepare
 from phdenoise.denoisers.region import FRAME, PIXEL, UDVD, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import Udvd
+from phdenoise.denoisers.unet import MaskedUnet, Unet
 
 __all__ = [
     "FRAME",
@@ -24,16 +27,21 @@ __all__ = [
     "Block",
     "CentreBlind",
     "Denoiser",
+    "Design",
+    "MaskedUnet",
     "MovieArrays",
+    "Network",
     "Part",
     "Read",
     "Udvd",
+    "Unet",
     "at_least",
     "blind_nll",
     "blocks",
     "build",
     "fill",
     "fit_blocks",
+    "from_settings",
     "from_weights",
     "parse_region",
     "posterior",

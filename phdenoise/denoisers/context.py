@@ -29,11 +29,14 @@ TIME_REVERSED = (
 )
 
 
-def context_weights(present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
+def context_weights(
+    present: Bool[np.ndarray, " t"], window: int = REACH[-1]
+) -> Float[np.ndarray, "t k r"]:
     """Weights [t, CHANNELS, 2·16 + 1] of the frames t−16..t+16 in each channel; zero at the centre.
 
     Args:
         present: False for frames without any measured pixel, which are never used.
+        window: frames farther away than this are not used either; channels beyond it are zero.
 
     Raises:
         InputError: fewer than two frames are present.
@@ -45,11 +48,11 @@ def context_weights(present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r
     others = np.flatnonzero(present)
     for t in range(frames):
         # Frames by distance; a gap longer than the reach leaves the channels at zero, the movie's mean.
-        near_first = sorted((abs(d), d) for d in others - t if 0 < abs(d) <= reach)
+        near_first = sorted((abs(d), d) for d in others - t if 0 < abs(d) <= min(reach, window))
         for level, (near, far) in enumerate(pairwise(REACH)):
             band = [d for distance, d in near_first if near < distance <= far]
             past, future = ([d for d in band if d * sign > 0] for sign in (-1, 1))
-            spare = past or future or [d for _, d in near_first]
+            spare = past or future or [d for _, d in near_first if near < window]
             for side, steps in enumerate((past or spare, future or spare)):
                 for step in steps:
                     weights[t, 2 * level + side, reach + step] = 1 / len(steps)
@@ -84,6 +87,7 @@ class MovieArrays(eqx.Module):
         weights: context weights [t, k, 33].
         linear: blind linear predictions [t, LINEAR, Y, X], or None for networks that do without.
         coefficients: of those predictions; not used by networks.
+        target, target_var: what seeing networks are trained on, scaled [t, Y, X], and its variance.
         seen: 1 where measured, 0 where filled or padding [t, Y, X].
     """
 
@@ -92,6 +96,8 @@ class MovieArrays(eqx.Module):
     linear: Float[Array, "t m y x"] | None
     seen: Float[Array, "t y x"]
     coefficients: np.ndarray | None = None
+    target: Float[Array, "t y x"] | None = None
+    target_var: Float[Array, "t y x"] | None = None
 
     def view(self, t: Array | int, y: Array | int, x: Array | int, side: tuple[int, int]) -> View:
         """The window of frame t with its corner at (y, x) and the given sides."""

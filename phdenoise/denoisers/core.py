@@ -7,6 +7,7 @@
 pixel's own measurement back. Laine et al., NeurIPS 2019, arXiv:1901.10277.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -17,9 +18,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from phdenoise.denoisers.centre_blind import CentreBlind
-from phdenoise.denoisers.context import TIME_REVERSED, context_weights, window_weights
-from phdenoise.denoisers.region import BlindRegion
+from phdenoise.denoisers.context import window_weights
+from phdenoise.denoisers.counting import counts_posterior
+from phdenoise.denoisers.design import Design
+from phdenoise.denoisers.region import PIXEL, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import WINDOW, Udvd
+from phdenoise.denoisers.unet import MaskedUnet, Unet
+from phdenoise.noise import Poisson
 from phdenoise.types import InputError, Moments, NoiseModel
 
 
@@ -31,6 +36,7 @@ class Denoiser(eqx.Module):
         centre, spread: intensities are fed as (y − centre)/spread; undone exactly on the way out.
         variance_scale: calibration of the predicted variance on pixels that training did not use.
         region: what is hidden; another one of the same kind may be used at prediction than in training.
+        design: kind, temporal window and depth of the network.
     """
 
     state: PyTree
@@ -39,15 +45,23 @@ class Denoiser(eqx.Module):
     variance_scale: Float[Array, ""]
     graph: Any = eqx.field(static=True)
     region: BlindRegion = eqx.field(static=True)
+    design: Design = eqx.field(static=True, default=Design())
 
     def context_weights(self, present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
         """Which frames each context channel averages; see `phdenoise.denoisers.context`."""
-        return window_weights(present.size) if self.region.everywhen else context_weights(present)
+        if self.everywhen:
+            return window_weights(present.size)
+        return self.design.context_weights(present)
 
     @property
     def time_reversed(self) -> tuple[int, ...]:
         """Order of the context channels when time runs backwards."""
-        return tuple(range(WINDOW))[::-1] if self.region.everywhen else TIME_REVERSED
+        return tuple(range(WINDOW))[::-1] if self.everywhen else self.design.time_reversed
+
+    @property
+    def everywhen(self) -> bool:
+        """Whether it is a network that hides its region in every frame."""
+        return self.region.everywhen and self.design.network == "blind"
 
     def scaled(self, frames: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Intensities as the network sees them."""
@@ -61,7 +75,10 @@ class Denoiser(eqx.Module):
     ) -> Moments:
         """Blind mean and variance [intensity], of scaled context and scaled centre frames."""
         network = nnx.merge(self.graph, self.state)
-        mean, sd = network(context, centre, seen, self.region)
+        return self.in_units(*network(context, centre, seen, self.region))
+
+    def in_units(self, mean: Float[Array, "*s"], sd: Float[Array, "*s"]) -> Moments:
+        """Moments in the movie's units of a network's mean and standard deviation."""
         return Moments(
             self.centre + self.spread * mean, self.variance_scale * (self.spread * sd) ** 2
         )
@@ -75,8 +92,11 @@ def build(
     spread: float,
     seed: int,
     doubt: float = 0.2,
+    design: Design | None = None,
 ) -> Denoiser:
     """A fresh denoiser that hides `region`: UDVD where it is hidden in every frame, else centre-blind.
+
+    A `design` may ask for a plain U-Net, which hides nothing, or a masked one instead.
 
     Args:
         region: pixels that the network must not look at.
@@ -84,19 +104,23 @@ def build(
         centre, spread: location and scale of the movie's intensities.
         seed: of the initial weights.
         doubt: predicted standard deviation at the start, in units of `spread`.
+        design: kind, window and depth of the network.
     """
+    design = Design() if design is None else design
     rngs = nnx.Rngs(seed)
     network: nnx.Module
-    if region.everywhen:
+    if design.network != "blind":
+        kind = Unet if design.sees else MaskedUnet
+        network = kind(design, width=width, spread=doubt, rngs=rngs)
+    elif region.everywhen:
         network = Udvd(width=width, rngs=rngs)
     else:
         bank = 0 if region.whole_frame else 6
         network = CentreBlind(width=width, bank=bank, spread=doubt, rngs=rngs)
     graph, state = nnx.split(network)
     as_scalar = jnp.float32
-    return Denoiser(
-        state, as_scalar(centre), as_scalar(spread), as_scalar(1.0), graph=graph, region=region
-    )
+    scales = as_scalar(centre), as_scalar(spread), as_scalar(1.0)
+    return Denoiser(state, *scales, graph=graph, region=region, design=design)
 
 
 def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Float[Array, "*s"]:
@@ -106,15 +130,22 @@ def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> F
     return 0.5 * ((noisy - blind.mean) ** 2 / variance + jnp.log(2 * jnp.pi * variance))
 
 
-def posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
+def posterior(
+    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel, *, counts: bool = False
+) -> Moments:
     """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction.
 
     Each pixel's own noise is independent of its blind prediction, so this is its marginal posterior; for
-    spatially correlated noise that asks for the whole centre frame to be hidden (region "frame").
+    spatially correlated noise that asks for the whole centre frame to be hidden (region "frame"). `counts` takes the
+    Gamma posterior of Poisson noise rather than the Gaussian one.
     """
-    own = noise_variance(noise, blind)
-    weight = jnp.where(jnp.isnan(noisy), 0.0, blind.var / (blind.var + own))
     filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
+    if counts and isinstance(noise, Poisson):
+        after = counts_posterior(blind, filled, noise)
+        return Moments(
+            *(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True))
+        )
+    weight = jnp.where(jnp.isnan(noisy), 0.0, own_weight(blind, noise))
     return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
 
 
@@ -134,6 +165,11 @@ def noise_variance(noise: NoiseModel, blind: Moments) -> Array:
     return (4 * noise.variance(blind.mean) + sides) / 6
 
 
+def own_weight(blind: Moments, noise: NoiseModel) -> Array:
+    """How far the posterior mean follows the pixel's own measurement: its derivative, 0 to 1."""
+    return blind.var / (blind.var + noise_variance(noise, blind))
+
+
 def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
     """The denoiser's arrays by name, for files."""
     flat = {
@@ -144,13 +180,19 @@ def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
     return flat | {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
 
 
-def from_weights(weights: dict[str, np.ndarray], region: BlindRegion, *, width: int) -> Denoiser:
+def from_weights(
+    weights: dict[str, np.ndarray],
+    region: BlindRegion,
+    *,
+    width: int,
+    design: Design | None = None,
+) -> Denoiser:
     """Rebuild a denoiser from `weights_of`.
 
     Raises:
         InputError: the arrays do not fit the network of this region and width.
     """
-    blank = build(region, width=width, centre=0.0, spread=1.0, seed=0)
+    blank = build(region, width=width, centre=0.0, spread=1.0, seed=0, design=design)
     names = list(weights_of(blank))
     if sorted(names) != sorted(weights):
         raise InputError(
@@ -168,3 +210,23 @@ def from_weights(weights: dict[str, np.ndarray], region: BlindRegion, *, width: 
     return eqx.tree_at(
         lambda d: (d.state, d.centre, d.spread, d.variance_scale), blank, (state, *scales)
     )
+
+
+def from_settings(weights: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Denoiser:
+    """Rebuild the denoiser of an estimate from its weights and settings.
+
+    Raises:
+        InputError: they do not fit each other.
+    """
+    design = design_of(settings)
+    region = PIXEL if design.sees else parse_region(str(settings["region"]))
+    return from_weights(dict(weights), region, width=int(settings["width"]), design=design)
+
+
+def design_of(settings: Mapping[str, Any]) -> Design:
+    """The design of an estimate's network; of one that does not say, the blind one."""
+    names = ("network", "window", "depth")
+    if str(settings.get("network", "auto")) == "auto" or settings.get("window") is None:
+        return Design()
+    network, window, depth = (settings[n] for n in names)
+    return Design(str(network), int(window), int(depth))  # type: ignore[arg-type]

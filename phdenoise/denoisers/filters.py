@@ -112,14 +112,14 @@ def _one(
     symmetries: int,
 ) -> EquivalentFilter:
     t, y, x = pixel
-    corner, side = _window(arrays, (y, x), denoiser.region.everywhen)
+    corner, side = _window(arrays, (y, x), denoiser.everywhen)
     codes = symmetry_codes(symmetries, turns=side[0] == side[1])
     inside = (y - corner[0], x - corner[1])
     padded, bank = _row(denoiser, arrays, t, *corner, *inside, side=side, codes=codes)
     reach = REACH[-1]
     low, high = max(t - reach, 0), min(t + reach + 1, shape[0])
     # Mirrored padding in space carries the weight of the pixel that it mirrors; zeros carry none.
-    mode = "constant" if denoiser.region.everywhen else "symmetric"
+    mode = "constant" if denoiser.everywhen else "symmetric"
     weights = _unpad(np.asarray(padded, np.float64)[low + reach : high + reach], shape, mode)
     if taps is not None:
         assert bank is not None

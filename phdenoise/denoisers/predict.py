@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy import ndimage
 
-from phdenoise.denoisers.centre_blind import RADIUS, STRIDE
-from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.context import LINEAR, REACH, MovieArrays, View
 from phdenoise.denoisers.core import Denoiser
-from phdenoise.denoisers.linear import apply_linear, fit_linear
+from phdenoise.denoisers.design import Design
+from phdenoise.denoisers.linear import SCALES, apply_linear, fit_linear
 from phdenoise.denoisers.region import BlindRegion
 from phdenoise.types import Moments
 
@@ -34,6 +34,8 @@ CENTRE_BLIND_BYTES, UDVD_BYTES = 400.0, 210.0
 AT_ONCE = 1e9
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5
+# The network that streaming and tiles are made for unless said otherwise.
+BLIND = Design()
 
 
 def prepare(
@@ -58,12 +60,16 @@ def prepare(
     scaled = scale(denoiser, frames, valid)
     if weights is None:
         weights = denoiser.context_weights(np.any(valid, axis=(1, 2)))
-    if not denoiser.region.everywhen and coefficients is None:
-        coefficients = fit_linear(scaled, weights, valid if target is None else target)
+    if not denoiser.everywhen and denoiser.design.linear:
+        if not weights.any():
+            # A frame alone: nothing to predict it from but the movie's mean.
+            coefficients = np.zeros((LINEAR, len(frames), weights.shape[1] * len(SCALES) + 1))
+        if coefficients is None:
+            coefficients = fit_linear(scaled, weights, valid if target is None else target)
     reach = REACH[-1]
     padded = np.pad(scaled, ((reach, reach), (0, 0), (0, 0)))
     whole = (slice(0, ny), slice(0, nx))
-    side = padded_side((ny, nx), denoiser.region.everywhen)
+    side = padded_side((ny, nx), denoiser.everywhen, denoiser.design.stride)
     return assemble(denoiser, padded, valid, weights, coefficients, whole, side)
 
 
@@ -71,16 +77,18 @@ def scale(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> np.ndarr
     """Frames as the network sees them, gaps filled [t, y, x] float32."""
     centre = float(denoiser.centre)
     # For a region hidden in every frame, an average around a gap could contain the hidden pixel.
-    if denoiser.region.everywhen:
+    if denoiser.everywhen:
         filled = np.where(valid, frames, centre).astype(np.float64)
     else:
         filled = fill(frames, valid, centre)
     return ((filled - centre) / float(denoiser.spread)).astype(np.float32)
 
 
-def padded_side(shape: tuple[int, int], everywhen: bool) -> tuple[int, int]:
-    """Sides of frames that the network can take: multiples of STRIDE, a square for UDVD."""
-    height, width = (-(-n // STRIDE) * STRIDE for n in shape)
+def padded_side(
+    shape: tuple[int, int], everywhen: bool, stride: int = BLIND.stride
+) -> tuple[int, int]:
+    """Sides of frames that the network can take: multiples of its stride, a square for UDVD."""
+    height, width = (-(-n // stride) * stride for n in shape)
     return (max(height, width),) * 2 if everywhen else (height, width)
 
 
@@ -103,7 +111,7 @@ def assemble(
         inside: rows and columns of `padded` that make the window, as far as the movie goes.
         side: sides of the window; what is missing lies beyond the lower and right edges of the movie.
     """
-    everywhen = denoiser.region.everywhen
+    everywhen = denoiser.everywhen
     rows, columns = (range(n)[s] for n, s in zip(padded.shape[1:], inside, strict=True))
     space = [(0, side[0] - len(rows)), (0, side[1] - len(columns))]
     # Mirroring space is safe where the centre frame is not among the context; UDVD gets zeros.
@@ -160,6 +168,11 @@ def _predict_tile(
     return _averaged(_members(denoiser, arrays, t, y, x, jnp.asarray(flips), side=side))
 
 
+def predict_view(denoiser: Denoiser, view: View, flips: tuple[int, ...]) -> Moments:
+    """Moments [y, x] of what a network is shown, averaged over the given symmetries."""
+    return _averaged(_through(denoiser, view, jnp.asarray(flips)))
+
+
 @partial(jax.jit, static_argnames=("side",))
 def _members(
     denoiser: Denoiser,
@@ -171,8 +184,11 @@ def _members(
     side: tuple[int, int],
 ) -> Moments:
     """Blind moments [n, y, x] of one frame (or tile) seen through each of n symmetries, and turned back."""
-    view = arrays.view(t, y, x, side)
-    order = jnp.asarray(denoiser.time_reversed)
+    return _through(denoiser, arrays.view(t, y, x, side), flips)
+
+
+def _through(denoiser: Denoiser, view: View, flips: Array) -> Moments:
+    order = jnp.asarray(denoiser.time_reversed, int)
 
     def turned(flip: Array) -> tuple[Array, Array, Array]:
         around = jnp.where(flip & 8, view.context[..., order], view.context)
@@ -217,7 +233,7 @@ def predict_arrays(
     t, ny, nx = shape
     mean = np.empty((t, ny, nx), np.float32)
     var = np.empty((t, ny, nx), np.float32)
-    for tile in tiles((ny, nx), denoiser.region):
+    for tile in tiles((ny, nx), denoiser.region, design=denoiser.design):
         for i, out in enumerate(predict_tile(denoiser, arrays, tile, range(t), symmetries)):
             mean[i, *tile.kept], var[i, *tile.kept] = out
     return Moments(jnp.asarray(mean), jnp.asarray(var))
@@ -258,7 +274,7 @@ def predict_tile(
 
 def activations(denoiser: Denoiser) -> float:
     """Memory that the network takes for each pixel [bytes]."""
-    if not denoiser.region.everywhen:
+    if not denoiser.everywhen:
         return CENTRE_BLIND_BYTES
     # Its widest layer has eight times its width.
     return UDVD_BYTES * max(w.shape[-1] for w in jax.tree.leaves(denoiser.state)) / 8
@@ -279,21 +295,24 @@ class Tile(NamedTuple):
     kept: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, int], region: BlindRegion, side: int = TILE) -> list[Tile]:
+def tiles(
+    shape: tuple[int, int], region: BlindRegion, side: int = TILE, design: Design = BLIND
+) -> list[Tile]:
     """Tiles of one size whose kept parts make the frame (or a part of it, padded to what a network takes).
 
     Args:
         shape: of the frame [px].
         region: that the network hides; the overlap is its reach.
         side: largest side of a tile, more than twice the overlap.
+        design: of the network.
     """
-    edge = margin(region)
+    edge, stride = margin(region, design), design.stride
 
     def cut(size: int, padded: int) -> list[tuple[slice, slice]]:
         if padded <= side:
             return [(slice(0, padded), slice(0, size))]
         # Starts on the stride, so that tiles see the same half-resolution cells as the whole frame.
-        window = side // STRIDE * STRIDE
+        window = side // stride * stride
         step = window - 2 * edge
         pieces = []
         for first in range(0, size, step):
@@ -301,7 +320,8 @@ def tiles(shape: tuple[int, int], region: BlindRegion, side: int = TILE) -> list
             pieces.append((slice(start, start + window), slice(first, min(first + step, size))))
         return pieces
 
-    padded = padded_side(shape, region.everywhen)
+    everywhen = region.everywhen and design.network == "blind"
+    padded = padded_side(shape, everywhen, stride)
     return [
         Tile(rows, columns, (y, x))
         for rows, y in cut(shape[0], padded[0])
@@ -309,10 +329,11 @@ def tiles(shape: tuple[int, int], region: BlindRegion, side: int = TILE) -> list
     ]
 
 
-def margin(region: BlindRegion) -> int:
-    """How far a prediction looks [px], a multiple of STRIDE."""
-    reach = (UDVD_RADIUS if region.everywhen else RADIUS) + max(region.shift)
-    return -(-reach // STRIDE) * STRIDE
+def margin(region: BlindRegion, design: Design = BLIND) -> int:
+    """How far a prediction looks [px], a multiple of the network's stride."""
+    everywhen = region.everywhen and design.network == "blind"
+    reach = (UDVD_RADIUS if everywhen else design.radius) + max(region.shift)
+    return -(-reach // design.stride) * design.stride
 
 
 def _turn(x: Array, code: Array) -> Array:

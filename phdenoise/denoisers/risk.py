@@ -61,6 +61,18 @@ def sure(
     Raises:
         InputError: noise that is not Gaussian, or an output of another shape.
     """
+    return mean_risk(sure_terms(denoise, noisy, noise, key, step=step), valid)
+
+
+def sure_terms(
+    denoise: Denoise,
+    noisy: Float[Array, "t y x"],
+    noise: NoiseModel,
+    key: PRNGKeyArray,
+    *,
+    step: float | None = None,
+) -> Float[Array, "t y x"]:
+    """Each pixel's term of `sure`, whose mean it is."""
     if isinstance(noise, Gaussian):
         sd = noise.sigma.astype(noisy.dtype)
         probe = sd * jax.random.rademacher(key, noisy.shape, noisy.dtype)
@@ -73,7 +85,7 @@ def sure(
             f"SURE is for Gaussian noise, not {type(noise).__name__}: use pure for counts."
         )
     out, slope, _ = _along(denoise, noisy, probe, step)
-    return _risk((out - noisy) ** 2 - variance + 2 * probe * slope, valid)
+    return (out - noisy) ** 2 - variance + 2 * probe * slope
 
 
 def pure(
@@ -98,6 +110,19 @@ def pure(
     Raises:
         InputError: noise that is neither, or an output of another shape.
     """
+    return mean_risk(pure_terms(denoise, noisy, noise, key, step=step, curvature=curvature), valid)
+
+
+def pure_terms(
+    denoise: Denoise,
+    noisy: Float[Array, "t y x"],
+    noise: NoiseModel,
+    key: PRNGKeyArray,
+    *,
+    step: float | None = None,
+    curvature: bool = True,
+) -> Float[Array, "t y x"]:
+    """Each pixel's term of `pure`, whose mean it is."""
     if not isinstance(noise, Poisson | PoissonGaussian):
         raise InputError(
             f"PURE is for counting noise, not {type(noise).__name__}: use sure for Gaussian noise."
@@ -121,7 +146,7 @@ def pure(
         skewed = _skewed(second, noisy)
         bend = _along(denoise, noisy, unit * skewed, step)[2]
         risk = risk - gain * (counting + 2 * read**2) / unit**2 * skewed * bend
-    return _risk(risk, valid)
+    return risk
 
 
 def _along(
@@ -153,7 +178,8 @@ def _skewed(key: PRNGKeyArray, like: Array) -> Array:
     return jnp.where(high, golden, -1 / golden).astype(like.dtype)
 
 
-def _risk(terms: Array, valid: Array | None) -> Risk:
+def mean_risk(terms: Float[Array, "t y x"], valid: Bool[Array, "t y x"] | None = None) -> Risk:
+    """Mean of terms over valid pixels, and its standard deviation."""
     weight = jnp.ones_like(terms) if valid is None else valid.astype(terms.dtype)
     terms = jnp.where(weight > 0, terms, 0)
     total = jnp.maximum(weight.sum(), 1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from phdenoise.denoisers import from_weights, parse_region
+from phdenoise.denoisers import from_settings
 from phdenoise.denoisers.filters import EquivalentFilter, equivalent_filters
 from phdenoise.figures.plots import COLOURS, COLUMN, WIDE
 from phdenoise.figures.report import Section, report_html
@@ -47,11 +47,14 @@ def trust_section(estimate: Estimate) -> Section:
             "Residual averaged over time (left, noise sd) and in units of its own standard error (right); beyond "
             "the limit of the scale noise alone would lie in one movie of a thousand.",
         ),
-        (
-            coverage_curve(trust["coverage"]),
-            "Share of measured values inside the blind predictive intervals: on the line, error bars are honest.",
-        ),
     ]
+    if trust["coverage"].get("blind", True):
+        drawn.append(
+            (
+                coverage_curve(trust["coverage"]),
+                "Share of measured values inside the blind predictive intervals: on the line, error bars are honest.",
+            )
+        )
     filters = _filters(estimate)
     if filters:
         drawn.append(
@@ -129,8 +132,7 @@ def _filters(estimate: Estimate) -> list[EquivalentFilter]:
     settings = estimate.settings
     if not estimate.weights or "region" not in settings or "width" not in settings:
         return []
-    region = parse_region(str(settings["region"]))
-    denoiser = from_weights(dict(estimate.weights), region, width=int(settings["width"]))
+    denoiser = from_settings(estimate.weights, settings)
     t = estimate.movie.shape[0] // 2
     frame = np.asarray(estimate.mean[t], float)
     slope = np.hypot(*np.gradient(frame)) if min(frame.shape) > 1 else np.zeros_like(frame)

@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from phdenoise.denoisers import (
     Denoiser,
     MovieArrays,
-    from_weights,
-    parse_region,
+    from_settings,
     posterior,
     prepare,
 )
@@ -87,9 +86,7 @@ def network_problem(
         binning: side of the bins that the law's grid averages.
     """
     settings = estimate.settings
-    denoiser = from_weights(
-        dict(estimate.weights), parse_region(settings["region"]), width=int(settings["width"])
-    )
+    denoiser = from_settings(estimate.weights, settings)
     frames, valid = estimate.movie.frames, estimate.movie.valid()
     arrays = prepare(denoiser, frames, valid)
     dtype = jnp.dtype(believed.dtype)
@@ -189,7 +186,7 @@ def adapt_network(
     theta, z = (jnp.asarray(a, dtype) for a in problem.split(x))
     start, sd = jnp.asarray(problem.theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
     side = tuple(min(64, n // 4 * 4) for n in network.arrays.seen.shape[1:])
-    if network.denoiser.region.everywhen:
+    if network.denoiser.everywhen:
         side = (min(side),) * 2
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE))
     weights = network.denoiser.state

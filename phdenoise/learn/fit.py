@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from phdenoise.denoisers.core import design_of
 from phdenoise.learn import joint as joint_fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.couple import adapt_network, network_problem
@@ -192,7 +193,9 @@ def _joint(
         progress=_stage(progress, "law and field"),
     )
     statistics: dict[str, float] = {"substeps": float(substeps)}
-    if config.network_steps and np.isfinite(minimum.cost):
+    # The joint steps are those of the blind likelihood; other networks only give the field's start.
+    blind = bool(estimate.weights) and design_of(estimate.settings).network == "blind"
+    if config.network_steps and np.isfinite(minimum.cost) and blind:
         network = network_problem(
             estimate,
             setting.first,

@@ -93,6 +93,13 @@ def denoise_channels(
     check_config(config)
     if config.tune != "full":
         raise InputError("Several channels are always trained anew: leave --tune out.")
+    if config.network not in ("auto", "blind") or config.objective not in ("nll", "mse"):
+        raise InputError(
+            "Several channels are denoised by blind networks: leave --network and --objective out."
+        )
+    if config.distill:
+        raise InputError("Several channels have no teachers: leave --distill out.")
+    config = replace(config, distill=0)
     if len(channels) == 1:
         raise InputError(f"{channels.name} has one channel: use `denoise`.")
     measured = [_measure(m, config) for m in channels.movies]

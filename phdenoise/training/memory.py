@@ -14,8 +14,8 @@ from phdenoise.denoisers.chunks import HALO
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.predict import (
     AT_ONCE,
+    BLIND,
     CENTRE_BLIND_BYTES,
-    STRIDE,
     TILE,
     UDVD_BYTES,
     margin,
@@ -90,7 +90,7 @@ def block_size(
     t, ny, nx = shape
     free = _free(shape, memory)
     active = UDVD_BYTES * width if region.everywhen else CENTRE_BLIND_BYTES
-    least = -(-(2 * margin(region) + 32) // STRIDE) * STRIDE
+    least = -(-(2 * margin(region) + 32) // BLIND.stride) * BLIND.stride
     for side in sorted(
         {least, *(s for s in (128, 192, 256, 384, TILE) if s > least)}, reverse=True
     ):

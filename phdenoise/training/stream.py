@@ -21,11 +21,11 @@ from phdenoise.denoisers import (
     blocks,
     fit_blocks,
     predict_blocks,
-    weights_of,
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
+from phdenoise.training.assemble import assemble
 from phdenoise.training.denoise import (
     JUDGEABLE,
     MOST_DEFECTS,
@@ -110,7 +110,7 @@ def denoise_parts(
     def kept_out(region: BlindRegion) -> Callable[[slice, slice, slice], np.ndarray]:
         def of(frames: slice, rows: slice, columns: slice) -> np.ndarray:
             each = (
-                held_out(shape, config.seed, region, slice(t, t + 1))[0, rows, columns]
+                held_out(shape, config.seed, region, frames=slice(t, t + 1))[0, rows, columns]
                 for t in range(frames.start, frames.stop)
             )
             return np.stack(list(each))
@@ -138,7 +138,7 @@ def denoise_parts(
     )
     del movie, seen
     denoiser, region = learned.denoiser, learned.region
-    width = int(str(learned.settings()["width"]))
+    width = int(str(learned.settings["width"]))
     frames, side, at_once = block_size(shape, memory, denoiser.region, width)
     weights = denoiser.context_weights(survey.present)
     coefficients = None
@@ -185,17 +185,15 @@ def denoise_parts(
         f"Predicted in blocks of {frames} frames and {side} pixels.",
         judge.sentence,
     ]
-    estimate = Estimate(
-        movie=judge.movie(header),
-        mean=judge.mean,
-        variance=judge.variance,
-        noise=noise,
-        blind_mean=judge.blind_mean,
-        blind_variance=judge.blind_variance,
-        log=tuple(log),
-        history=learned.history(),
-        settings=learned.settings(),
-        weights=weights_of(denoiser),
+    estimate = assemble(
+        judge.movie(header),
+        Moments(jnp.asarray(judge.mean), jnp.asarray(judge.variance)),
+        noise,
+        denoiser,
+        learned.run,
+        log,
+        learned.settings,
+        blind=Moments(jnp.asarray(judge.blind_mean), jnp.asarray(judge.blind_variance)),
     )
     test = kept_out(region)(*judge.piece) & judge.good
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)

@@ -20,11 +20,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from phdenoise.denoisers import Denoiser, MovieArrays, blind_nll
-from phdenoise.denoisers.core import noise_variance
-from phdenoise.types import Moments, NoiseModel
+from phdenoise.denoisers import Denoiser, MovieArrays
+from phdenoise.training.objectives import Crops, Goal, pixel_loss
+from phdenoise.types import NoiseModel
 
-Objective = Literal["nll", "mse"]
 Tune = Literal["full", "gain", "none"]
 Progress = Callable[[int, int, float], None]
 
@@ -45,7 +44,7 @@ class Plan:
         seconds: time for the loop [s]; None is unlimited.
         learning_rate: peak of a warm-up and cosine decay.
         batch, side: crops per step, and their sides [px].
-        objective: "nll" learns mean and variance, "mse" the mean alone.
+        objective: see `phdenoise.training.objectives`.
         margin: difference of scores that chance does not explain.
         tune: "full" adjusts every weight; "gain" one factor per channel of each layer, the rest frozen
             (GainTuning, Mohan et al., NeurIPS 2021, arXiv:2107.12815); "none" nothing.
@@ -56,7 +55,7 @@ class Plan:
     learning_rate: float
     batch: int
     side: tuple[int, int]
-    objective: Objective = "nll"
+    objective: Goal = "nll"
     margin: float = 0.0
     tune: Tune = "full"
 
@@ -92,15 +91,6 @@ class Run:
     ended: bool = False
 
 
-class Crops(NamedTuple):
-    """A batch of training crops, scaled as the network sees them."""
-
-    context: Float[Array, "n y x k"]
-    centre: Float[Array, "n y x"]
-    seen: Float[Array, "n y x"]
-    weight: Float[Array, "n y x"]
-
-
 def draw_crops(
     key: Array,
     arrays: MovieArrays,
@@ -119,12 +109,15 @@ def draw_crops(
     ys = 4 * jax.random.randint(k_y, (batch,), 0, (ny - h) // 4 + 1)
     xs = 4 * jax.random.randint(k_x, (batch,), 0, (nx - w) // 4 + 1)
 
+    targets = [a for a in (arrays.target, arrays.target_var) if a is not None]
+
     def one(i: Array, y: Array, x: Array) -> tuple[Array, ...]:
-        return *arrays.view(i, y, x, side), jax.lax.dynamic_slice(weight, (i, y, x), (1, h, w))[0]
+        cut = (jax.lax.dynamic_slice(a, (i, y, x), (1, h, w))[0] for a in (weight, *targets))
+        return *arrays.view(i, y, x, side), *cut
 
     context, *images = jax.vmap(one)(ts, ys, xs)
     coin = jax.random.bernoulli(k_s, 0.5, (4,))
-    context = jnp.where(coin[0], context[..., jnp.asarray(time_reversed)], context)
+    context = jnp.where(coin[0], context[..., jnp.asarray(time_reversed, int)], context)
     out = [context, *images]
     out = [jnp.where(coin[1], a[:, ::-1], a) for a in out]
     out = [jnp.where(coin[2], a[:, :, ::-1], a) for a in out]
@@ -134,19 +127,16 @@ def draw_crops(
 
 
 def crop_loss(
-    denoiser: Denoiser, crops: Crops, noise: NoiseModel, objective: Objective = "nll"
+    denoiser: Denoiser,
+    crops: Crops,
+    noise: NoiseModel,
+    objective: Goal = "nll",
+    key: Array | None = None,
 ) -> Float[Array, ""]:
-    """Mean blind −log likelihood (or squared error over noise variance) of the crops' weighted pixels."""
-    blind = denoiser(crops.context, crops.centre, crops.seen)
-    noisy = denoiser.centre + denoiser.spread * crops.centre
-    loss = _pixel_loss(blind, noisy, noise, objective)
-    return jnp.sum(crops.weight * loss) / jnp.maximum(jnp.sum(crops.weight), 1.0)
-
-
-def _pixel_loss(blind: Moments, noisy: Array, noise: NoiseModel, objective: Objective) -> Array:
-    if objective == "nll":
-        return blind_nll(blind, noisy, noise)
-    return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise_variance(noise, blind))
+    """Mean loss of the crops' weighted pixels; `key` draws masks and probes, for objectives that have some."""
+    key = jax.random.key(0) if key is None else key
+    loss, weight = pixel_loss(denoiser, crops, noise, objective, key)
+    return jnp.sum(weight * loss) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
 @partial(jax.jit, static_argnames=("plan",), donate_argnums=(0,))
@@ -165,7 +155,8 @@ def _train_step(
     )
 
     def loss(weights: PyTree) -> Array:
-        return crop_loss(_with(denoiser, weights, plan.tune), crops, noise, plan.objective)
+        changed = _with(denoiser, weights, plan.tune)
+        return crop_loss(changed, crops, noise, plan.objective, jax.random.fold_in(key, 1))
 
     value, slope = jax.value_and_grad(loss)(state.weights)
     updates, opt_state = _OPTIMISER.update(slope, state.optimiser, state.weights)
@@ -322,8 +313,14 @@ def _score_frame(
     plan: Plan,
 ) -> tuple[Array, Array]:
     view = arrays.view(t, y, x, side)
-    blind = denoiser(*(a[None] for a in view))
-    noisy = denoiser.centre + denoiser.spread * view.centre[None]
-    wanted = jax.lax.dynamic_slice(judged, (t, y, x), (1, *side))
-    loss = _pixel_loss(blind, noisy, noise, plan.objective)
-    return jnp.sum(wanted * loss), jnp.sum(wanted)
+    wanted, *targets = (
+        jax.lax.dynamic_slice(a, (t, y, x), (1, *side))
+        for a in (judged, arrays.target, arrays.target_var)
+        if a is not None
+    )
+    context, centre, seen = (a[None] for a in view)
+    crops = Crops(context, centre, seen, wanted, *targets)
+    # The same probes at every judgement: their scatter cancels in the comparison.
+    key = jax.random.fold_in(jax.random.key(0), t)
+    loss, weight = pixel_loss(denoiser, crops, noise, plan.objective, key, (y, x))
+    return jnp.sum(weight * loss), jnp.sum(weight)

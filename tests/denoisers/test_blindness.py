@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from phdenoise.denoisers import (
     UDVD,
+    Design,
     Udvd,
     build,
     parse_region,
@@ -46,13 +47,14 @@ def awake(denoiser):
 
 
 @lru_cache
-def slopes(trained, shown, frames):
+def slopes(trained, shown, frames, design=None):
     """d (mean + variance of the blind prediction at t, y, x) / d movie, compiled once.
 
     The linear prediction is fitted to the movie by least squares, outside of the Jacobian, and has a test of
     its own below; here it is a sum of the frames around.
     """
-    denoiser = build(parse_region(trained), width=12, centre=0.0, spread=1.0, seed=1)
+    region = parse_region(trained)
+    denoiser = build(region, width=12, centre=0.0, spread=1.0, seed=1, design=design)
     denoiser = awake(replace(denoiser, region=parse_region(shown)))
     weights = jnp.asarray(denoiser.context_weights(np.ones(frames, bool)))
     reach = REACH[-1]
@@ -60,9 +62,10 @@ def slopes(trained, shown, frames):
     def output(movie, t, y, x):
         padded = jnp.pad(movie, ((reach, reach), (0, 0), (0, 0)))
         linear = None
-        if not denoiser.region.everywhen:
+        if not denoiser.everywhen and denoiser.design.linear:
             blocks = jnp.stack([padded[k : k + 2 * reach + 1] for k in range(frames)])
-            linear = jnp.einsum("tryx,tmr->tmyx", blocks, weights[:, :LINEAR])
+            some = weights[:, np.arange(LINEAR) % weights.shape[1]]
+            linear = jnp.einsum("tryx,tmr->tmyx", blocks, some)
         arrays = MovieArrays(padded, weights, linear, jnp.ones(movie.shape))
         view = arrays.view(t, 0, 0, movie.shape[1:])
         mean, var = denoiser(*(a[None] for a in view))
@@ -106,6 +109,21 @@ def test_jacobian_is_zero_on_the_hidden_set_and_only_there(trained, shown, t, y,
     ring[(t, *inside)] = True
     # Every pixel around the hidden set is looked at, in the centre frame and in its neighbours.
     assert np.all(slope[ring & ~hidden] != 0.0)
+
+
+@pytest.mark.parametrize(("name", "window"), [("pixel", 0), ("3x3", 0), ("1x5", 2)])
+@pytest.mark.parametrize(("t", "y", "x"), [(0, 8, 7), (2, 0, 0), (2, 15, 3)])
+def test_a_masked_network_is_blind_by_its_grids(name, window, t, y, x):
+    """Noise2Void's prediction, every pixel from its own pass: exactly blind, single images and with frames around."""
+    design = Design("n2v", window, 1)
+    slope = np.asarray(slopes(name, name, 4, design)(jnp.asarray(movie(4)), t, y, x))
+    hidden = hidden_pixels(slope.shape, parse_region(name), t, y, x)
+    assert np.all(slope[hidden] == 0.0)
+    assert np.count_nonzero(slope[t] * ~hidden[t]) > 8
+    others = np.arange(4) != t
+    assert np.any(slope[others] != 0.0) == (window > 0)
+    # Of the frames around, the pixel itself counts.
+    assert window == 0 or slope[others, y, x].any()
 
 
 @pytest.mark.parametrize("name", ["pixel", "frame", "udvd", "udvd-mf", "1x9", "9x1", "all:9x9"])

@@ -1,0 +1,192 @@
+"""Distillation: several blind teachers, averaged, teach one plain U-Net that may look at the pixel itself.
+
+    M = ⟨m_k⟩,     Σ_M = ⟨Σ_k⟩ − ⟨(m_k − M)²⟩            the error of an average is the mean error less the spread
+    student: KL( N(M, Σ_M) ‖ N(f, Σ) )                    kept where its estimated risk is no higher than that of M
+
+A teacher's posterior m = μ + w (y − μ) follows its own pixel by w exactly, so that its risk is known without a probe:
+(m − y)² − v + 2 w v. Teachers differ in their seeds, and in the region they hide at prediction if several are given.
+Chen et al., AT-BSN, CVPR 2024, arXiv:2304.01627.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phdenoise.denoisers import Denoiser, MovieArrays, predict_arrays
+from phdenoise.denoisers.core import own_weight
+from phdenoise.movie import Estimate
+from phdenoise.noise import Poisson, PoissonGaussian
+from phdenoise.training.assemble import Problem, assemble, course
+from phdenoise.training.objectives import Objective
+from phdenoise.training.seeing import Train, risk_map, risk_over
+from phdenoise.types import Moments, NoiseModel
+
+# Averaging is not trusted to lower the variance beyond this share.
+LEAST = 0.5
+
+
+class Lecture(NamedTuple):
+    """What teachers agree on.
+
+    Attributes:
+        mean, var: average of their posterior means, and its variance [t, y, x].
+        blind: average of their blind predictions.
+        weight: how far the average follows the pixel's own measurement, 0 to 1 [t, y, x].
+        spread: standard deviation between teachers, root mean square over the movie.
+    """
+
+    mean: np.ndarray
+    var: np.ndarray
+    blind: Moments
+    weight: np.ndarray
+    spread: float
+
+
+class Choice(NamedTuple):
+    """Whether the student is kept, and the sentence that says why."""
+
+    student: bool
+    sentence: str
+
+
+def distilled(
+    problem: Problem,
+    taught: list[Estimate],
+    train: Train,
+    log: Sequence[str],
+    settings: Mapping[str, Any],
+) -> Estimate:
+    """The student of these teachers, or their average where that is better; not yet judged.
+
+    Args:
+        problem: the movie.
+        taught: the teachers' estimates of it.
+        train: the student's training.
+        log, settings: for the estimate.
+    """
+    movie, valid = problem.movie, problem.movie.valid()
+    said = lecture(taught)
+    denoiser, arrays, run, _ = train(movie, problem.seen, problem.noise, said.mean, said.var)
+    averaged = {"symmetries": problem.symmetries}
+    out = predict_arrays(denoiser, arrays, movie.shape, **averaged)
+    key = jax.random.key(problem.seed + 1)
+    choice = choose(denoiser, arrays, said, movie.frames, valid, problem.field, key, **averaged)
+    told = [s for e in taught for s in e.log if s.startswith(("Training", "Predicted variance"))]
+    log = (*log, *told, f"Student: {course(run)}", choice.sentence)
+    if choice.student:
+        out = problem.bounded(out)
+        return assemble(movie, out, problem.noise, denoiser, run, log, settings)
+    # An average of networks is no network: the first teacher's weights are kept.
+    first = taught[0]
+    return replace(
+        first,
+        mean=said.mean,
+        variance=said.var,
+        blind_mean=np.asarray(said.blind.mean),
+        blind_variance=np.asarray(said.blind.var),
+        log=log,
+        settings={**first.settings, "distill": len(taught)},
+    )
+
+
+def teachers(
+    teach: Callable[..., Estimate],
+    config: Any,
+    count: int,
+    checkpoint: str | Path | None,
+) -> list[Estimate]:
+    """Estimates of `count` blind denoisers.
+
+    Args:
+        teach: makes one of (config, checkpoint).
+        config: of the denoising; `blind_predict` may list a region for each teacher, separated by commas.
+        count: how many.
+        checkpoint: folder of the trainings, one folder in it each.
+    """
+    shown = [None] if config.blind_predict is None else config.blind_predict.split(",")
+    taught = []
+    for k in range(count):
+        own = replace(config, distill=0, seed=config.seed + k, blind_predict=shown[k % len(shown)])
+        folder = None if checkpoint is None else Path(checkpoint) / f"teacher_{k}"
+        taught.append(teach(own, folder))
+    return taught
+
+
+def lecture(taught: list[Estimate]) -> Lecture:
+    """The average of teachers."""
+    means, variances = (np.stack([getattr(e, n) for e in taught]) for n in ("mean", "variance"))
+    blind_means, blind_variances = (
+        np.stack([np.asarray(getattr(e, n)) for e in taught])
+        for n in ("blind_mean", "blind_variance")
+    )
+    weights = [
+        np.asarray(own_weight(Moments(jnp.asarray(m), jnp.asarray(v)), e.noise))
+        for e, m, v in zip(taught, blind_means, blind_variances, strict=True)
+    ]
+    mean, var, spread = _averaged(means, variances)
+    blind = Moments(*(jnp.asarray(a) for a in _averaged(blind_means, blind_variances)[:2]))
+    measured = taught[0].movie.valid()
+    weight = np.where(measured, np.mean(weights, axis=0), 0.0).astype(np.float32)
+    return Lecture(mean, var, blind, weight, float(np.sqrt(spread.mean())))
+
+
+def choose(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    taught: Lecture,
+    frames: np.ndarray,
+    valid: np.ndarray,
+    noise: NoiseModel,
+    key: jax.Array,
+    *,
+    symmetries: int,
+) -> Choice:
+    """Student or teachers, by the estimated risk of both on the same pixels.
+
+    Args:
+        denoiser, arrays: the student, and the movie as it sees it.
+        taught: the teachers' average.
+        frames, valid: measured movie [t, y, x].
+        noise: of the movie, correlated if it is.
+        key: of the probe.
+        symmetries: averaged by the student's prediction.
+    """
+    objective: Objective = "pure" if isinstance(noise, Poisson | PoissonGaussian) else "sure"
+    own, window = risk_map(
+        denoiser, arrays, frames.shape, noise, objective, key, symmetries=symmetries
+    )
+    valid = valid[window]
+    noisy = np.where(valid, frames[window], 0.0).astype(np.float32)
+    variance = np.asarray(_variance(noise, noisy))
+    mean, weight = taught.mean[window], taught.weight[window]
+    theirs = (mean - noisy) ** 2 - variance + 2 * weight * variance
+    ours, others = risk_over(own, valid), risk_over(theirs, valid)
+    kept = bool(ours.value <= others.value)
+    who = "The student is kept" if kept else "The teachers' average is kept"
+    return Choice(
+        kept,
+        f"{who}: estimated risk {ours.value:.4g} of the student, {others.value:.4g} of the average "
+        f"(each +- {others.sd:.2g}, of which most is common); teachers differ by {taught.spread:.3g}.",
+    )
+
+
+def _averaged(means: np.ndarray, variances: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean of several estimates, its variance, and their variance about it."""
+    spread = means.var(axis=0)
+    mean = variances.mean(axis=0)
+    return means.mean(axis=0), np.maximum(mean - spread, LEAST * mean), spread
+
+
+def _variance(noise: NoiseModel, noisy: np.ndarray) -> jax.Array:
+    """Unbiased for the noise variance, also where a count is below the offset."""
+    values = jnp.asarray(noisy)
+    if isinstance(noise, Poisson):
+        return noise.gain * (values - noise.offset)
+    if isinstance(noise, PoissonGaussian):
+        return noise.gain * (values - noise.offset) + noise.read_sigma**2
+    return noise.variance(values)
