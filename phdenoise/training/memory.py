@@ -30,7 +30,7 @@ LEARNED, READ, PREDICTED, MAPS = 330, 32, 130, 64
 # Share of what is left that may be planned with: freed memory is not always given back.
 ROOM = 0.8
 # The program itself: libraries, compiled steps, one training step, normal equations.
-PROGRAM = 1.3e9
+PROGRAM = 1.65e9
 # Frames of a stretch to learn from, number of stretches, least side of their window [px].
 STRETCH, STRETCHES, SMALLEST = 64, 4, 48
 
