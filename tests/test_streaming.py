@@ -187,7 +187,7 @@ def test_the_least_that_is_named_suffices():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
 def test_memory_stays_below_the_limit(tmp_path):
-    limit, shape = 1.5e9, (90, 160, 160)
+    limit, shape = 1.9e9, (90, 160, 160)
     assert not memory.whole_fits(shape, limit)
     path = write_source(tmp_path / "movie.h5", noisy_movie(shape))
     code = (

@@ -264,12 +264,14 @@ def predict_tile(
         if group == len(codes):
             out = _predict_tile(denoiser, arrays, i, *corner, side=side, flips=codes)
         else:
-            pieces = [
-                _members(denoiser, arrays, i, *corner, jnp.asarray(codes[k : k + group]), side=side)
-                for k in range(0, len(codes), group)
-            ]
+            pieces = []
+            for k in range(0, len(codes), group):
+                some = jnp.asarray(codes[k : k + group])
+                members = _members(denoiser, arrays, i, *corner, some, side=side)
+                pieces.append(jax.block_until_ready(members))
             out = _averaged(Moments(*(jnp.concatenate(p) for p in zip(*pieces, strict=True))))
-        yield Moments(out.mean[take], out.var[take])
+        # One at a time: what is dispatched ahead would hold all its activations at once.
+        yield jax.block_until_ready(Moments(out.mean[take], out.var[take]))
 
 
 def activations(denoiser: Denoiser) -> float:

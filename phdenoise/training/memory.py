@@ -27,8 +27,10 @@ _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 # Bytes a pixel: of a movie that is learned (noise, training, calibration), of a block's surroundings, of its
 # prediction, of maps of the whole frame.
 LEARNED, READ, PREDICTED, MAPS = 330, 32, 130, 64
+# Share of what is left that may be planned with: freed memory is not always given back.
+ROOM = 0.8
 # The program itself: libraries, compiled steps, one training step, normal equations.
-PROGRAM = 1.2e9
+PROGRAM = 1.65e9
 # Frames of a stretch to learn from, number of stretches, least side of their window [px].
 STRETCH, STRETCHES, SMALLEST = 64, 4, 48
 
@@ -106,7 +108,7 @@ def block_size(
     if free < smallest:
         raise InputError(
             f"--memory {memory / 1e6:.0f}MB is too small for frames of {ny} x {nx} pixels: give at least "
-            f"{np.ceil((memory - free + smallest) / 10e6) * 10:.0f}MB."
+            f"{np.ceil((memory + (smallest - free) / ROOM) / 10e6) * 10:.0f}MB."
         )
     frames = min(frames, t, 64)
     left = free - once - frames * each
@@ -115,7 +117,7 @@ def block_size(
 
 def _free(shape: tuple[int, int, int], memory: float) -> float:
     """What is left beside maps of the whole frame."""
-    return memory - PROGRAM - MAPS * shape[1] * shape[2]
+    return ROOM * (memory - PROGRAM - MAPS * shape[1] * shape[2])
 
 
 def _pieces(shape: tuple[int, int, int], pixels: int) -> tuple[tuple[slice, slice, slice], ...]:
