@@ -32,17 +32,10 @@ from phdenoise.denoisers.mixing import (
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseEstimate, PoissonGaussian, estimate_noise
 from phdenoise.noise.cross import noise_correlation
-from phdenoise.training.denoise import (
-    _PRESETS,
-    JUDGEABLE,
-    DenoiseConfig,
-    _check,
-    _defects,
-    check_config,
-    denoise,
-    held_out,
-    noise_model,
-)
+from phdenoise.training.config import PRESETS, DenoiseConfig, check_config
+from phdenoise.training.denoise import denoise
+from phdenoise.training.learn import JUDGEABLE, held_out
+from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.train import Progress
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel
@@ -172,9 +165,9 @@ def denoise_channels(
 
 def _measure(movie: Movie, config: DenoiseConfig) -> _Measured:
     valid = movie.valid()
-    _check(movie, valid)
+    check_movie(movie, valid)
     found = estimate_noise(movie.frames, valid, config.noise)
-    good, full, said = _defects(movie.frames, valid, found, config)
+    good, full, said = find_defects(movie.frames, valid, found, config)
     if said:
         found = estimate_noise(movie.frames, good, config.noise)
         movie = replace(movie, mask=good)
@@ -279,7 +272,7 @@ def _shares(power: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _seconds(config: DenoiseConfig, share: float) -> float | None:
-    seconds = _PRESETS[config.preset].seconds if config.seconds is None else config.seconds
+    seconds = PRESETS[config.preset].seconds if config.seconds is None else config.seconds
     return None if seconds is None else share * seconds
 
 

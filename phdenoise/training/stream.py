@@ -26,17 +26,10 @@ from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
-from phdenoise.training.denoise import (
-    JUDGEABLE,
-    MOST_DEFECTS,
-    DenoiseConfig,
-    check_config,
-    combined,
-    diverged,
-    held_out,
-    learn,
-    noise_model,
-)
+from phdenoise.training.config import DenoiseConfig, check_config
+from phdenoise.training.denoise import combined, diverged
+from phdenoise.training.learn import JUDGEABLE, held_out, learn
+from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.training.train import Progress
 from phdenoise.trust import judged
