@@ -42,6 +42,7 @@ def test_info_shows_each_channel_and_its_noise(movie, capsys):
     assert said.count("noise        Noise (") == 3
 
 
+@pytest.mark.slow
 def test_denoise_all_channels(movie, tmp_path, capsys):
     out, page = tmp_path / "out.h5", tmp_path / "page.html"
     main(["denoise", str(movie), "-o", str(out), "--report", str(page), *TINY])

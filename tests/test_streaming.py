@@ -52,6 +52,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(stream, "block_size", lambda *_, **__: (5, 64, 1e6))
 
 
+@pytest.mark.slow
 def test_the_file_is_that_of_memory(trained, small_blocks, tmp_path):
     """Same weights, so the same result: survey, linear fit, defects, calibration and posterior in parts."""
     path, first = trained
@@ -94,6 +95,7 @@ def test_a_movie_in_memory_goes_the_same_way(trained, small_blocks, monkeypatch)
     assert found.movie.shape == expected.movie.shape
 
 
+@pytest.mark.slow
 def test_stretches_are_learned_from(trained, small_blocks, monkeypatch, tmp_path):
     """Trained on a part, the rest is denoised as well."""
     t, y, x = np.mgrid[:12, :40, :36].astype(float)

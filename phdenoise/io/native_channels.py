@@ -58,12 +58,14 @@ def channels_bytes(result: Channels | ChannelsEstimate) -> memoryview:
         data.attrs["axes"] = ["time", "channel", "y", "x"]
         data["channel"] = list(channels.names)
         data["channel_units"] = units
-        _write_movie(own, replace(first, mask=None, noise=None, name=channels.name))
+        _write_movie(own, replace(first, noise=None, name=channels.name))
         groups = own.create_group("channels")
         for k, movie in enumerate(channels.movies):
             part = groups.create_group(f"{k:02d}")
             part.attrs["units"] = movie.intensity_unit
             _write_movie(part, movie)
+            if movie.mask is not None:
+                _write_array(part, "mask", np.asarray(movie.mask, bool))
             if isinstance(result, ChannelsEstimate):
                 write_findings(part, result.estimates[k])
         frames = channels.frames.transpose(1, 0, 2, 3)

@@ -48,6 +48,7 @@ def test_filter_predicts_what_a_small_change_does(region, monkeypatch):
     assert max(moved) > 0.05
 
 
+@pytest.mark.slow
 def test_filter_is_blind_where_the_network_is():
     for region, hidden in (("pixel", (3, 9, 9)), ("frame", (3,)), ("udvd", (slice(None), 9, 9))):
         found = equivalent_filters(denoiser(region), movie(), ALL, [(3, 9, 9)], symmetries=4)[0]

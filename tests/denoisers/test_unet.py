@@ -140,7 +140,7 @@ def test_tiles_agree_with_the_whole(design, monkeypatch):
     denoiser, ok = network(design), np.ones(frames.shape, bool)
     whole = predict_blind(denoiser, frames, ok, symmetries=1)
     monkeypatch.setattr(prediction, "TILE", 72)
-    assert len(prediction.tiles(denoiser, (52, 100))) > 1
+    assert len(prediction.tiles((52, 100), denoiser.region, 72, design)) > 1
     tiled = predict_blind(denoiser, frames, ok, symmetries=1)
     np.testing.assert_allclose(tiled.mean, whole.mean, atol=1e-5 * np.abs(whole.mean).max())
 

@@ -84,6 +84,7 @@ def test_fickian_law_and_units():
     assert "explained_variance" in result.statistics
 
 
+@pytest.mark.slow
 def test_unequal_frame_intervals_give_the_same_law(twin):
     # Every third frame is missing: intervals of one and two, the median of which is one.
     kept = np.arange(twin.clean.shape[0]) % 3 != 1

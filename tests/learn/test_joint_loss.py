@@ -13,6 +13,8 @@ from phdenoise.learn.objective import JointParameters, Observation, field_prior
 from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 
+pytestmark = pytest.mark.slow
+
 SPACE = LawSpace("cahn-hilliard", 3, 2)
 # Fine steps: the implicit part is chosen from the law but not differentiated, which leaves a difference of
 # the order of the time step's own error between slopes and finite differences.

@@ -143,7 +143,16 @@ def test_counts():
     assert error(estimate, clean) < 0.45 * np.sqrt(np.mean(clean))
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 20), (3, 3, 5), (5, 1, 1), (2, 7, 200)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 20, 20),
+        (5, 1, 1),
+        pytest.param((2, 7, 200), marks=pytest.mark.slow),
+        pytest.param((3, 3, 5), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_any_shape(shape):
     rng = np.random.default_rng(0)
     frames = rng.normal(size=shape).astype(np.float32)

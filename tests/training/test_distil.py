@@ -14,7 +14,7 @@ from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError, Moments
 
-pytestmark = pytest.mark.xdist_group("denoise")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("denoise")]
 
 CONFIG = DenoiseConfig("quick", width=8, steps=150, depth=1, symmetries=2, distill=2)
 

@@ -16,7 +16,7 @@ from phdenoise.training.objectives import resolve
 from phdenoise.training.seeing import lesson, risk_map, risk_over
 from phdenoise.types import InputError
 
-pytestmark = pytest.mark.xdist_group("denoise")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("denoise")]
 
 FAST = DenoiseConfig(preset="quick", width=8, steps=60, depth=1, window=2, symmetries=2)
 SIGMA = 0.5

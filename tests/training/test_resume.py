@@ -49,6 +49,7 @@ def first():
     return denoise(Movie.from_array(noisy_movie()[1]), CONFIG)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(first, tmp_path):
     np.save(tmp_path / "movie.npy", noisy_movie()[1])
     names = [str(tmp_path / n) for n in ("movie.npy", "training", "mean.npy")]

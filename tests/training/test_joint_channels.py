@@ -14,7 +14,7 @@ from phdenoise.training import DenoiseConfig, denoise, denoise_channels
 from phdenoise.types import InputError
 
 # One process: what tests share compiles once.
-pytestmark = pytest.mark.xdist_group("channels")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("channels")]
 
 QUICK = DenoiseConfig(steps=40, width=8, symmetries=2, crop=32)
 SD = np.array([0.1, 0.2, 0.3])
