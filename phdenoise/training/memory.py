@@ -1,6 +1,7 @@
 """How much memory a movie may take, and what of it fits: one block at a time, and a part to learn from.
 
-Sizes are measured, on a CPU; tests/test_streaming.py holds them to it.
+Sizes were fitted to a few runs on a CPU and rounded up: a bound to plan with, which tests/test_streaming.py checks at one
+size. The peak may pass it by some percent on larger frames.
 """
 
 import os
