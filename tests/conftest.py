@@ -17,6 +17,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a process first: begun last, one process would end long after the others."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def _shared(folder: str) -> Path | None:
     """$PHDENOISE_DATA is the data folder; the reference curves lie beside it."""
     data = Path(os.environ.get("PHDENOISE_DATA", ROOT.parent / "shared" / "data"))

@@ -14,13 +14,7 @@ from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
-# One process: what tests share compiles once.
-pytestmark = pytest.mark.xdist_group("denoise")
-
 CONFIG = DenoiseConfig(preset="quick", width=8, steps=150)
-
-# One process: what tests share compiles once.
-pytestmark = pytest.mark.xdist_group("denoise")
 
 SCRIPT = """
 import sys
