@@ -22,7 +22,7 @@ def denoiser(region):
     return build(parse_region(region), width=8, centre=3.0, spread=1.2, seed=1)
 
 
-@pytest.mark.parametrize("region", ["udvd", "pixel", "frame"])
+@pytest.mark.parametrize("region", [pytest.param("udvd", marks=pytest.mark.slow), "pixel", "frame"])
 def test_filter_predicts_what_a_small_change_does(region, monkeypatch):
     """At a corner that is padded, with the fitted coefficients held, as the filter says."""
     network, frames, pixel = denoiser(region), movie(), (3, 20, 24)

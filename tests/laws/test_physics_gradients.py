@@ -31,7 +31,11 @@ def start(shape, dtype=None):
 
 @pytest.mark.parametrize(
     ("stepper", "boundary"),
-    [("etdrk4", "periodic"), ("rosenbrock", "no-flux"), (RKC2(8), "periodic")],
+    [
+        ("etdrk4", "periodic"),
+        pytest.param("rosenbrock", "no-flux", marks=pytest.mark.slow),
+        (RKC2(8), "periodic"),
+    ],
     ids=["etdrk4", "rosenbrock", "rkc2"],
 )
 def test_forward_reverse_and_finite_differences_agree(x64, stepper, boundary):

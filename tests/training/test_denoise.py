@@ -86,6 +86,7 @@ def test_the_same_seed_gives_the_same_movie():
     assert np.any(one.mean != three.mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "offset"), [(1e-6, 0.0), (1e6, 0.0), (50.0, -1e4)])
 def test_units_do_not_matter(factor, offset):
     _, noisy = noisy_movie(frames=4, side=16)
@@ -136,6 +137,7 @@ def test_correlated_noise_hides_the_frame():
     assert any("Warning" in s for s in denoise(Movie.from_array(noisy), asked).log)
 
 
+@pytest.mark.slow
 def test_counts():
     clean = 6 * (1.2 + scene())
     counts = np.random.default_rng(0).poisson(clean).astype(np.float32)
@@ -143,13 +145,14 @@ def test_counts():
     assert error(estimate, clean) < 0.45 * np.sqrt(np.mean(clean))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     [
         (1, 20, 20),
         (5, 1, 1),
-        pytest.param((2, 7, 200), marks=pytest.mark.slow),
-        pytest.param((3, 3, 5), marks=pytest.mark.slow),
+        (2, 7, 200),
+        (3, 3, 5),
     ],
     ids=str,
 )

@@ -81,7 +81,14 @@ def test_the_checkpoint_of_another_movie_is_refused(tmp_path):
         denoise(Movie.from_array(noisy), short, checkpoint=tmp_path / "b")
 
 
-@pytest.mark.parametrize("tune", ["none", "gain", "full"])
+@pytest.mark.parametrize(
+    "tune",
+    [
+        "none",
+        pytest.param("gain", marks=pytest.mark.slow),
+        pytest.param("full", marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_serves_another_movie(first, tune):
     clean, noisy = noisy_movie(seed=1)
     start = time.monotonic()
