@@ -145,13 +145,13 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exits with 2 after one sentence on a user's mistake."""
-    command = tyro.cli(
-        Command,
-        prog="phdenoise",
-        description="Denoise an operando movie without clean labels and learn the law that moved it.",
-        args=arguments,
-    )
     try:
+        command = tyro.cli(
+            Command,
+            prog="phdenoise",
+            description="Denoise an operando movie without clean labels and learn the law that moved it.",
+            args=arguments,
+        )
         selfcheck.check()
         _RUN[type(command)](command)
     except InputError as error:
@@ -163,6 +163,10 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("phdenoise: interrupted; nothing was written.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has gone; what is still in the buffer has no reader either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _info(command: Info) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -179,3 +181,13 @@ def test_tiny_and_odd_sizes_work(shape, tmp_path):
     assert estimate.mean.shape == shape
     assert np.isfinite(estimate.mean).all()
     assert np.isfinite(estimate.variance).all()
+
+
+def test_a_reader_that_stops_reading_is_no_accident():
+    """`phdenoise demo --help | head -1`."""
+    command = [sys.executable, "-u", "-m", "phdenoise", "demo", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert said == b""
