@@ -131,7 +131,7 @@ def judge_invention(
     links = np.zeros((3, 3, 3), bool)
     links[1] = True
     labels, blobs = ndimage.label(np.abs(invented) > _BLOB, links)
-    blob = int(np.bincount(labels.ravel())[1:].max()) if blobs else 0
+    blob = int(np.max(np.bincount(labels.ravel())[1:])) if blobs else 0
     frequency, spectrum = _spectrum(invented)
     sentence = (
         f"On noise alone this training invents structure of {100 * share:.1f} % of the noise's sd "

@@ -43,6 +43,7 @@ def trained(tmp_path_factory):
     frames[:, 9, 9] += 4.0
     frames[3, 20, 25] += 8.0
     frames[5, 30:33, 3:9] = np.nan
+    frames[8] = frames[7]
     path = write_source(tmp_path_factory.mktemp("movies") / "movie.h5", frames)
     return path, denoise(ph.read(path), FAST)
 

@@ -6,6 +6,7 @@ gives what the whole movie gives, and what is in memory is one block.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -93,6 +94,7 @@ def prepare_block(
     weights: Float[np.ndarray, "t k r"],
     coefficients: Float[np.ndarray, "m t f"] | None,
     block: Block,
+    absent: Bool[np.ndarray, " t"] | None = None,
 ) -> MovieArrays:
     """What the network is shown of a block.
 
@@ -103,6 +105,7 @@ def prepare_block(
         weights: of the context, of every frame of the movie.
         coefficients: of the linear predictions, of every frame; None for a region hidden in every frame.
         block: see `blocks`.
+        absent: frames of the movie without any measured pixel.
     """
     first, last = block.frames.start, block.frames.stop
     near = _surroundings(block.frames, REACH[-1], shape[0])
@@ -114,7 +117,7 @@ def prepare_block(
         slice(w.start - a.start, min(w.stop, n) - a.start)
         for w, a, n in zip(windows, around, shape[1:], strict=True)
     )
-    return assemble(
+    arrays = assemble(
         denoiser,
         _in_time(scale(denoiser, part.values, part.seen), near, block.frames),
         part.seen[first - near.start : last - near.start],
@@ -123,6 +126,7 @@ def prepare_block(
         (inside[0], inside[1]),
         (windows[0].stop - windows[0].start, windows[1].stop - windows[1].start),
     )
+    return arrays if absent is None else replace(arrays, absent=absent[first:last])
 
 
 def predict_blocks(
@@ -135,10 +139,11 @@ def predict_blocks(
     *,
     symmetries: int,
     at_once: float = AT_ONCE,
+    absent: Bool[np.ndarray, " t"] | None = None,
 ) -> Iterator[tuple[Block, Moments]]:
     """Blind mean and variance [t, y, x] of the kept part of each block; arguments as in `prepare_block`."""
     for block in chosen:
-        arrays = prepare_block(denoiser, read, shape, weights, coefficients, block)
+        arrays = prepare_block(denoiser, read, shape, weights, coefficients, block, absent)
         kept = block.kept
         start = block.frames.start
         # In the arrays the window begins at zero.

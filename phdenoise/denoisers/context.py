@@ -48,7 +48,9 @@ def context_weights(
     others = np.flatnonzero(present)
     for t in range(frames):
         # Frames by distance; a gap longer than the reach leaves the channels at zero, the movie's mean.
-        near_first = sorted((abs(d), d) for d in others - t if 0 < abs(d) <= min(reach, window))
+        near_first = sorted(
+            (abs(d), d) for d in (others - t).tolist() if 0 < abs(d) <= min(reach, window)
+        )
         for level, (near, far) in enumerate(pairwise(REACH)):
             band = [d for distance, d in near_first if near < distance <= far]
             past, future = ([d for d in band if d * sign > 0] for sign in (-1, 1))
@@ -89,6 +91,7 @@ class MovieArrays(eqx.Module):
         coefficients: of those predictions; not used by networks.
         target, target_var: what seeing networks are trained on, scaled [t, Y, X], and its variance.
         seen: 1 where measured, 0 where filled or padding [t, Y, X].
+        absent: True for frames without any measured pixel, in the whole frame [t].
     """
 
     padded: Float[Array, "r y x"]
@@ -98,6 +101,7 @@ class MovieArrays(eqx.Module):
     coefficients: np.ndarray | None = None
     target: Float[Array, "t y x"] | None = None
     target_var: Float[Array, "t y x"] | None = None
+    absent: np.ndarray | None = None
 
     def view(self, t: Array | int, y: Array | int, x: Array | int, side: tuple[int, int]) -> View:
         """The window of frame t with its corner at (y, x) and the given sides."""

@@ -221,7 +221,10 @@ def _solve(normal: Normal, used: np.ndarray) -> np.ndarray:
             error += c[:, 1 - k] - 2 * np.einsum("ti,ti->t", b[:, 1 - k], w)
         # Neighbouring frames share the choice, which a single one's noise would scatter.
         scores[m] = ndimage.uniform_filter1d(error, min(3, frames), mode="nearest")
-    memory, ridge = np.asarray(choices)[np.argmin(scores, axis=0)].T
+    # A frame without values of its own has nothing to choose by: it goes by the nearest that has some.
+    known = np.flatnonzero(normal.a[:, :, -1, -1].sum(axis=1))
+    nearest = known[np.argmin(distance[:, known], axis=1)] if known.size else np.arange(frames)
+    memory, ridge = np.asarray(choices)[np.argmin(scores, axis=0)[nearest]].T
     pool = np.exp(-distance / memory[:, None])
     out = np.zeros((frames, size))
     a, b = (np.tensordot(pool, part.sum(1), axes=1) for part in (a, b))

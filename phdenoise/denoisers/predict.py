@@ -6,6 +6,7 @@ exceeds the network's radius, so tiles and whole frames agree.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -70,7 +71,8 @@ def prepare(
     padded = np.pad(scaled, ((reach, reach), (0, 0), (0, 0)))
     whole = (slice(0, ny), slice(0, nx))
     side = padded_side((ny, nx), denoiser.everywhen, denoiser.design.stride)
-    return assemble(denoiser, padded, valid, weights, coefficients, whole, side)
+    arrays = assemble(denoiser, padded, valid, weights, coefficients, whole, side)
+    return replace(arrays, absent=~np.any(valid, axis=(1, 2)))
 
 
 def scale(denoiser: Denoiser, frames: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -260,6 +262,7 @@ def predict_tile(
         for kept, window in zip(tile.kept, (tile.rows, tile.columns), strict=True)
     )
     corner = tile.rows.start, tile.columns.start
+    absent, linear = arrays.absent, None if denoiser.region.whole_frame else arrays.linear
     for i in frames:
         if group == len(codes):
             out = _predict_tile(denoiser, arrays, i, *corner, side=side, flips=codes)
@@ -270,8 +273,13 @@ def predict_tile(
                 members = _members(denoiser, arrays, i, *corner, some, side=side)
                 pieces.append(jax.block_until_ready(members))
             out = _averaged(Moments(*(jnp.concatenate(p) for p in zip(*pieces, strict=True))))
+        mean = out.mean[take]
+        if absent is not None and absent[i] and linear is not None:
+            # The network has learned to look at the other pixels of a frame, and not what to do without.
+            kept = (slice(k.start, k.stop) for k in tile.kept)
+            mean = denoiser.centre + denoiser.spread * linear[i, -1, *kept]
         # One at a time: what is dispatched ahead would hold all its activations at once.
-        yield jax.block_until_ready(Moments(out.mean[take], out.var[take]))
+        yield jax.block_until_ready(Moments(mean, out.var[take]))
 
 
 def activations(denoiser: Denoiser) -> float:

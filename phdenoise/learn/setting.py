@@ -186,4 +186,4 @@ def _first_frame(smooth: np.ndarray, asked: int) -> int:
     if asked >= 0:
         return min(asked, last)
     contrast = smooth.std(axis=(1, 2))
-    return min(int(np.argmax(contrast >= DEVELOPED * contrast.max())), last)
+    return min(int(np.argmax(contrast >= DEVELOPED * np.max(contrast))), last)

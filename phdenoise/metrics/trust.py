@@ -84,7 +84,7 @@ def bias_map(residual: Real, valid: Ok) -> BiasMap:
     z = np.where(inside, z - np.median(z[inside]) if inside.any() else z, 0.0)
     # Independent frames give 1/3; shared noise less, but a map of rounding errors must not be stretched.
     z = z / max(_far_spread(z, inside), 0.5 / 3)
-    threshold = float(-special.ndtri(_ALARM / 2 / max(inside.sum(), 1)))
+    threshold = float(-special.ndtri(_ALARM / 2 / max(int(inside.sum()), 1)))
     labels, blobs = ndimage.label(np.abs(z) > threshold, np.ones((3, 3)))
     if not blobs:
         return BiasMap(mean, z, 0, (float("nan"), float("nan")), 0.0, threshold)
@@ -92,7 +92,7 @@ def bias_map(residual: Real, valid: Ok) -> BiasMap:
     largest = labels == int(np.argmax(sizes)) + 1
     y, x = ndimage.center_of_mass(largest)
     return BiasMap(
-        mean, z, int(sizes.max()), (float(y), float(x)), float(mean[largest].mean()), threshold
+        mean, z, int(np.max(sizes)), (float(y), float(x)), float(mean[largest].mean()), threshold
     )
 
 
@@ -128,9 +128,7 @@ def variance_gain(noisy: Real, estimate: Real, valid: Ok) -> float:
     order = min(2, noisy.shape[0] - 1)
     if order < 1:
         return float("nan")
-    ok = np.logical_and.reduce(
-        [valid[k : k + noisy.shape[0] - order] for k in range(order + 1)], axis=0
-    )
+    ok = np.all([valid[k : k + noisy.shape[0] - order] for k in range(order + 1)], axis=0)
     before, after = (
         np.mean(np.diff(f.astype(np.float64), order, axis=0)[ok] ** 2) if ok.any() else np.nan
         for f in (noisy, estimate)

@@ -4,6 +4,7 @@ from phdenoise.noise.correlated import Correlated
 from phdenoise.noise.defects import Defects, defects
 from phdenoise.noise.estimate import Blind, NoiseEstimate, estimate_noise
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian
+from phdenoise.noise.repeats import repeated_frames
 from phdenoise.noise.transfer import NoiseKind
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "PoissonGaussian",
     "defects",
     "estimate_noise",
+    "repeated_frames",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from phdenoise.noise.defects import SPOT_RADIUS, outlying, spots, unchanging
+from phdenoise.noise.repeats import repeats
 from phdenoise.types import NoiseModel
 
 # Frames before and after that decide whether a value is a hit.
@@ -25,13 +26,15 @@ class Survey:
         total, count: sum and number of the valid values of each pixel [y, x].
         same, pairs: equal and all pairs of successive valid values [y, x].
         present: frames with any valid value [t].
+        repeated: frames that are copies of the one before [t]; known when all were added.
         low, high: smallest and largest valid value.
     """
 
     def __init__(self, shape: tuple[int, int, int]):
         self.total = np.zeros(shape[1:])
         self.count, self.same, self.pairs = (np.zeros(shape[1:], np.int64) for _ in range(3))
-        self.present = np.zeros(shape[0], bool)
+        self.present, self._varied = (np.zeros(shape[0], bool) for _ in range(2))
+        self._equal, self._both = (np.zeros(shape[0], np.int64) for _ in range(2))
         self.low, self.high = np.inf, -np.inf
         self._done = 0
         self._last: tuple[np.ndarray, np.ndarray] | None = None
@@ -45,16 +48,23 @@ class Survey:
             self.count += good
             if self._last is not None:
                 pair = good & self._last[1]
+                same = pair & (frame == self._last[0])
                 self.pairs += pair
-                self.same += pair & (frame == self._last[0])
+                self.same += same
+                self._equal[self._done], self._both[self._done] = same.sum(), pair.sum()
             self._last = frame, good
             values = frame[good]
             self.present[self._done] = values.size > 0
+            self._varied[self._done] = values.size > 0 and np.ptp(values) > 0
             self._done += 1
             if values.size:
                 self.low = min(self.low, float(values.min()))
                 self.high = max(self.high, float(values.max()))
                 self._largest(values)
+
+    @property
+    def repeated(self) -> Bool[np.ndarray, " t"]:
+        return repeats(self._equal[1:], self._both[1:], self._varied)
 
     def saturation(self) -> float | None:
         """The largest value where many share it, four times as many as any value just below."""
@@ -99,7 +109,7 @@ class Screen:
     @classmethod
     def of(cls, survey: Survey, noise: NoiseModel) -> "Screen":
         """The screen of a surveyed movie."""
-        some = survey.total.sum() / max(survey.count.sum(), 1)
+        some = survey.total.sum() / max(int(survey.count.sum()), 1)
         mean = np.where(survey.count > 0, survey.total / np.maximum(survey.count, 1), some)
         full = survey.saturation()
         constant = unchanging(survey.same, survey.pairs)

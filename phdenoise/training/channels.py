@@ -164,15 +164,15 @@ def denoise_channels(
 
 
 def _measure(movie: Movie, config: DenoiseConfig) -> _Measured:
+    movie, repeats = check_movie(movie, config)
     valid = movie.valid()
-    check_movie(movie, valid)
     found = estimate_noise(movie.frames, valid, config.noise)
     good, full, said = find_defects(movie.frames, valid, found, config)
     if said:
         found = estimate_noise(movie.frames, good, config.noise)
         movie = replace(movie, mask=good)
     noise, log = noise_model(movie, found, config)
-    return _Measured(movie, noise, found, good, full, log + said)
+    return _Measured(movie, noise, found, good, full, [*log, *repeats, *said])
 
 
 def _filled(channels: Channels, valid: np.ndarray) -> np.ndarray:

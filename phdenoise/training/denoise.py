@@ -83,14 +83,14 @@ def denoise(
         return denoise_in_memory(
             movie, config, pretrained=pretrained, checkpoint=checkpoint, progress=progress
         )
+    movie, repeats = check_movie(movie, config)
     frames, valid = movie.frames, movie.valid()
-    check_movie(movie, valid)
     found = estimate_noise(frames, valid, config.noise)
     good, full, said = find_defects(frames, valid, found, config)
     if said:
         found = estimate_noise(frames, good, config.noise)
     noise, log = noise_model(movie, found, config)
-    log += said
+    log += [*repeats, *said]
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
     measured = movie

@@ -42,6 +42,7 @@ from phdenoise.training.config import (
     settings_of,
     width_of,
 )
+from phdenoise.training.gaps import Gaps, by_hiding
 from phdenoise.training.objectives import JUDGED_PHASE, Goal, Objective, resolve
 from phdenoise.training.train import Plan, Progress, Run, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel
@@ -61,6 +62,7 @@ class Learned:
     Attributes:
         denoiser: hides what is to be hidden at prediction; its variance is calibrated.
         scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
+        gaps: calibration of frames without a measurement, not contained in the denoiser's.
         blind: blind mean and variance of the movie it learned from.
         region: hidden in training.
         symmetries: averaged by the prediction.
@@ -71,6 +73,7 @@ class Learned:
 
     denoiser: Denoiser
     scale: float
+    gaps: Gaps | None
     blind: Moments
     region: BlindRegion
     symmetries: int
@@ -127,6 +130,7 @@ def learn(
     progress: Progress | None = None,
     test: Callable[[BlindRegion], np.ndarray] | None = None,
     stretches: int = 1,
+    present: np.ndarray | None = None,
 ) -> Learned:
     """Train on a movie and calibrate the predicted variance.
 
@@ -138,6 +142,7 @@ def learn(
         config, pretrained, checkpoint, progress: as in `denoise`.
         test: pixels to hold out [t, y, x], by the hidden region; default `held_out`.
         stretches: equally long movies, one after the other, of which the movie consists.
+        present: frames [n] of the whole movie that were measured; default those of this one.
     """
     frames, valid, blind = movie.frames, movie.valid(), found.blind
     config, design, objective, _, said = choose(config, found, noise, pretrained)
@@ -202,13 +207,31 @@ def learn(
         scale = jnp.float32(calibration.scale)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
+        measured = np.asarray(seen.any(axis=(1, 2)))
+        everywhere = measured if present is None else present
+        gaps = by_hiding(
+            denoiser, blind_moments, frames, valid, seen, everywhere,
+            stretches=stretches, symmetries=symmetries,
+        )  # fmt: skip
+        if gaps is not None:
+            factors = jnp.asarray(gaps.factors(measured))[:, None, None]
+            blind_moments = Moments(blind_moments.mean, factors * blind_moments.var)
+            log.append(gaps.sentence(everywhere))
     log += [course(run), calibration.sentence]
     settings = settings_of(config, design, objective, region) | {
         "region": str(shown),
         "trained_region": str(region),
     }
     return Learned(
-        denoiser, calibration.scale, blind_moments, region, symmetries, run, tuple(log), settings
+        denoiser,
+        calibration.scale,
+        gaps,
+        blind_moments,
+        region,
+        symmetries,
+        run,
+        tuple(log),
+        settings,
     )
 
 

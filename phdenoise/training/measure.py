@@ -1,5 +1,7 @@
 """What is found out about a movie before a network learns it: its noise, and where it may be learned."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -8,7 +10,9 @@ from phdenoise.noise import (
     Gaussian,
     NoiseEstimate,
     defects,
+    repeated_frames,
 )
+from phdenoise.noise.repeats import sentence
 from phdenoise.training.config import DenoiseConfig
 from phdenoise.types import InputError, NoiseModel
 
@@ -16,7 +20,9 @@ from phdenoise.types import InputError, NoiseModel
 MOST_DEFECTS = 0.1
 
 
-def check_movie(movie: Movie, valid: np.ndarray) -> None:
+def check_movie(movie: Movie, config: DenoiseConfig) -> tuple[Movie, list[str]]:
+    """The movie without what it did not measure, and what to say about it; raises where nothing is left."""
+    valid = movie.valid()
     if not valid.any():
         raise InputError(f"{movie.name} has no valid pixel: every value is NaN or masked.")
     values = movie.frames[valid]
@@ -24,6 +30,10 @@ def check_movie(movie: Movie, valid: np.ndarray) -> None:
         raise InputError(
             f"{movie.name} is constant ({values[0]:g} everywhere): there is nothing to denoise."
         )
+    again = repeated_frames(movie.frames, valid)
+    if config.defects == "keep" or not again.any():
+        return movie, []
+    return replace(movie, mask=valid & ~again[:, None, None]), [sentence(again)]
 
 
 def find_defects(

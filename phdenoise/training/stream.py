@@ -24,6 +24,7 @@ from phdenoise.denoisers import (
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
+from phdenoise.noise.repeats import sentence
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
 from phdenoise.training.config import DenoiseConfig, check_config
@@ -93,11 +94,16 @@ def denoise_parts(
     report = progress or (lambda *_: None)
 
     survey = _survey(source, memory, report)
+    repeated = survey.repeated & (config.defects != "keep")
+    if repeated.any():
+        source = _WithoutRepeats(source, repeated)
+        survey.present &= ~repeated
     chosen = _measured(source, pieces(shape, memory))
     found, screen, said = _noise(source, survey, chosen, config)
     read = _screened(source, screen)
     parts = [read(*piece) for piece in chosen]
     noise, log = noise_model(header, found, config)
+    log += [sentence(repeated)] * bool(repeated.any())
     log += [*said, _learned_from(chosen, shape, memory)]
 
     def kept_out(region: BlindRegion) -> Callable[[slice, slice, slice], np.ndarray]:
@@ -128,6 +134,7 @@ def denoise_parts(
         progress=lambda *a: report("denoise", *a),
         test=lambda region: np.concatenate([kept_out(region)(*piece) for piece in chosen]),
         stretches=len(chosen),
+        present=survey.present,
     )
     del movie, seen
     denoiser, region = learned.denoiser, learned.region
@@ -150,6 +157,8 @@ def denoise_parts(
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
         # As there, the variance is scaled after the average over symmetries.
         scale = jnp.float32(learned.scale)
+        gaps = learned.gaps
+        factors = np.ones(shape[0]) if gaps is None else gaps.factors(survey.present)
         raw = replace(denoiser, variance_scale=denoiser.variance_scale / scale)
         results = predict_blocks(
             raw,
@@ -160,9 +169,11 @@ def denoise_parts(
             plan,
             symmetries=learned.symmetries,
             at_once=at_once,
+            absent=~survey.present,
         )
         for k, (block, (mean, var)) in enumerate(results):
-            blind = Moments(mean, scale * var)
+            factor = jnp.asarray(factors[block.kept], jnp.float32)[:, None, None]
+            blind = Moments(mean, scale * factor * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
@@ -243,6 +254,18 @@ class _InMemory:
         if movie.mask is not None:
             valid &= movie.mask[window] if movie.mask.ndim == 3 else movie.mask[window[1:]]
         return values, valid
+
+
+class _WithoutRepeats:
+    """A source whose copied frames are not measured."""
+
+    def __init__(self, source: Source, repeated: np.ndarray):
+        self.header = source.header
+        self._source, self._repeated = source, repeated
+
+    def read(self, frames: slice, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        values, valid = self._source.read(frames, rows, columns)
+        return values, valid & ~self._repeated[frames, None, None]
 
 
 def _survey(source: Source, memory: float, report: Stages) -> Survey:

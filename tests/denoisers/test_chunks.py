@@ -61,6 +61,7 @@ def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, **size):
         coefficients,
         chosen,
         symmetries=symmetries,
+        absent=~seen.any((1, 2)),
     ):
         mean[block.kept, *block.tile.kept], var[block.kept, *block.tile.kept] = found
     return mean, var

@@ -217,3 +217,16 @@ def test_saturated_values_are_lower_bounds():
     assert any("saturated" in s for s in estimate.log)
     assert np.all(estimate.mean[full] >= np.float32(top))
     assert np.array_equal(estimate.movie.valid(), ~full)
+
+
+def test_a_copied_frame_is_predicted_from_the_others():
+    clean, frames = noisy_movie()
+    frames[[5, 9]] = frames[[4, 8]]
+    estimate = denoise(Movie.from_array(frames), FAST)
+    assert any("2 frame(s) repeat the frame before" in s for s in estimate.log)
+    assert not estimate.movie.valid()[[5, 9]].any()
+    assert error(estimate, clean) < 0.35 * 0.5
+    for frame in (4, 5, 8, 9):
+        off = estimate.mean[frame] - clean[frame]
+        assert np.std(off) < 0.5 * 0.5
+        assert np.mean(np.abs(off) < 1.96 * np.sqrt(estimate.variance[frame])) > 0.8
