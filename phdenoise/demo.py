@@ -125,9 +125,10 @@ def numbers(chain: Chain, truth: Mapping[str, np.ndarray] | None = None) -> list
         add("noise", name, float(getattr(noise, name)))
     for name, value in chain.quality.items():
         add("denoise", name, value, unit="dB" if name.startswith("psnr") else "")
-    add("denoise", "upsnr", chain.unsupervised.psnr, chain.unsupervised.sd, "dB")
-    add("denoise", "residual_whiteness_z", chain.whiteness.z)
-    add("denoise", "residual_largest_correlation", chain.whiteness.correlation)
+    upsnr, whiteness = chain.estimate.trust["upsnr"], chain.estimate.trust["whiteness"]
+    add("denoise", "upsnr", upsnr["psnr"], upsnr["sd"], "dB")
+    add("denoise", "residual_whiteness_z", whiteness["z"])
+    add("denoise", "residual_largest_correlation", whiteness["correlation"])
     for label, result in chain.fits.items():
         for p in result.parameters:
             add(f"fit {label}", p.name, p.value, p.sd, p.unit)
@@ -178,11 +179,6 @@ def _sentences(chain: Chain, rows: list[dict[str, Any]]) -> list[str]:
             f"Denoised: {chain.quality['psnr_noisy']:.1f} dB -> {chain.quality['psnr_denoised']:.1f} dB "
             f"PSNR; {100 * chain.quality['coverage_95']:.1f} % of pixels inside the 95 % interval."
         )
-    blind = chain.unsupervised
-    caution = f" ({blind.caution})" if blind.caution else ""
-    sentences.append(
-        f"Without truth: uPSNR {blind.psnr:.1f} +- {blind.sd:.1f} dB{caution}; {chain.whiteness.sentence}"
-    )
     for name, result in chain.fits.items():
         error = value.get((f"fit {name}", "D_relative_rms_error"))
         against = ""
@@ -319,7 +315,9 @@ def _sections(
     return [
         figures.Section("Summary", sentences),
         figures.Section("Movie", (), [pick("noise", "denoise")], [drawn["movie"]]),
-        figures.Section("Residual", [chain.whiteness.sentence], (), [drawn["residual"]]),
+        figures.Section(
+            "Residual", [chain.estimate.trust["whiteness"]["sentence"]], (), [drawn["residual"]]
+        ),
         figures.trust_section(chain.estimate),
         figures.Section("Law", (), [pick(f"fit {name}") for name in chain.fits], law),
         figures.Section("Training", (), (), [drawn["training"]]),

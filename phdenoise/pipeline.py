@@ -14,15 +14,10 @@ from scipy import ndimage
 
 from phdenoise.learn import FitConfig, FitResult, ModelName, fit
 from phdenoise.metrics import (
-    UPSNR,
     Autocorrelation,
-    Whiteness,
     psnr,
     residual_autocorrelation,
-    residual_whiteness,
     ssim,
-    umse_temporal,
-    upsnr,
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics.twins import (
@@ -187,9 +182,8 @@ class Chain:
 
     Attributes:
         estimate: the denoised movie, with its trust report.
-        quality: named numbers (PSNR, SSIM, uPSNR...), nan where undefined.
-        autocorrelation, whiteness: of the blind residual.
-        unsupervised: uPSNR of the denoised movie, with its caution.
+        quality: PSNR, SSIM and coverage against the truth; empty where there is none.
+        autocorrelation: of the blind residual.
         fits: by name: "noisy", "denoised", "joint".
         skipped: why a fit is absent, by name.
     """
@@ -197,8 +191,6 @@ class Chain:
     estimate: Estimate
     quality: dict[str, float]
     autocorrelation: Autocorrelation
-    whiteness: Whiteness
-    unsupervised: UPSNR
     fits: dict[str, FitResult]
     skipped: dict[str, str]
 
@@ -230,7 +222,6 @@ def analyse(
             report("denoise", i, n, value)
 
     estimate = denoise(movie, config.denoise, progress=step)
-    autocorrelation, whiteness, unsupervised = judge(estimate)
     quality = _quality(estimate, clean)
     fits: dict[str, FitResult] = {}
     skipped: dict[str, str] = {}
@@ -257,28 +248,16 @@ def analyse(
             )
         except InputError as error:
             skipped[name] = str(error)
-    return Chain(estimate, quality, autocorrelation, whiteness, unsupervised, fits, skipped)
+    return Chain(estimate, quality, _residual(estimate), fits, skipped)
 
 
-def judge(estimate: Estimate) -> tuple[Autocorrelation, Whiteness, UPSNR]:
-    """What can be said of a denoised movie without truth: residual autocorrelation, whiteness, uPSNR."""
+def _residual(estimate: Estimate) -> Autocorrelation:
+    """Autocorrelation of the blind residual, in noise standard deviations."""
     movie, valid = estimate.movie, estimate.movie.valid()
     blind = estimate.mean if estimate.blind_mean is None else estimate.blind_mean
     spread = np.asarray(estimate.noise.variance(jnp.asarray(blind)))
-    residual = np.where(valid, (movie.frames - blind) / np.sqrt(spread), 0.0).astype(np.float32)
-    autocorrelation = residual_autocorrelation(residual, valid)
-    whiteness = residual_whiteness(residual, valid)
-    return autocorrelation, whiteness, _unsupervised(estimate, valid)
-
-
-def _unsupervised(estimate: Estimate, valid: np.ndarray) -> UPSNR:
-    frames = np.where(valid, estimate.movie.frames, estimate.mean).astype(np.float32)
-    if frames.shape[0] < 3:
-        return UPSNR(float("nan"), float("nan"), "fewer than 3 frames: no independent copies")
-    own = np.asarray(estimate.noise.variance(jnp.asarray(estimate.mean)))
-    error = umse_temporal(estimate.mean, frames, estimate.variance / own, valid)
-    low, high = np.quantile(estimate.mean[valid], [0.001, 0.999])
-    return upsnr(error, data_range=float(max(high - low, np.finfo(np.float32).tiny)))
+    residual = np.where(valid, (movie.frames - blind) / np.sqrt(spread), 0.0)
+    return residual_autocorrelation(residual.astype(np.float32), valid)
 
 
 def _quality(estimate: Estimate, clean: Movie | None) -> dict[str, float]:

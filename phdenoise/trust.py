@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from phdenoise.metrics import residual_whiteness, umse_temporal, upsnr
+from phdenoise.metrics import UPSNR, residual_whiteness, umse_temporal, upsnr
 from phdenoise.metrics.trust import (
     BiasMap,
     FrameSeries,
@@ -86,7 +86,7 @@ class TrustReport:
             else "The network looked at the pixels that it predicts: measured values cannot judge its error bars.",
             f"{self.whiteness['sentence']} Beyond the noise's own correlation, the residual holds "
             f"{100 * self.lost_signal:.2g} % of a noise variance as structure.",
-            f"uPSNR {self.upsnr['psnr']:.1f} +- {self.upsnr['sd']:.1f} dB. {self.upsnr['caution']}".strip(),
+            UPSNR(*(self.upsnr[k] for k in UPSNR._fields)).sentence,
             *(f"Warning: {w}" for w in self.warnings),
         )
 

@@ -44,6 +44,12 @@ class UPSNR(NamedTuple):
     sd: float
     caution: str
 
+    @property
+    def sentence(self) -> str:
+        """What to say: the value and its caution, or only why there is no value."""
+        value = f"uPSNR {self.psnr:.1f} +- {self.sd:.1f} dB." if math.isfinite(self.psnr) else ""
+        return f"{value or 'uPSNR has no value.'} {self.caution}".strip()
+
 
 def umse(
     estimate: Real, a: Real, b: Real, c: Real, valid: Valid | None = None
