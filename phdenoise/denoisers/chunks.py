@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.doubt import Doubt
 from phdenoise.denoisers.linear import (
     BLUR_RADIUS,
     Normal,
@@ -140,6 +141,7 @@ def predict_blocks(
     symmetries: int,
     at_once: float = AT_ONCE,
     absent: Bool[np.ndarray, " t"] | None = None,
+    doubt: Doubt | None = None,
 ) -> Iterator[tuple[Block, Moments]]:
     """Blind mean and variance [t, y, x] of the kept part of each block; arguments as in `prepare_block`."""
     for block in chosen:
@@ -155,8 +157,10 @@ def predict_blocks(
         )
         frames = range(kept.start - start, kept.stop - start)
         found = list(predict_tile(denoiser, arrays, here, frames, symmetries, at_once))
-        mean, var = (jnp.asarray(np.stack(each)) for each in zip(*found, strict=True))
-        yield block, Moments(mean, var)
+        out = Moments(*(jnp.asarray(np.stack(each)) for each in zip(*found, strict=True)))
+        if doubt is not None:
+            out = doubt(denoiser, arrays, out, here.kept, kept.start - start)
+        yield block, out
 
 
 def fit_blocks(

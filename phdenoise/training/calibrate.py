@@ -1,4 +1,4 @@
-"""How wrong the blind prediction is, without truth: the scale of its variance.
+"""How wrong the blind prediction is, without truth: its variance, in parts (`phdenoise.denoisers.doubt`).
 
     Σ = V + B,        V = E[(f(y + n') − f(y))²],    B(d) = E[r_p r_{p+d}] − V(d) → B(0)
 
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize
 
 from phdenoise.denoisers import (
     FRAME,
@@ -24,6 +25,7 @@ from phdenoise.denoisers import (
     predict_arrays,
     prepare,
 )
+from phdenoise.denoisers.doubt import PARTS, Doubt, parts
 from phdenoise.noise import Correlated
 from phdenoise.types import Moments, NoiseModel
 
@@ -34,10 +36,11 @@ STEEPEST = 1.4
 
 
 class Calibration(NamedTuple):
-    """Factor for the predicted variance, and how it was found."""
+    """Factor for the predicted variance, how it was found, and the variance in parts where it could be had."""
 
     scale: float
     sentence: str
+    doubt: Doubt | None = None
 
 
 def by_injection(
@@ -97,12 +100,77 @@ def by_injection(
     gained = float(np.mean((residual**2 - own**2)[valid]))
     found = max(variance + bias - max(gained, 0.0), 0.25 * variance)
     predicted = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    scale = float(np.clip(found / predicted, 0.1, 10.0))
+    weights = _weights(denoiser, arrays, blind, level, valid, passed, residual, apart, steep)
+    doubt = Doubt(weights, noise)
+    whole = doubt(denoiser, arrays, blind, (slice(shape[1]), slice(shape[2])))
+    even = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
+    names = ("predicted", "noise", "past against future", "gradient")
+    mean = " + ".join(f"{even * w:.2g} {n}" for w, n in zip(weights, names, strict=True) if w > 0)
     return Calibration(
-        scale,
-        f"Predicted variance scaled by {scale:.2f}: of the blind error, sd {np.sqrt(found):.3g}, "
-        f"{100 * min(variance / found, 1):.0f} % is noise let through (by injecting noise).",
+        found / predicted,
+        f"Variance of the blind prediction: {mean} (by injecting noise); sd {np.sqrt(found):.3g}, "
+        f"{100 * min(variance / found, 1):.0f} % of it noise let through.",
+        doubt._replace(weights=tuple(even * w for w in weights)),
     )
+
+
+def _weights(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    blind: Moments,
+    level: np.ndarray,
+    valid: np.ndarray,
+    passed: np.ndarray,
+    residual: np.ndarray,
+    apart: int,
+    steep: float,
+) -> tuple[float, ...]:
+    """Shares of the parts of the variance, each at least zero, up to a common factor.
+
+    Two regressions over pixels: of V, from the noise that was let through, and of B, from the products of the
+    residuals of neighbours less those of V.
+    """
+    inside = (slice(valid.shape[1]), slice(valid.shape[2]))
+    passed, residual = np.where(valid, passed, 0.0), np.where(valid, residual, 0.0)
+    through, bias = (_Regression() for _ in range(2))
+    for t in np.flatnonzero(valid.any(axis=(1, 2))):
+        found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside)
+        through.add(found[:, valid[t]], passed[t][valid[t]] ** 2, level[t][valid[t]])
+        for axis in (0, 1):
+            n = valid.shape[1 + axis] - apart
+            if n <= 0:
+                continue
+            a, b = (
+                tuple(slice(*r) if k == axis else slice(None) for k in (0, 1))
+                for r in ((0, n), (apart, n + apart))
+            )
+            both = valid[t][a] & valid[t][b]
+            product = residual[t][a] * residual[t][b] - passed[t][a] * passed[t][b]
+            near = 0.5 * (found[:, *a] + found[:, *b])
+            spread = np.sqrt(level[t][a] * level[t][b])
+            bias.add(near[:, both], product[both], spread[both])
+    total = through.solve() + steep * bias.solve()
+    return tuple(float(w) for w in total) if total.any() else (1.0,) + (0.0,) * (PARTS - 1)
+
+
+class _Regression:
+    """Least squares with weights 1/level², none of them below zero."""
+
+    def __init__(self) -> None:
+        self.a, self.b = np.zeros((PARTS, PARTS)), np.zeros(PARTS)
+
+    def add(self, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> None:
+        x, y = x.astype(np.float64) / level, y / level
+        self.a += x @ x.T
+        self.b += x @ y
+
+    def solve(self) -> np.ndarray:
+        size = np.sqrt(np.maximum(np.diag(self.a), np.finfo(float).tiny))
+        scaled = self.a / np.outer(size, size) + 1e-6 * np.eye(PARTS)
+        root = np.linalg.cholesky(scaled)
+        found, _ = optimize.nnls(root.T, np.linalg.solve(root, self.b / size))
+        weights: np.ndarray = found / size
+        return weights
 
 
 def by_likelihood(

@@ -26,6 +26,7 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.core import design_of, noise_variance
+from phdenoise.denoisers.doubt import Doubt
 from phdenoise.denoisers.masking import grid
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import (
@@ -62,6 +63,7 @@ class Learned:
     Attributes:
         denoiser: hides what is to be hidden at prediction; its variance is calibrated.
         scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
+        doubt: the calibrated variance in parts, in place of that scale; None for networks without linear predictions.
         gaps: calibration of frames without a measurement, not contained in the denoiser's.
         blind: blind mean and variance of the movie it learned from.
         region: hidden in training.
@@ -73,6 +75,7 @@ class Learned:
 
     denoiser: Denoiser
     scale: float
+    doubt: Doubt | None
     gaps: Gaps | None
     blind: Moments
     region: BlindRegion
@@ -204,9 +207,13 @@ def learn(
             )
         else:
             calibration = by_likelihood(blind_moments, frames, out, noise)
-        scale = jnp.float32(calibration.scale)
+        scale, doubt = jnp.float32(calibration.scale), calibration.doubt
+        if doubt is None:
+            blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
+        else:
+            inside = (slice(frames.shape[1]), slice(frames.shape[2]))
+            blind_moments = doubt(denoiser, arrays, blind_moments, inside)
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
-        blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
         measured = np.asarray(seen.any(axis=(1, 2)))
         everywhere = measured if present is None else present
         gaps = by_hiding(
@@ -225,6 +232,7 @@ def learn(
     return Learned(
         denoiser,
         calibration.scale,
+        doubt,
         gaps,
         blind_moments,
         region,

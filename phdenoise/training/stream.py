@@ -170,10 +170,11 @@ def denoise_parts(
             symmetries=learned.symmetries,
             at_once=at_once,
             absent=~survey.present,
+            doubt=learned.doubt,
         )
         for k, (block, (mean, var)) in enumerate(results):
             factor = jnp.asarray(factors[block.kept], jnp.float32)[:, None, None]
-            blind = Moments(mean, scale * factor * var)
+            blind = Moments(mean, factor * var if learned.doubt else scale * factor * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)

@@ -18,6 +18,8 @@ from phdenoise.denoisers import (
     prepare,
 )
 from phdenoise.denoisers import linear as linear_module
+from phdenoise.denoisers.doubt import Doubt
+from phdenoise.noise import Poisson
 
 pytestmark = pytest.mark.xdist_group("denoise")
 
@@ -49,7 +51,7 @@ def reader(frames, seen):
     return lambda *window: Part(frames[window], seen[window], seen[window])
 
 
-def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, **size):
+def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, doubt=None, **size):
     weights = denoiser.context_weights(seen.any((1, 2)))
     mean, var = (np.full(movie.shape, np.nan, np.float32) for _ in range(2))
     chosen = blocks(movie.shape, denoiser.region, **size)
@@ -62,6 +64,7 @@ def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, **size):
         chosen,
         symmetries=symmetries,
         absent=~seen.any((1, 2)),
+        doubt=doubt,
     ):
         mean[block.kept, *block.tile.kept], var[block.kept, *block.tile.kept] = found
     return mean, var
@@ -82,6 +85,18 @@ def test_blocks_do_not_matter(whole, frames, side):
     assert len(blocks(SHAPE, denoiser.region, frames=frames, side=side)) > (frames < 18)
     np.testing.assert_allclose(mean, expected.mean, rtol=0, atol=1e-5 * 0.8)
     np.testing.assert_allclose(var, expected.var, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("frames", "side"), [(7, 576), (9, 72)])
+def test_parts_of_the_variance_do_not_depend_on_blocks(whole, frames, side):
+    movie_, seen, denoiser, arrays, raw = whole
+    doubt = Doubt((0.5, 0.01, 0.1, 0.2), Poisson(0.01))
+    expected = doubt(denoiser, arrays, raw, (slice(SHAPE[1]), slice(SHAPE[2])))
+    _, var = in_blocks(
+        denoiser, movie_, seen, arrays.coefficients, doubt=doubt, frames=frames, side=side
+    )
+    np.testing.assert_allclose(var, expected.var, rtol=1e-4)
+    assert np.ptp(var) > 0.1 * np.mean(var)
 
 
 @pytest.mark.parametrize("length", [5, 18])

@@ -230,3 +230,18 @@ def test_a_copied_frame_is_predicted_from_the_others():
         off = estimate.mean[frame] - clean[frame]
         assert np.std(off) < 0.5 * 0.5
         assert np.mean(np.abs(off) < 1.96 * np.sqrt(estimate.variance[frame])) > 0.8
+
+
+def test_error_bars_are_wide_where_the_error_is():
+    """Half of the scene rests, the other is new in every frame; nobody says where."""
+    rng = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(rng.normal(size=(10, 32, 32)), (0, 1.5, 1.5))
+    clean[:, :16] = clean[:1, :16]
+    clean = (clean / clean.std()).astype(np.float32)
+    noisy = clean + 0.3 * rng.normal(size=clean.shape).astype(np.float32)
+    estimate = denoise(Movie.from_array(noisy), FAST)
+    error, sd = np.abs(estimate.mean - clean), np.sqrt(estimate.variance)
+    still, moving = np.s_[:, :12], np.s_[:, 20:]
+    assert error[moving].mean() > 2 * error[still].mean()
+    assert sd[moving].mean() > 1.4 * sd[still].mean()
+    assert np.mean(error[moving] < 1.96 * sd[moving]) > 0.8
