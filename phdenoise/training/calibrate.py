@@ -33,6 +33,8 @@ from phdenoise.types import Moments, NoiseModel
 SCALE_PRIOR = 0.3
 # A correlation of the bias falls off between neighbours by no more than this factor.
 STEEPEST = 1.4
+# Pixels between residuals whose product tells of the scene.
+FARTHEST = 4
 
 
 class Calibration(NamedTuple):
@@ -89,7 +91,7 @@ def by_injection(
     apart = _apart(rho)
     near, far = (
         _covariance(residual, valid, d) - _covariance(passed, np.ones_like(valid), d)
-        for d in (apart, 2 * apart)
+        for d in (apart, {axis: 2 * d for axis, d in apart.items()})
     )
     # A Gaussian through the covariances at distances d and 2 d: B(0) = B(d) (B(d)/B(2 d))^(1/3).
     steep = float(np.clip(near / far, 1.0, STEEPEST**3)) ** (1 / 3) if 0 < far < near else STEEPEST
@@ -122,7 +124,7 @@ def _weights(
     valid: np.ndarray,
     passed: np.ndarray,
     residual: np.ndarray,
-    apart: int,
+    apart: dict[int, int],
     steep: float,
 ) -> tuple[float, ...]:
     """Shares of the parts of the variance, each at least zero, up to a common factor.
@@ -136,13 +138,13 @@ def _weights(
     for t in np.flatnonzero(valid.any(axis=(1, 2))):
         found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside)
         through.add(found[:, valid[t]], passed[t][valid[t]] ** 2, level[t][valid[t]])
-        for axis in (0, 1):
-            n = valid.shape[1 + axis] - apart
+        for axis, distance in apart.items():
+            n = valid.shape[axis] - distance
             if n <= 0:
                 continue
             a, b = (
-                tuple(slice(*r) if k == axis else slice(None) for k in (0, 1))
-                for r in ((0, n), (apart, n + apart))
+                tuple(slice(*r) if k == axis else slice(None) for k in (1, 2))
+                for r in ((0, n), (distance, n + distance))
             )
             both = valid[t][a] & valid[t][b]
             product = residual[t][a] * residual[t][b] - passed[t][a] * passed[t][b]
@@ -192,20 +194,24 @@ def by_likelihood(
     return Calibration(scale, f"Predicted variance scaled by {scale:.2f} on held-out pixels.")
 
 
-def _apart(rho: np.ndarray) -> int:
-    """Smallest distance from which on the noise is independent along x and along y, at most 4 px."""
+def _apart(rho: np.ndarray) -> dict[int, int]:
+    """Along y (1) and x (2), the smallest distance from which on the noise is independent.
+
+    An axis along which it is not within 4 px is left out: the scene's own correlation would be lost by then.
+    """
     y, x = (n // 2 for n in rho.shape)
-    reach = min(y, x)
-    for d in range(1, reach):
-        if max(np.abs(rho[y, x + d :]).max(), np.abs(rho[y + d :, x]).max()) < 0.05:
-            return min(d, 4)
-    return min(max(reach, 1), 4)
+    found = {}
+    for axis, line in ((1, rho[y:, x]), (2, rho[y, x:])):
+        far = np.flatnonzero(np.abs(line) >= 0.05)
+        found[axis] = max(int(far[-1]) + 1 if far.size else 1, 1)
+    near = {axis: d for axis, d in found.items() if d <= FARTHEST}
+    return near or {min(found, key=found.__getitem__): FARTHEST}
 
 
-def _covariance(values: np.ndarray, valid: np.ndarray, distance: int) -> float:
-    """Mean product of pixels so far apart along x and along y."""
+def _covariance(values: np.ndarray, valid: np.ndarray, distances: dict[int, int]) -> float:
+    """Mean product of pixels so far apart along each axis."""
     total = count = 0.0
-    for axis in (1, 2):
+    for axis, distance in distances.items():
         size = values.shape[axis]
         if size <= distance:
             continue
