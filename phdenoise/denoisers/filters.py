@@ -9,9 +9,10 @@ Mohan et al., ICLR 2020, arXiv:1906.05478; for video Sheth et al., ICCV 2021, ar
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -19,7 +20,7 @@ from phdenoise.denoisers import linear
 from phdenoise.denoisers.centre_blind import STRIDE
 from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
-from phdenoise.denoisers.predict import _predict_tile, prepare, symmetry_codes
+from phdenoise.denoisers.predict import _members, prepare, symmetry_codes
 from phdenoise.types import InputError
 
 # Side of the window that a pixel is predicted in; far more than any network's radius but UDVD's.
@@ -152,12 +153,19 @@ def _row(
 ) -> tuple[Array, Array | None]:
     """Gradient of one output pixel, in the network's units, with respect to padded frames and linear predictions."""
 
-    def output(moved: tuple[Array, Array | None]) -> Array:
-        shown = MovieArrays(moved[0], arrays.weights, moved[1], arrays.seen)
-        out = _predict_tile(denoiser, shown, t, top, left, side=side, flips=codes)
-        return out.mean[y, x] / denoiser.spread
+    shown = (arrays.padded, arrays.linear)
 
-    gradient: tuple[Array, Array | None] = jax.grad(output)((arrays.padded, arrays.linear))
+    def output(moved: tuple[Array, Array | None], flip: Array) -> Array:
+        seen = MovieArrays(moved[0], arrays.weights, moved[1], arrays.seen)
+        out = _members(denoiser, seen, t, top, left, flip[None], side=side)
+        return out.mean[0, y, x] / (denoiser.spread * len(codes))
+
+    # One symmetry at a time: the activations of all of them would not fit for large frames.
+    def add(total: tuple[Array, Array | None], flip: Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, jax.grad(output)(shown, flip)), None
+
+    start = jax.tree.map(jnp.zeros_like, shown)
+    gradient: tuple[Array, Array | None] = jax.lax.scan(add, start, jnp.asarray(codes))[0]
     return gradient
 
 
