@@ -361,7 +361,16 @@ def _demo(command: Demo) -> None:
     config = command.config
     inputs = [config.movie.split("::")[0]] if config.movie else []
     check_writable(command.output, command.overwrite, folder=True, inputs=inputs)
-    movie = None if config.movie is None else _read(config.movie, command.reading)
+    movie = None
+    if config.movie is not None:
+        channels = _read_all(config.movie, command.reading)
+        movie = channels.movies[0]
+        if len(channels) > 1:
+            movie = channels.one("mean")
+            names = ", ".join(channels.names)
+            print(
+                f"The channels {names} are averaged, for a law moves one quantity; --channel takes another."
+            )
     with _Bar() as bar:
         report = run_demo(command.output, config, movie, overwrite=command.overwrite, progress=bar)
     for sentence in report.sentences:
