@@ -27,7 +27,11 @@ from phdenoise.grid import Grid
 from phdenoise.physics import CahnHilliard, ConstantMobility, DoubleWell
 from phdenoise.physics.adaptive import integrate
 
-BOX = {"1a": ("periodic", 200.0, 200.0), "1b": ("no-flux", 200.0, 200.0), "1c": ("no-flux", 120.0, 100.0)}
+BOX = {
+    "1a": ("periodic", 200.0, 200.0),
+    "1b": ("no-flux", 200.0, 200.0),
+    "1c": ("no-flux", 120.0, 100.0),
+}
 TABULATED = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 10000)
 TIMES = np.unique(np.round(np.concatenate([[0], np.geomspace(0.5, 1e4, 87), TABULATED]), 3))
 COLUMNS = ("time", "free_energy", "mass", "steps", "rejected", "seconds")

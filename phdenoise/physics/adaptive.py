@@ -195,9 +195,7 @@ def integrate(
     outcome = Outcome.where(fine, outcome, Outcome.bad_start)
     shape = (-1,) + (1,) * c0.ndim
     frames = jnp.where(valid.reshape(shape), end.frames, end.c[None])
-    return Solution(
-        frames, valid, outcome, end.t, end.c, end.dt, end.accepted, end.rejected
-    )
+    return Solution(frames, valid, outcome, end.t, end.c, end.dt, end.accepted, end.rejected)
 
 
 class _State(NamedTuple):
