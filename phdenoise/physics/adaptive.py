@@ -26,8 +26,6 @@ from phdenoise.physics.simulate import as_dtype
 from phdenoise.types import Field, Frames, InputError, Scalar
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
-# Every so many accepted steps the linear part follows the field.
-REFRESH = 10
 
 
 class Outcome(eqx.Enumeration):
@@ -126,7 +124,8 @@ def integrate(
     f0 = model.rhs(times[0], c0, grid)
     guess = 0.01 * rough(c0, c0) / jnp.maximum(rough(f0, c0), 1e-30)
     span = times[-1] - times[0]
-    dt = jnp.minimum(guess if first_step is None else jnp.asarray(first_step, dtype), span)
+    guess = jnp.clip(guess, 1e-8 * span, span)
+    dt = guess if first_step is None else jnp.asarray(first_step, dtype)
     fine = jnp.all(jnp.isfinite(c0)) & jnp.all(jnp.isfinite(f0))
     start = _State(
         t=times[0],
@@ -149,7 +148,7 @@ def integrate(
         left = times[-1] - s.t
         # A last sliver of a step would spoil the controller's memory: halve what is left instead.
         near = jnp.where(left < 2 * s.dt, 0.5 * left, s.dt)
-        h = jnp.minimum(jnp.where(left <= s.dt * 1.01, left, near), max_step)
+        h = jnp.minimum(jnp.where(left <= 1.01 * s.dt, left, near), max_step)
         h = method.limit(grid, s.linear, h)
         last = h >= left
         coefficients = method.prepare(model, grid, h, s.linear)
@@ -164,7 +163,7 @@ def integrate(
         frames, index = _fill(s, times, good, t, h, dense)
         accepted = s.accepted + good
         linear = jax.lax.cond(
-            good & (accepted % REFRESH == 0),
+            good & (accepted % method.refresh == 0),
             lambda: jax.lax.stop_gradient(method.linearise(model, grid, c)),
             lambda: s.linear,
         )

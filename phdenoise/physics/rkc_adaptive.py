@@ -8,7 +8,7 @@ Verwer, J. Comput. Appl. Math. 88, 315 (1998), doi:10.1016/S0377-0427(97)00219-7
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -32,6 +32,9 @@ class VariableRKC2(eqx.Module):
     """
 
     most: int = eqx.field(static=True, default=400)
+
+    # The radius is cheap beside the stages, and stability hangs on it.
+    refresh: ClassVar[int] = 1
 
     def linearise(self, model: Model, grid: Grid, c: Field) -> Scalar:
         """Spectral radius at the field [1/time]."""

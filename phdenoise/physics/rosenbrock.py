@@ -8,7 +8,7 @@ accurate): Rang & Angermann, BIT 45, 761 (2005), doi:10.1007/s10543-005-0035-y.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +50,9 @@ DENSE = np.linalg.inv(np.stack([np.ones(4), _A, _B, _A**2])) @ np.array(
 
 class RosenbrockW(Stepper):
     """Third order at eight transforms a step, with an error estimate for adaptive steps."""
+
+    # Accepted steps after which an adaptive solve takes a new reference: its median is a sort.
+    refresh: ClassVar[int] = 10
 
     def prepare(self, model: Model, grid: Grid, dt: Scalar, reference: Reference) -> Any:
         """z = dt A and 1/(1 − γz)."""
