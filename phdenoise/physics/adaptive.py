@@ -10,6 +10,7 @@ Ordinary Differential Equations II (1996), doi:10.1007/978-3-642-05221-7, IV.2.
 """
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,23 +29,37 @@ from phdenoise.types import Field, Frames, InputError, Scalar
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
 
 
-class Outcome(eqx.Enumeration):
-    """How a solve ended; `Outcome[...]` is the sentence."""
+class Outcome(IntEnum):
+    """How a solve ended; `sentence` says it in words."""
 
-    reached = "The last time was reached."
-    too_many_steps = (
+    reached = 0
+    too_many_steps = 1
+    step_too_small = 2
+    not_finite = 3
+    bad_start = 4
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.reached: "The last time was reached.",
+    Outcome.too_many_steps: (
         "The steps ran out before the last time: raise max_steps or the tolerances, or end earlier."
-    )
-    step_too_small = (
+    ),
+    Outcome.step_too_small: (
         "The steps shrank to nothing although the field stayed finite: the tolerance is below the "
         "rounding of this dtype, or the law is ill-posed (a mobility or gradient coefficient below "
         "zero)."
-    )
-    not_finite = (
+    ),
+    Outcome.not_finite: (
         "Every step from here on, however small, gives values that are not finite: the law is "
         "ill-posed or undefined at this field."
-    )
-    bad_start = "The first field, or its rate of change, is not finite."
+    ),
+    Outcome.bad_start: "The first field, or its rate of change, is not finite.",
+}
 
 
 class Solution(NamedTuple):
@@ -53,7 +68,7 @@ class Solution(NamedTuple):
     Attributes:
         frames: solution at the requested times [t, *cells]; those not reached repeat `last`.
         valid: which frames were reached [t].
-        outcome: how it ended.
+        outcome: how it ended, the number of an `Outcome`.
         time: where it ended, the time of `last`.
         last: field there.
         dt: next step size it would have tried.
@@ -62,7 +77,7 @@ class Solution(NamedTuple):
 
     frames: Frames
     valid: Bool[Array, " t"]
-    outcome: Any
+    outcome: Int[Array, ""]
     time: Scalar
     last: Field
     dt: Scalar
@@ -73,7 +88,7 @@ class Solution(NamedTuple):
         """One sentence: when and why it stopped (outside jit)."""
         return (
             f"Stopped at t = {float(self.time):.6g} after {int(self.accepted)} steps "
-            f"({int(self.rejected)} rejected). {Outcome[self.outcome]}"
+            f"({int(self.rejected)} rejected). {Outcome(int(self.outcome)).sentence}"
         )
 
     def checked(self) -> Frames:
@@ -134,7 +149,7 @@ def integrate(
         before=jnp.ones((), dtype),
         linear=jax.lax.stop_gradient(method.linearise(model, grid, c0)),
         frames=jnp.broadcast_to(c0, (times.shape[0], *c0.shape)),
-        index=jnp.asarray(1),
+        following=jnp.asarray(1),
         accepted=jnp.asarray(0),
         rejected=jnp.asarray(0),
         finite=fine,
@@ -142,7 +157,7 @@ def integrate(
     )
 
     def going(s: _State) -> Array:
-        return s.alive & (s.index < times.shape[0]) & (s.accepted + s.rejected < max_steps)
+        return s.alive & (s.following < times.shape[0]) & (s.accepted + s.rejected < max_steps)
 
     def attempt(s: _State) -> _State:
         left = times[-1] - s.t
@@ -160,7 +175,7 @@ def integrate(
         t = jnp.where(last, times[-1], s.t + h)
         factor = SAFETY * size ** (-0.7 / 3) * s.before ** (0.4 / 3)
         factor = jnp.clip(jnp.where(good, factor, SAFETY * size ** (-1 / 3)), SHRINK, GROW)
-        frames, index = _fill(s, times, good, t, h, dense)
+        frames, following = _fill(s, times, good, t, h, dense)
         accepted = s.accepted + good
         linear = jax.lax.cond(
             good & (accepted % method.refresh == 0),
@@ -178,7 +193,7 @@ def integrate(
             before=jnp.where(good, size, s.before),
             linear=linear,
             frames=frames,
-            index=index,
+            following=following,
             accepted=accepted,
             rejected=s.rejected + ~good,
             finite=finite,
@@ -186,12 +201,12 @@ def integrate(
         )
 
     end = jax.lax.while_loop(going, attempt, start)
-    valid = jnp.arange(times.shape[0]) < end.index
-    whole = end.index >= times.shape[0]
-    outcome = Outcome.where(whole, Outcome.reached, Outcome.too_many_steps)
-    outcome = Outcome.where(end.alive | whole, outcome, Outcome.step_too_small)
-    outcome = Outcome.where(end.alive | end.finite | whole, outcome, Outcome.not_finite)
-    outcome = Outcome.where(fine, outcome, Outcome.bad_start)
+    valid = jnp.arange(times.shape[0]) < end.following
+    whole = end.following >= times.shape[0]
+    failure = jnp.where(end.finite, Outcome.step_too_small.value, Outcome.not_finite.value)
+    outcome = jnp.where(end.alive, Outcome.too_many_steps.value, failure)
+    outcome = jnp.where(whole, Outcome.reached.value, outcome)
+    outcome = jnp.where(fine, outcome, Outcome.bad_start.value)
     shape = (-1,) + (1,) * c0.ndim
     frames = jnp.where(valid.reshape(shape), end.frames, end.c[None])
     return Solution(frames, valid, outcome, end.t, end.c, end.dt, end.accepted, end.rejected)
@@ -204,7 +219,7 @@ class _State(NamedTuple):
     before: Scalar
     linear: Any
     frames: Frames
-    index: Array
+    following: Array
     accepted: Array
     rejected: Array
     finite: Array
@@ -238,4 +253,4 @@ def _fill(
         frames, i = carry
         return frames.at[i].set(dense((times[i] - s.t) / h)), i + 1
 
-    return jax.lax.while_loop(passed, write, (s.frames, s.index))
+    return jax.lax.while_loop(passed, write, (s.frames, s.following))

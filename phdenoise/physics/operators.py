@@ -10,6 +10,10 @@ many as the grid has, so on any batch. LeVeque, Finite Volume Methods for Hyperb
 (2002), doi:10.1017/CBO9780511791253.
 """
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -47,10 +51,11 @@ def face_mean(d: Cells, grid: Grid) -> tuple[Cells, ...]:
 
 def divergence(fluxes: tuple[Cells, ...], grid: Grid) -> Cells:
     """Net outflow of the face fluxes, one per axis, per cell volume."""
-    total = jnp.zeros_like(fluxes[0])
-    for f, (axis, wrap, r) in zip(fluxes, _axes(grid, total), strict=True):
-        total = total - upper(f, axis=axis, sign=-1, wrap=wrap) * r
-    return total
+    axes = _axes(grid, fluxes[0])
+    return -_sum(
+        upper(f, axis=axis, sign=-1, wrap=wrap) * r
+        for f, (axis, wrap, r) in zip(fluxes, axes, strict=True)
+    )
 
 
 def laplacian(c: Cells, grid: Grid) -> Cells:
@@ -58,7 +63,7 @@ def laplacian(c: Cells, grid: Grid) -> Cells:
     if grid.mask is not None:
         inner = divergence(face_gradient(c, grid), grid)
     else:
-        inner = sum(second(c, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, c))
+        inner = _sum(second(c, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, c))
     return inner + edge_laplacian(c, grid) if grid.open else inner
 
 
@@ -67,7 +72,7 @@ def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
     if grid.mask is not None:
         pairs = zip(face_mean(d, grid), face_gradient(potential, grid), strict=True)
         return divergence(tuple(m * g for m, g in pairs), grid)
-    return sum(flux(d, potential, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, d))
+    return _sum(flux(d, potential, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, d))
 
 
 def integral(values: Cells, grid: Grid) -> Float[Array, "..."]:
@@ -79,10 +84,14 @@ def integral(values: Cells, grid: Grid) -> Float[Array, "..."]:
 
 def gradient_energy(c: Cells, grid: Grid) -> Float[Array, "..."]:
     """½ ∫|∇c|², the discrete functional whose variation is −∇²c."""
-    total = sum(jnp.sum(g**2, axis=_all(grid)) for g in face_gradient(c, grid))
+    total = _sum(jnp.sum(g**2, axis=_all(grid)) for g in face_gradient(c, grid))
     if grid.open:
         total = total + edge_energy(c, grid)
     return 0.5 * _volume(grid, c) * total
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    return reduce(add, terms)
 
 
 def _open_faces(mask: Bool[Array, "..."], axis: int) -> Bool[Array, "..."]:

@@ -73,8 +73,8 @@ def laplacian_symbol(grid: Grid, dtype: DTypeLike) -> Float[Array, "*k"]:
         square = 4 * np.sin(0.5 * _wavenumbers(kinds[axis], n)[:count]) ** 2
         shape = [1] * grid.ndim
         shape[place] = count
-        square = jnp.asarray(square.reshape(shape), dtype)
-        total = total + square / grid.spacing[axis].astype(dtype) ** 2
+        eigenvalues = jnp.asarray(square.reshape(shape), dtype)
+        total = total + eigenvalues / grid.spacing[axis].astype(dtype) ** 2
     return total
 
 
