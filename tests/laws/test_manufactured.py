@@ -141,16 +141,14 @@ def test_order_in_space_is_two(name, boundary):
     assert 1.75 < order < 2.4, (order, errors)
 
 
-@pytest.mark.parametrize(("name", "boundary"), MARKED)
-@pytest.mark.parametrize(
-    ("stepper", "expected"),
-    [
-        (RosenbrockW(), 3),
-        pytest.param(ETDRK4(), 4, marks=pytest.mark.slow),
-        pytest.param(RKC2(40), 2, marks=pytest.mark.slow),
-    ],
-    ids=["rosenbrock", "etdrk4", "rkc2"],
-)
+IN_TIME = [
+    *(pytest.param(*c.values, RosenbrockW(), 3, marks=c.marks) for c in MARKED),
+    *(pytest.param(*c, ETDRK4(), 4, marks=pytest.mark.slow) for c in sorted(QUICK)),
+    *(pytest.param(*c, RKC2(40), 2, marks=pytest.mark.slow) for c in sorted(QUICK)),
+]
+
+
+@pytest.mark.parametrize(("name", "boundary", "stepper", "expected"), IN_TIME)
 def test_order_in_time(name, boundary, stepper, expected):
     end, errors = 0.5, []
     model, u, x, grid = setting(name, boundary, 10)
