@@ -1,14 +1,15 @@
 """Shape aliases, the two small contracts every room shares, and the one user-facing error.
 
-Axis names used throughout the package: `t` frames, `y` rows, `x` columns.
+Axis names used throughout the package: `t` frames, `y` rows, `x` columns;
+`*cells` are the axes of a grid, of which a movie has two.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-Frames = Float[Array, "t y x"]
-Field = Float[Array, "y x"]
+Frames = Float[Array, "t *cells"]
+Field = Float[Array, "*cells"]
 Scalar = Float[Array, ""]
 Mask = Bool[Array, "t y x"]
 

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from phdenoise.grid import Grid
+from phdenoise.grid import Fixed, Flux, Grid
+from phdenoise.physics.faces import edge_inflow
 from phdenoise.physics.free_energy import FreeEnergy
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.operators import (
@@ -28,7 +29,7 @@ from phdenoise.physics.operators import (
     laplacian,
 )
 from phdenoise.physics.transforms import laplacian_symbol
-from phdenoise.types import Field, Scalar
+from phdenoise.types import Field, InputError, Scalar
 
 
 class Reference(NamedTuple):
@@ -61,13 +62,13 @@ class Model(eqx.Module):
         """The functional that does not increase along solutions."""
         raise NotImplementedError
 
-    def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "ky kx"]:
+    def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "*k"]:
         """Eigenvalues −(a + bλ + gλ²) ≤ 0 in the layout of `transforms` [1/time]."""
         symbol = laplacian_symbol(grid, reference.diffusion.dtype)
         return -(reference.decay + symbol * (reference.diffusion + symbol * reference.biharmonic))
 
     def mass(self, c: Field, grid: Grid) -> Scalar:
-        """∫c over the mask [length²]."""
+        """∫c over the mask [length^d]."""
         return integral(c, grid)
 
 
@@ -90,7 +91,11 @@ class CahnHilliard(Model):
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """∇·( D(c) ∇μ ) [1/time]."""
-        return flux_divergence(self.mobility(c), self.potential(c, grid), grid)
+        mu = self.potential(c, grid)
+        inner = flux_divergence(self.mobility(c), mu, grid)
+        if not grid.open:
+            return inner
+        return inner + edge_inflow(self.mobility, mu, self.free_energy.chemical_potential, grid)
 
     def reference(self, c: Field, grid: Grid) -> Reference:
         """(0, median D f″ where that is positive, M* κ) with M* of the mean mobility.
@@ -120,8 +125,7 @@ class Fickian(Model):
 
     Args:
         diffusivity: D(c) [length²/time].
-        source: S, a number or a field [y, x] [1/time]; an inward flux j through an edge is a
-            source j/h in the cells along it.
+        source: S, a number or a field [1/time].
     """
 
     diffusivity: Mobility
@@ -129,7 +133,8 @@ class Fickian(Model):
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """∇·( D(c) ∇c ) + S [1/time]."""
-        return flux_divergence(self.diffusivity(c), c, grid) + self.source
+        inner = flux_divergence(self.diffusivity(c), c, grid) + self.source
+        return inner + edge_inflow(self.diffusivity, c, lambda g: g, grid) if grid.open else inner
 
     def reference(self, c: Field, grid: Grid) -> Reference:
         """(0, D*, 0) with D* the mean diffusivity, or half the largest where that is more."""
@@ -160,6 +165,10 @@ class AllenCahn(Model):
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """−M(c) [ μ_h(c) − κ∇²c ] [1/time]."""
+        if any(isinstance(face, Flux) for pair in grid.faces for face in pair):
+            raise InputError(
+                "Allen-Cahn transports nothing, so a Flux face has no meaning: use NoFlux or Fixed."
+            )
         mu = self.free_energy.chemical_potential(c) - self.kappa * laplacian(c, grid)
         return -self.mobility(c) * mu
 
@@ -204,7 +213,8 @@ def _representative(d: Field, grid: Grid) -> Scalar:
 
 
 def _largest_symbol(grid: Grid, like: Array) -> Scalar:
-    """4/dy² + 4/dx², less where an axis has one cell and so no wave."""
-    ny, nx = grid.shape
-    dy, dx = grid.spacing[0].astype(like.dtype), grid.spacing[1].astype(like.dtype)
-    return (4 / dy**2 if ny > 1 else 0 * dy) + (4 / dx**2 if nx > 1 else 0 * dx)
+    """Σ 4/h² over the axes, less where one has a single cell and so no wave."""
+    waves = [
+        n > 1 or any(isinstance(f, Fixed) for f in grid.faces[i]) for i, n in enumerate(grid.shape)
+    ]
+    return jnp.sum(jnp.asarray(waves) * 4 / grid.spacing.astype(like.dtype) ** 2)

@@ -4,103 +4,110 @@
 
 Cell-centred finite volumes: what leaves a cell through a face enters its neighbour, so mass is
 conserved to round-off. A face array has the shape of the cells; entry i is the lower face of cell
-i. Faces on the edge of a no-flux box and of a particle mask are closed. Every function works on
-the last two axes, so on any batch. LeVeque, Finite Volume Methods for Hyperbolic Problems (2002),
-doi:10.1017/CBO9780511791253.
+i. Faces on the edge of a box that is not periodic and of a particle mask are closed; what a Fixed
+or Flux face lets through is added by `physics.faces`. Every function works on the last axes, as
+many as the grid has, so on any batch. LeVeque, Finite Volume Methods for Hyperbolic Problems
+(2002), doi:10.1017/CBO9780511791253.
 """
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
+from phdenoise.physics.faces import edge_energy, edge_laplacian
 from phdenoise.physics.stencil import flux, lower, second, upper
 
-Cells = Float[Array, "*b y x"]
+Cells = Float[Array, "..."]
 
 
-def face_gradient(c: Cells, grid: Grid) -> tuple[Cells, Cells]:
-    """Differences across the lower faces along y and along x over the spacing, zero where closed.
+def face_gradient(c: Cells, grid: Grid) -> tuple[Cells, ...]:
+    """Differences across the lower faces of each axis over the spacing, zero where closed.
 
     Args:
         c: cell values.
 
     Returns:
-        Gradients [unit of c / length].
+        Gradients [unit of c / length], one per axis of the grid.
     """
-    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, c)
-    gy = lower(c, axis=-2, sign=-1, wrap=wrap) * ry
-    gx = lower(c, axis=-1, sign=-1, wrap=wrap) * rx
+    gradients = tuple(
+        lower(c, axis=axis, sign=-1, wrap=wrap) * r for axis, wrap, r in _axes(grid, c)
+    )
     if grid.mask is None:
-        return gy, gx
-    open_y, open_x = _open_faces(grid.mask)
-    return (
-        jnp.where(jnp.broadcast_to(open_y, gy.shape), gy, 0),
-        jnp.where(jnp.broadcast_to(open_x, gx.shape), gx, 0),
+        return gradients
+    return tuple(
+        jnp.where(jnp.broadcast_to(_open_faces(grid.mask, axis), g.shape), g, 0)
+        for g, (axis, _, _) in zip(gradients, _axes(grid, c), strict=True)
     )
 
 
-def face_mean(d: Cells, grid: Grid) -> tuple[Cells, Cells]:
+def face_mean(d: Cells, grid: Grid) -> tuple[Cells, ...]:
     """Arithmetic mean of the two cells that share a face (zero on the closed edge of a box)."""
-    wrap = grid.boundary == "periodic"
-    return (
-        0.5 * lower(d, axis=-2, sign=1, wrap=wrap),
-        0.5 * lower(d, axis=-1, sign=1, wrap=wrap),
-    )
+    return tuple(0.5 * lower(d, axis=axis, sign=1, wrap=wrap) for axis, wrap, _ in _axes(grid, d))
 
 
-def divergence(fy: Cells, fx: Cells, grid: Grid) -> Cells:
-    """Net outflow of the face fluxes per cell volume."""
-    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, fy)
-    return -(
-        upper(fy, axis=-2, sign=-1, wrap=wrap) * ry + upper(fx, axis=-1, sign=-1, wrap=wrap) * rx
+def divergence(fluxes: tuple[Cells, ...], grid: Grid) -> Cells:
+    """Net outflow of the face fluxes, one per axis, per cell volume."""
+    axes = _axes(grid, fluxes[0])
+    return -_sum(
+        upper(f, axis=axis, sign=-1, wrap=wrap) * r
+        for f, (axis, wrap, r) in zip(fluxes, axes, strict=True)
     )
 
 
 def laplacian(c: Cells, grid: Grid) -> Cells:
-    """∇²c with closed faces [unit of c / length²]."""
+    """∇²c, with c given on Fixed faces and no gradient on all others [unit of c / length²]."""
     if grid.mask is not None:
-        return divergence(*face_gradient(c, grid), grid)
-    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, c)
-    return second(c, axis=-2, wrap=wrap) * ry**2 + second(c, axis=-1, wrap=wrap) * rx**2
+        inner = divergence(face_gradient(c, grid), grid)
+    else:
+        inner = _sum(second(c, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, c))
+    return inner + edge_laplacian(c, grid) if grid.open else inner
 
 
 def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
-    """∇·(d ∇potential), d averaged on faces."""
+    """∇·(d ∇potential), d averaged on faces; nothing crosses Fixed and Flux faces here."""
     if grid.mask is not None:
-        (my, mx), (gy, gx) = face_mean(d, grid), face_gradient(potential, grid)
-        return divergence(my * gy, mx * gx, grid)
-    wrap, (ry, rx) = grid.boundary == "periodic", _per_length(grid, d)
-    inflow_y = flux(d, potential, axis=-2, wrap=wrap)
-    inflow_x = flux(d, potential, axis=-1, wrap=wrap)
-    return inflow_y * ry**2 + inflow_x * rx**2
+        pairs = zip(face_mean(d, grid), face_gradient(potential, grid), strict=True)
+        return divergence(tuple(m * g for m, g in pairs), grid)
+    return _sum(flux(d, potential, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, d))
 
 
-def integral(values: Cells, grid: Grid) -> Float[Array, "*b"]:
-    """Sum over the cells inside the mask times the cell area."""
+def integral(values: Cells, grid: Grid) -> Float[Array, "..."]:
+    """Sum over the cells inside the mask times the cell volume."""
     if grid.mask is not None:
         values = jnp.where(jnp.broadcast_to(grid.mask, values.shape), values, 0)
-    dy, dx = _spacing(grid, values)
-    return jnp.sum(values, axis=(-2, -1)) * dy * dx
+    return jnp.sum(values, axis=_all(grid)) * _volume(grid, values)
 
 
-def gradient_energy(c: Cells, grid: Grid) -> Float[Array, "*b"]:
+def gradient_energy(c: Cells, grid: Grid) -> Float[Array, "..."]:
     """½ ∫|∇c|², the discrete functional whose variation is −∇²c."""
-    gy, gx = face_gradient(c, grid)
-    dy, dx = _spacing(grid, c)
-    return 0.5 * dy * dx * jnp.sum(gy**2 + gx**2, axis=(-2, -1))
+    total = _sum(jnp.sum(g**2, axis=_all(grid)) for g in face_gradient(c, grid))
+    if grid.open:
+        total = total + edge_energy(c, grid)
+    return 0.5 * _volume(grid, c) * total
 
 
-def _open_faces(mask: Bool[Array, "y x"]) -> tuple[Bool[Array, "y x"], Bool[Array, "y x"]]:
+def _sum(terms: Iterable[Array]) -> Array:
+    return reduce(add, terms)
+
+
+def _open_faces(mask: Bool[Array, "..."], axis: int) -> Bool[Array, "..."]:
     # The roll closes the wrapped face where either end is outside; a box edge is closed already.
-    return mask & jnp.roll(mask, 1, axis=0), mask & jnp.roll(mask, 1, axis=1)
+    return mask & jnp.roll(mask, 1, axis=axis)
 
 
-def _spacing(grid: Grid, like: Array) -> tuple[Array, Array]:
+def _axes(grid: Grid, like: Array) -> list[tuple[int, bool, Array]]:
+    """Negative axis, whether it wraps, reciprocal spacing: a division per cell costs several products."""
     spacing = grid.spacing.astype(like.dtype)
-    return spacing[0], spacing[1]
+    return [(i - grid.ndim, grid.periodic(i), 1 / spacing[i]) for i in range(grid.ndim)]
 
 
-def _per_length(grid: Grid, like: Array) -> tuple[Array, Array]:
-    """Reciprocal spacings: a division per cell and tangent costs several products."""
-    dy, dx = _spacing(grid, like)
-    return 1 / dy, 1 / dx
+def _all(grid: Grid) -> tuple[int, ...]:
+    return tuple(range(-grid.ndim, 0))
+
+
+def _volume(grid: Grid, like: Array) -> Array:
+    return jnp.prod(grid.spacing.astype(like.dtype))

@@ -7,14 +7,15 @@ stage is one transform, a product and one transform back. Coefficients ROS34PW2 
 accurate): Rang & Angermann, BIT 45, 761 (2005), doi:10.1007/s10543-005-0035-y.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from phdenoise.grid import Grid
-from phdenoise.physics.models import Model, Reference
+from phdenoise.physics.models import Model, Reference, reference_mobility
 from phdenoise.physics.steppers import Stepper, refuse_mask
 from phdenoise.physics.transforms import transforms
 from phdenoise.types import Field, Scalar
@@ -39,9 +40,19 @@ COUPLING = np.array(
 WEIGHTS = np.array([2.4212380706095346e-01, -1.2232505839045147e00, 1.5452602553351020e00, GAMMA])
 EMBEDDED = np.array([3.7810903145819369e-01, -9.6042292212423178e-02, 0.5, 2.1793326075422950e-01])
 
+_A = ALPHA.sum(axis=1)
+_B = (ALPHA + COUPLING).sum(axis=1) + GAMMA
+# Row i: bᵢ(x) in x, x², x³. Order two for every A, three in the powers of f, and WEIGHTS at x = 1.
+DENSE = np.linalg.inv(np.stack([np.ones(4), _A, _B, _A**2])) @ np.array(
+    [[1, 0, 0], [0, 1 / 2, 0], [0, 1 / 2, 0], [0, 0, 1 / 3]]
+)
+
 
 class RosenbrockW(Stepper):
     """Third order at eight transforms a step, with an error estimate for adaptive steps."""
+
+    # Accepted steps after which an adaptive solve takes a new reference: its median is a sort.
+    refresh: ClassVar[int] = 10
 
     def prepare(self, model: Model, grid: Grid, dt: Scalar, reference: Reference) -> Any:
         """z = dt A and 1/(1 − γz)."""
@@ -59,6 +70,23 @@ class RosenbrockW(Stepper):
         self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
     ) -> tuple[Field, Field]:
         """The field one step later and its difference to the embedded second-order result."""
+        return self.step_dense(model, grid, coefficients, t, c, dt)[:2]
+
+    def linearise(self, model: Model, grid: Grid, c: Field) -> Reference:
+        """What `prepare` needs of the field."""
+        return reference_mobility(model, grid, c)
+
+    def limit(self, grid: Grid, reference: Reference, dt: Scalar) -> Scalar:
+        """Any step is allowed."""
+        return dt
+
+    def step_dense(
+        self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
+    ) -> tuple[Field, Field, Callable[[Scalar], Field]]:
+        """The field one step later, its error, and the field at a part of the step in [0, 1].
+
+        The last is built of the implicit slopes, not of f, which amplifies rounding in stiff waves.
+        """
         z, solve = coefficients
         forward, inverse = transforms(grid)
         slopes: list[Array] = []
@@ -70,7 +98,12 @@ class RosenbrockW(Stepper):
             spectra.append(solve * (forward(f) + z * coupled))
             slopes.append(inverse(spectra[i]))
         error = _combine(jnp.zeros_like(c), [dt * float(w) for w in WEIGHTS - EMBEDDED], slopes)
-        return _combine(c, [dt * float(w) for w in WEIGHTS], slopes), error
+
+        def dense(x: Scalar) -> Field:
+            weights = [dt * x * (float(p) + x * (float(q) + x * float(r))) for p, q, r in DENSE]
+            return _combine(c, weights, slopes)
+
+        return _combine(c, [dt * float(w) for w in WEIGHTS], slopes), error, dense
 
 
 def _combine(start: Array, weights: list, terms: list[Array]) -> Array:

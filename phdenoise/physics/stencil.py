@@ -24,7 +24,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-Cells = Float[Array, "*b y x"]
+Cells = Float[Array, "*cells"]
 
 
 def lower(c: Cells, *, axis: int, sign: int, wrap: bool) -> Cells:
@@ -100,7 +100,7 @@ def _views(padded: Array, axis: int, count: int) -> list[Array]:
 
 
 def _primitive(name: str, evaluate: Callable[..., Array]) -> Primitive:
-    """A map of the last two axes that broadcasts over leading axes."""
+    """A map along one of the last axes that broadcasts over leading axes."""
     primitive = Primitive(f"phdenoise_{name}")
 
     @cache

@@ -47,7 +47,7 @@ def test_flux_divergence_is_the_divergence_of_face_fluxes_and_conserves(boundary
     d, m = fields(shape)
     (my, mx), (gy, gx) = face_mean(d, grid), face_gradient(m, grid)
     fused = flux_divergence(d, m, grid)
-    np.testing.assert_allclose(fused, divergence(my * gy, mx * gx, grid), atol=1e-13)
+    np.testing.assert_allclose(fused, divergence((my * gy, mx * gx), grid), atol=1e-13)
     np.testing.assert_allclose(integral(fused, grid), 0, atol=1e-13)
 
 
