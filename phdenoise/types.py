@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Frames = Float[Array, "t y x"]
-Field = Float[Array, "y x"]
+# Leading axes: the layers of a model that has several.
+Field = Float[Array, "*layers y x"]
 Scalar = Float[Array, ""]
 Mask = Bool[Array, "t y x"]
 

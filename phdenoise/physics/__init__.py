@@ -4,6 +4,13 @@ The diffrax wrapper is imported by name (`phdenoise.physics.diffrax_solver`): th
 """
 
 from phdenoise.physics.free_energy import DoubleWell, LegendreEnthalpy, RegularSolution
+from phdenoise.physics.graphite import TwoLayers
+from phdenoise.physics.kinetics import (
+    ButlerVolmer,
+    CoupledIonElectron,
+    PowerExchange,
+    SymmetricButlerVolmer,
+)
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
 from phdenoise.physics.models import (
     AllenCahn,
@@ -14,7 +21,14 @@ from phdenoise.physics.models import (
     growth_rate,
     reference_mobility,
 )
+from phdenoise.physics.particle import Heterogeneity, disc, mask_modes, rim, smooth_prior
 from phdenoise.physics.pointwise import legendre
+from phdenoise.physics.reaction import (
+    AllenCahnReaction,
+    CahnHilliardReaction,
+    ConstantCurrent,
+    HeldVoltage,
+)
 from phdenoise.physics.rkc import RKC2, stages_for
 from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.simulate import advance, diverged, simulate, substeps_for
@@ -24,24 +38,38 @@ __all__ = [
     "ETDRK4",
     "RKC2",
     "AllenCahn",
+    "AllenCahnReaction",
+    "ButlerVolmer",
     "CahnHilliard",
+    "CahnHilliardReaction",
+    "ConstantCurrent",
     "ConstantMobility",
+    "CoupledIonElectron",
     "DegenerateMobility",
     "DoubleWell",
     "Fickian",
+    "HeldVoltage",
+    "Heterogeneity",
     "LegendreEnthalpy",
     "LegendreMobility",
     "Model",
+    "PowerExchange",
     "Reference",
     "RegularSolution",
     "RosenbrockW",
     "Stepper",
+    "SymmetricButlerVolmer",
+    "TwoLayers",
     "advance",
+    "disc",
     "diverged",
     "growth_rate",
     "legendre",
+    "mask_modes",
     "reference_mobility",
+    "rim",
     "simulate",
+    "smooth_prior",
     "stages_for",
     "substeps_for",
 ]
