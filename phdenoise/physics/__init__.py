@@ -8,7 +8,7 @@ from phdenoise.physics.graphite import TwoLayers
 from phdenoise.physics.kinetics import (
     ButlerVolmer,
     CoupledIonElectron,
-    PowerExchange,
+    ExchangeCurrent,
     SymmetricButlerVolmer,
 )
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
@@ -47,13 +47,13 @@ __all__ = [
     "CoupledIonElectron",
     "DegenerateMobility",
     "DoubleWell",
+    "ExchangeCurrent",
     "Fickian",
     "HeldVoltage",
     "Heterogeneity",
     "LegendreEnthalpy",
     "LegendreMobility",
     "Model",
-    "PowerExchange",
     "Reference",
     "RegularSolution",
     "RosenbrockW",

@@ -9,18 +9,20 @@ with κ(x) = √(πλ) σ(x) erfc[ (λ − √(1 + √λ + x²)) / 2√λ ], σ 
 the Fermi distribution to 5 % at λ = 8.3 and 11 % for λ in 1 … 20 (by quadrature), its ratio exact. V > 0 takes ions out. At constant current V is the root of
 ⟨k R⟩ = current: closed for α = ½, one scalar equation for other α, an equation over the field otherwise.
 
-Beyond |exponent| = 10 the exponential of μ is continued as a straight line, with value and slope, so that
-a noisy cell outside (0, 1) has a finite rate; it stays a factor of exp(∓V…), so that the voltage keeps its
-form. Bazant, Acc. Chem. Res. 46, 1144 (2013), doi:10.1021/ar300145c; Fraggedakis et al., Electrochim.
+Outside (eps, 1 − eps) ln c and ln(1−c) go on as their tangents, in j₀ as in μ_h, so that they cancel between
+the two as they do inside: a noisy cell pulls back gently, where a j₀ that merely stays positive would make
+the equation stiff. Either one-way rate above e¹⁰ goes on as a straight line; V stays a factor of both. Bazant, Acc. Chem. Res. 46, 1144 (2013), doi:10.1021/ar300145c; Fraggedakis et al., Electrochim.
 Acta 367, 137432 (2021), doi:10.1016/j.electacta.2020.137432; Zeng et al., J. Electroanal. Chem. 735, 77
 (2014), doi:10.1016/j.jelechem.2014.09.038.
 """
+
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfc
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.monotone_root import decreasing_root
@@ -57,27 +59,54 @@ class Kinetics(eqx.Module):
         return decreasing_root(excess, guess, -reach, reach)
 
 
+class ExchangeCurrent(eqx.Module):
+    """j₀(c) = c^a (1−c)^b m(c), never negative and C¹ for every c.
+
+    a = b = ½: the transition state of ideal Butler-Volmer; a = ½, b = 1: one that excludes a site, learnt for
+    LiFePO₄ by Zhao et al., Nature 621, 289 (2023), doi:10.1038/s41586-023-06393-x.
+
+    Args:
+        filled, free: exponents a and b of c and 1 − c.
+        factor: m(c), any mobility; one by default.
+        eps: where the logarithms are continued; that of the free energy.
+    """
+
+    filled: Scalar = eqx.field(converter=jnp.asarray, default=0.5)
+    free: Scalar = eqx.field(converter=jnp.asarray, default=1.0)
+    factor: Mobility | None = None
+    eps: float = eqx.field(static=True, default=1e-4)
+
+    def __call__(self, c: Values) -> Values:
+        """j₀ at every cell."""
+        return jnp.exp(self.log(c))
+
+    def log(self, c: Values) -> Values:
+        """ln j₀ at every cell."""
+        total = self.filled * log_part(c, self.eps) + self.free * log_part(1 - c, self.eps)
+        return total if self.factor is None else total + jnp.log(self.factor(c))
+
+
 class ButlerVolmer(Kinetics):
     """R = j₀(c) [ exp(−αη) − exp((1−α)η) ] for any α in (0, 1).
 
     Args:
-        exchange: j₀(c), e.g. `PowerExchange` or any mobility.
+        exchange: j₀(c).
         alpha: charge-transfer coefficient of the insertion.
     """
 
-    exchange: Mobility
+    exchange: ExchangeCurrent
     alpha: Scalar = eqx.field(converter=jnp.asarray)
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """j₀ [ exp(−αη) − exp((1−α)η) ]."""
         a, b = self._exponents()
-        forth, back = bounded_exp(-a * mu), bounded_exp(b * mu)
-        return self.exchange(c) * (forth * jnp.exp(-a * voltage) - back * jnp.exp(b * voltage))
+        forth, back = _one_way(self.exchange, c, -a * mu, b * mu)
+        return forth * jnp.exp(-a * voltage) - back * jnp.exp(b * voltage)
 
     def voltage(self, c: Values, mu: Values, weight: Values, current: Scalar) -> Scalar:
         """Root of A exp(−αV) − B exp((1−α)V) = I, A and B the sums over the cells at V = 0."""
         a, b = self._exponents()
-        forth, back = _sums(self.exchange(c) * weight, -a * mu, b * mu)
+        forth, back = (jnp.sum(weight * x) for x in _one_way(self.exchange, c, -a * mu, b * mu))
         # Measured from rest, where both terms are one: neither overflows nor cancels.
         rest = jnp.log(forth / back)
         scaled = current / (forth**b * back**a)
@@ -96,22 +125,22 @@ class SymmetricButlerVolmer(Kinetics):
     """R = j₀(c) [ exp(−η/2) − exp(η/2) ], whose voltage at a given current is closed.
 
     Args:
-        exchange: j₀(c), e.g. `PowerExchange` or any mobility.
+        exchange: j₀(c).
     """
 
-    exchange: Mobility
+    exchange: ExchangeCurrent
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """j₀ [ exp(−η/2) − exp(η/2) ]."""
-        forth, back = bounded_exp(-0.5 * mu), bounded_exp(0.5 * mu)
-        return self.exchange(c) * (forth * jnp.exp(-0.5 * voltage) - back * jnp.exp(0.5 * voltage))
+        forth, back = _one_way(self.exchange, c, -0.5 * mu, 0.5 * mu)
+        return forth * jnp.exp(-0.5 * voltage) - back * jnp.exp(0.5 * voltage)
 
     def voltage(self, c: Values, mu: Values, weight: Values, current: Scalar) -> Scalar:
         """ln(A/B) − 2 arsinh(I / 2√(AB)), A and B the sums of exp(∓μ/2) over the cells.
 
         The root y = exp(V/2) of A/y − B y = I, without the cancellation of the quadratic formula.
         """
-        forth, back = _sums(self.exchange(c) * weight, -0.5 * mu, 0.5 * mu)
+        forth, back = (jnp.sum(weight * x) for x in _one_way(self.exchange, c, -0.5 * mu, 0.5 * mu))
         return jnp.log(forth / back) - 2 * jnp.arcsinh(0.5 * current / jnp.sqrt(forth * back))
 
 
@@ -133,39 +162,17 @@ class CoupledIonElectron(Kinetics):
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """(1−c)/√(4πλ) [ c₊ κ(−η_f) − c κ(η_f) ]."""
-        filled, free = positive_part(c, self.eps), positive_part(1 - c, self.eps)
-        formal = mu + voltage + jnp.log(self.activity / filled)
+        filled, free = log_part(c, self.eps), jnp.exp(log_part(1 - c, self.eps))
+        formal = mu + voltage + jnp.log(self.activity) - filled
         forth = self.activity * marcus(-formal, self.reorganisation)
-        back = filled * marcus(formal, self.reorganisation)
+        back = jnp.exp(filled) * marcus(formal, self.reorganisation)
         return free * (forth - back) / jnp.sqrt(4 * jnp.pi * self.reorganisation)
 
     def exchange(self, c: Values) -> Values:
         """j₀(c): the rate of either direction at η = 0."""
-        filled, free = positive_part(c, self.eps), positive_part(1 - c, self.eps)
-        back = filled * marcus(jnp.log(self.activity / filled), self.reorganisation)
+        filled, free = log_part(c, self.eps), jnp.exp(log_part(1 - c, self.eps))
+        back = jnp.exp(filled) * marcus(jnp.log(self.activity) - filled, self.reorganisation)
         return free * back / jnp.sqrt(4 * jnp.pi * self.reorganisation)
-
-
-class PowerExchange(eqx.Module):
-    """j₀(c) = c^a (1−c)^b, positive and C¹ for every c.
-
-    a = b = ½: the transition state of ideal Butler-Volmer; a = ½, b = 1: one that excludes a site, learnt for
-    LiFePO₄ by Zhao et al., Nature 621, 289 (2023), doi:10.1038/s41586-023-06393-x.
-
-    Args:
-        filled, free: exponents a and b of c and 1 − c.
-        eps: where the continuation begins.
-    """
-
-    filled: Scalar = eqx.field(converter=jnp.asarray, default=0.5)
-    free: Scalar = eqx.field(converter=jnp.asarray, default=1.0)
-    eps: float = eqx.field(static=True, default=1e-4)
-
-    def __call__(self, c: Values) -> Values:
-        """j₀ at every cell."""
-        return (
-            positive_part(c, self.eps) ** self.filled * positive_part(1 - c, self.eps) ** self.free
-        )
 
 
 def bounded_exp(x: Values) -> Values:
@@ -173,10 +180,9 @@ def bounded_exp(x: Values) -> Values:
     return pointwise(_bounded_exp, x)
 
 
-def positive_part(x: Values, eps: float) -> Values:
-    """x, continued below eps by the hyperbola eps²/(2eps − x): positive, value and slope matched."""
-    inside = jnp.maximum(x, eps)
-    return jnp.where(x < eps, eps**2 / (eps + (inside - x)), inside)
+def log_part(x: Values, eps: float) -> Values:
+    """ln x, continued below eps by its tangent."""
+    return pointwise(partial(_log_part, eps=eps), x)
 
 
 def marcus(x: Values, reorganisation: Scalar) -> Values:
@@ -191,7 +197,14 @@ def _bounded_exp(x: Array) -> Array:
     return jnp.exp(below) * (1 + (x - below))
 
 
-def _sums(
-    weight: Float[Array, "*s"], forth: Values, back: Values
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    return jnp.sum(weight * bounded_exp(forth)), jnp.sum(weight * bounded_exp(back))
+def _log_part(x: Array, eps: float) -> Array:
+    inside = jnp.maximum(x, eps)
+    return jnp.log(inside) + (x - inside) / eps
+
+
+def _one_way(
+    exchange: ExchangeCurrent, c: Values, forth: Values, back: Values
+) -> tuple[Values, Values]:
+    """j₀ exp(forth) and j₀ exp(back), multiplied as exponents: either factor may overflow alone."""
+    level = exchange.log(c)
+    return bounded_exp(level + forth), bounded_exp(level + back)

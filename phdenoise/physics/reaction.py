@@ -13,6 +13,7 @@ layers of graphite. With a held voltage the free energy plus V times the charge 
 Singh, Ceder & Bazant, Electrochim. Acta 53, 7599 (2008), doi:10.1016/j.electacta.2008.03.083.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -98,18 +99,17 @@ class AllenCahnReaction(Model):
         return self._reaction(c, self.potential(c, grid), grid)
 
     def reference(self, c: State, grid: Grid) -> Reference:
-        """(median s f″ where that is positive, s* κ, 0), s = −k ∂R/∂μ and s* its mean."""
-        slope, _, curvature = self._slopes(c, grid)
+        """(median of −∂ċ/∂c where that is positive, s* κ, 0), s = −k ∂R/∂η and s* its mean."""
+        slope, own = self._slopes(c, grid)
         s = _mean_or_half(slope, grid)
-        decay = jnp.maximum(jnp.median(slope * curvature), 0)
+        decay = jnp.maximum(jnp.median(own), 0)
         return _layered(Reference(decay, s * self.kappa, jnp.zeros_like(s)), c)
 
     def spectral_radius(self, c: State, grid: Grid) -> Scalar:
-        """max s (|f″| + κλ) + max k|∂R/∂c| at the shortest wave."""
-        slope, direct, _ = self._slopes(c, grid)
-        rows = _row_sums(self.free_energy.chemical_potential, c)
-        top = _largest(grid, c.dtype)
-        return jnp.max(slope * (rows + self.kappa * top) + jnp.abs(direct))
+        """max |∂ċ/∂c| of the cells alone + max s κλ at the shortest wave, V fixed."""
+        slope, _ = self._slopes(c, grid)
+        rows = _row_sums(self._alone(c, grid), c)
+        return jnp.max(rows + slope * self.kappa * _largest(grid, c.dtype))
 
     def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "*layers k1 k2"]:
         """Eigenvalues −(a + bλ + gλ²), with a leading axis where the field has layers."""
@@ -146,16 +146,25 @@ class AllenCahnReaction(Model):
         k = jnp.broadcast_to(self.rate_constant.astype(c.dtype), c.shape)
         return _inside(k, grid) / _count(c, grid)
 
-    def _slopes(self, c: State, grid: Grid) -> tuple[State, State, State]:
-        """−k ∂R/∂μ, k ∂R/∂c and the own curvature of every cell, V fixed."""
-        mu, weight = self.potential(c, grid), self._weight(c, grid)
-        v = self.drive.voltage(self.kinetics, c, mu, weight)
-        k, one, zero = weight * _count(c, grid), jnp.ones_like(c), jnp.zeros_like(c)
-        by_mu, by_c = (
-            jax.jvp(lambda c, mu: self.kinetics.rate(c, mu, v), (c, mu), tangent)[1]
-            for tangent in ((zero, one), (one, zero))
-        )
-        return -k * by_mu, k * by_c, _inside(self.free_energy.curvature(c), grid)
+    def _slopes(self, c: State, grid: Grid) -> tuple[State, State]:
+        """−∂ċ/∂η, and −∂ċ/∂c of each cell by itself, V fixed."""
+        alone = self._alone(c, grid)
+        shift = jax.jvp(lambda m: alone(c, m), (jnp.zeros_like(c),), (jnp.ones_like(c),))[1]
+        units = _units(c)
+        own = sum(jax.jvp(alone, (c,), (unit,))[1] * unit for unit in units)
+        return -shift, -own
+
+    def _alone(self, c: State, grid: Grid) -> Callable[..., State]:
+        """ċ as a function of the c of a cell (and a shift of its μ), neighbours and V as they are."""
+        weight = self._weight(c, grid)
+        k, gradient = weight * _count(c, grid), -self.kappa * laplacian(c, grid)
+        v = self.drive.voltage(self.kinetics, c, self.potential(c, grid), weight)
+
+        def rate(c: State, shift: State | float = 0.0) -> State:
+            mu = self.free_energy.chemical_potential(c) + gradient + shift
+            return k * self.kinetics.rate(c, mu, v)
+
+        return rate
 
 
 class CahnHilliardReaction(AllenCahnReaction):
@@ -177,10 +186,12 @@ class CahnHilliardReaction(AllenCahnReaction):
         return flux_divergence(self._mobility(c), mu, grid) + self._reaction(c, mu, grid)
 
     def reference(self, c: State, grid: Grid) -> Reference:
-        """Sum of those of the reaction and of the transport."""
+        """That of the reaction, and half the largest D of any filling: the particle visits all."""
         reaction, d = super().reference(c, grid), self._mobility(c)
         bulk = jnp.maximum(jnp.median(d * self.free_energy.curvature(c)), 0)
-        stiff = _mean_or_half(d, grid) * self.kappa
+        fillings = jnp.linspace(0.0, 1.0, 33, dtype=c.dtype)
+        d = jnp.maximum(jnp.max(d), jnp.max(self._mobility(fillings)))
+        stiff = 0.5 * d * self.kappa
         return Reference(reaction.decay, reaction.diffusion + bulk, reaction.biharmonic + stiff)
 
     def spectral_radius(self, c: State, grid: Grid) -> Scalar:
@@ -201,13 +212,17 @@ class CahnHilliardReaction(AllenCahnReaction):
         return self.mobility(c)
 
 
-def _row_sums(function: Any, c: State) -> State:
-    """Σⱼ |∂μᵢ/∂cⱼ| over the layers j of a cell."""
-    if c.ndim == 2:
-        return jnp.abs(jax.jvp(function, (c,), (jnp.ones_like(c),))[1])
-    units = [jnp.zeros_like(c).at[j].set(1) for j in range(c.shape[0])]
-    terms = [jnp.abs(jax.jvp(function, (c,), (unit,))[1]) for unit in units]
+def _row_sums(function: Callable[[State], State], c: State) -> State:
+    """Σⱼ |∂fᵢ/∂cⱼ| over the layers j of a cell."""
+    terms = [jnp.abs(jax.jvp(function, (c,), (unit,))[1]) for unit in _units(c)]
     return jnp.sum(jnp.stack(terms), axis=0)
+
+
+def _units(c: State) -> list[State]:
+    """Unit vectors of the layers, at every cell."""
+    if c.ndim == 2:
+        return [jnp.ones_like(c)]
+    return [jnp.zeros_like(c).at[j].set(1) for j in range(c.shape[0])]
 
 
 def _inside(values: State, grid: Grid) -> State:
