@@ -11,6 +11,7 @@ from phdenoise.physics.kinetics import (
     ExchangeCurrent,
     SymmetricButlerVolmer,
 )
+from phdenoise.physics.law_parameters import Parameters, free_parameters
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
 from phdenoise.physics.models import (
     AllenCahn,
@@ -21,7 +22,21 @@ from phdenoise.physics.models import (
     growth_rate,
     reference_mobility,
 )
-from phdenoise.physics.particle import Heterogeneity, disc, mask_modes, rim, smooth_prior
+from phdenoise.physics.network_laws import (
+    IncreasingNetwork,
+    Network,
+    NetworkEnthalpy,
+    NetworkMobility,
+    random_network,
+)
+from phdenoise.physics.particle import (
+    Heterogeneity,
+    disc,
+    heterogeneity,
+    mask_modes,
+    rim,
+    smooth_prior,
+)
 from phdenoise.physics.pointwise import legendre
 from phdenoise.physics.reaction import (
     AllenCahnReaction,
@@ -29,9 +44,11 @@ from phdenoise.physics.reaction import (
     ConstantCurrent,
     HeldVoltage,
 )
+from phdenoise.physics.redlich_kister import RedlichKister
 from phdenoise.physics.rkc import RKC2, stages_for
 from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.simulate import advance, diverged, simulate, substeps_for
+from phdenoise.physics.splines import SplineEnthalpy, SplineMobility, spline_fit
 from phdenoise.physics.steppers import ETDRK4, Stepper
 
 __all__ = [
@@ -51,25 +68,37 @@ __all__ = [
     "Fickian",
     "HeldVoltage",
     "Heterogeneity",
+    "IncreasingNetwork",
     "LegendreEnthalpy",
     "LegendreMobility",
     "Model",
+    "Network",
+    "NetworkEnthalpy",
+    "NetworkMobility",
+    "Parameters",
+    "RedlichKister",
     "Reference",
     "RegularSolution",
     "RosenbrockW",
+    "SplineEnthalpy",
+    "SplineMobility",
     "Stepper",
     "SymmetricButlerVolmer",
     "TwoLayers",
     "advance",
     "disc",
     "diverged",
+    "free_parameters",
     "growth_rate",
+    "heterogeneity",
     "legendre",
     "mask_modes",
+    "random_network",
     "reference_mobility",
     "rim",
     "simulate",
     "smooth_prior",
+    "spline_fit",
     "stages_for",
     "substeps_for",
 ]

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erfc
 from jaxtyping import Array
 
+from phdenoise.physics.law_parameters import REAL, UNIT, parameter
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.monotone_root import decreasing_root
 from phdenoise.physics.pointwise import Values, pointwise
@@ -71,8 +72,8 @@ class ExchangeCurrent(eqx.Module):
         eps: where the logarithms are continued; that of the free energy.
     """
 
-    filled: Scalar = eqx.field(converter=jnp.asarray, default=0.5)
-    free: Scalar = eqx.field(converter=jnp.asarray, default=1.0)
+    filled: Scalar = parameter(REAL, sd=0.5, default=0.5)
+    free: Scalar = parameter(REAL, sd=0.5, default=1.0)
     factor: Mobility | None = None
     eps: float = eqx.field(static=True, default=1e-4)
 
@@ -95,7 +96,7 @@ class ButlerVolmer(Kinetics):
     """
 
     exchange: ExchangeCurrent
-    alpha: Scalar = eqx.field(converter=jnp.asarray)
+    alpha: Scalar = parameter(UNIT, sd=0.5)
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """j₀ [ exp(−αη) − exp((1−α)η) ]."""

@@ -1,9 +1,9 @@
 """Particles on a grid: their masks, their rim, and rate constants that vary over them.
 
-    k(x,y) = k₀ exp( Σₙ θₙ φₙ(x,y) ),   −∇²φₙ = λₙ φₙ on the mask with closed edges, n = 1 … N
+    k(x,y) = k₀ exp( Σₙ θₙ φₙ(x,y) ),  θₙ = sₙ zₙ,   −∇²φₙ = λₙ φₙ on the mask with closed edges, n = 1 … N
 
 φₙ are the slowest modes of the mask's graph Laplacian except the constant one, with mean square one, so that
-the mean of ln k is ln k₀. With θₙ ~ N(0, s²/(1 + λₙℓ²)²) the field ln k/k₀ is smooth over the length ℓ
+the mean of ln k is ln k₀. With sₙ ∝ 1/(1 + λₙℓ²) the field ln k/k₀ is smooth over the length ℓ
 (Lindgren, Rue & Lindström, doi:10.1111/j.1467-9868.2011.00777.x). Particles that do not touch get the piecewise
 constant modes first, which tell one from another. Zhao et al., Nature 621, 289 (2023),
 doi:10.1038/s41586-023-06393-x.
@@ -18,23 +18,44 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import eigsh
 
 from phdenoise.grid import Grid
-from phdenoise.types import Field, InputError
+from phdenoise.physics.law_parameters import POSITIVE, REAL, data, parameter
+from phdenoise.types import Field, InputError, Scalar
 
 
 class Heterogeneity(eqx.Module):
-    """ln k/k₀ as a sum of modes.
+    """k(x,y) = k₀ exp(Σ zₙ sₙ φₙ), z standard normal a priori.
 
     Args:
-        coefficients: θ₁ … θ_N.
-        modes: φ [n, y, x], zero outside the mask; from `mask_modes`.
+        coefficients: z₁ … z_N, in standard deviations of the prior.
+        modes: sₙ φₙ [n, y, x], zero outside the mask; from `heterogeneity`.
+        scale: k₀ [1/time], the geometric mean of k over the mask.
     """
 
-    coefficients: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
-    modes: Float[Array, "n y x"] = eqx.field(converter=jnp.asarray)
+    coefficients: Float[Array, " n"] = parameter(REAL, sd=1.0, mean=0.0)
+    modes: Float[Array, "n y x"] = data()
+    scale: Scalar = parameter(POSITIVE, sd=2.0, default=1.0)
 
     def __call__(self) -> Field:
-        """k/k₀ > 0 [y, x]; one outside the mask."""
-        return jnp.exp(jnp.tensordot(self.coefficients, self.modes, axes=1))
+        """k > 0 [y, x]; k₀ outside the mask."""
+        return self.scale * jnp.exp(jnp.tensordot(self.coefficients, self.modes, axes=1))
+
+
+def heterogeneity(
+    grid: Grid, count: int, *, length: float, sd: float, scale: float = 1.0
+) -> Heterogeneity:
+    """A uniform k₀, free to vary over the mask of the grid in its `count` slowest modes.
+
+    Args:
+        length: ℓ over which ln k is smooth a priori [length].
+        sd: of ln k over the particle a priori.
+        scale: k₀ [1/time].
+    """
+    modes, eigenvalues = mask_modes(grid, count)
+    weighted = smooth_prior(eigenvalues, length=length, sd=sd)[:, None, None] * modes
+    dtype = jnp.result_type(float)
+    return Heterogeneity(
+        jnp.zeros(count, dtype), jnp.asarray(weighted, dtype), jnp.asarray(scale, dtype)
+    )
 
 
 def mask_modes(grid: Grid, count: int) -> tuple[np.ndarray, np.ndarray]:

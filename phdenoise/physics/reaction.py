@@ -26,6 +26,7 @@ from phdenoise.physics.kinetics import Kinetics
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.models import Model, Reference
 from phdenoise.physics.operators import flux_divergence, gradient_energy, integral, laplacian
+from phdenoise.physics.particle import Heterogeneity
 from phdenoise.physics.transforms import laplacian_symbol
 from phdenoise.types import Field, Scalar
 
@@ -76,14 +77,16 @@ class AllenCahnReaction(Model):
         kinetics: R.
         drive: `HeldVoltage` or `ConstantCurrent`.
         kappa: gradient coefficient [kT length²].
-        rate_constant: k, a number or a field [y, x] [1/time].
+        rate_constant: k, a number, a field [y, x] or a `Heterogeneity` [1/time].
     """
 
     free_energy: Any
     kinetics: Kinetics
     drive: HeldVoltage | ConstantCurrent
     kappa: Scalar = eqx.field(converter=jnp.asarray)
-    rate_constant: Float[Array, ""] | Field = eqx.field(converter=jnp.asarray, default=1.0)
+    rate_constant: Float[Array, ""] | Field | Heterogeneity = eqx.field(
+        converter=lambda k: k if isinstance(k, Heterogeneity) else jnp.asarray(k), default=1.0
+    )
 
     def potential(self, c: State, grid: Grid) -> State:
         """μ = μ_h(c) − κ∇²c [kT]."""
@@ -143,7 +146,9 @@ class AllenCahnReaction(Model):
         return weight * _count(c, grid) * self.kinetics.rate(c, mu, v)
 
     def _weight(self, c: State, grid: Grid) -> State:
-        k = jnp.broadcast_to(self.rate_constant.astype(c.dtype), c.shape)
+        k = self.rate_constant
+        k = k() if isinstance(k, Heterogeneity) else k
+        k = jnp.broadcast_to(k.astype(c.dtype), c.shape)
         return _inside(k, grid) / _count(c, grid)
 
     def _slopes(self, c: State, grid: Grid) -> tuple[State, State]:
