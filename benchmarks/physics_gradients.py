@@ -75,7 +75,7 @@ def table(title: str, rows: list[Row], rounds: int, cells: int) -> list[dict[str
 def gradients(n: int, steps: int, rounds: int, stepper: str) -> list[dict[str, Any]]:
     """Reverse and forward mode against the forward solve."""
     grid, theta, c0 = problem(n)
-    frames = 10
+    frames = 20
 
     def reverse(**options: Any) -> Callable[..., Any]:
         solve = solver(grid, steps, frames, stepper=stepper, **options)

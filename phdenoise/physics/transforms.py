@@ -8,6 +8,7 @@ even extension. Makhoul, IEEE Trans. Acoust. 28, 27 (1980), doi:10.1109/TASSP.19
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from phdenoise.grid import Grid
+from phdenoise.physics import real_fourier
 
 Transform = Callable[[Array], Array]
 
@@ -28,7 +30,7 @@ def transforms(grid: Grid) -> tuple[Transform, Transform]:
         transposed [kx, ky] where no-flux, always the layout of `laplacian_symbol`.
     """
     if grid.boundary == "periodic":
-        return jnp.fft.rfft2, lambda spectrum: jnp.fft.irfft2(spectrum, s=grid.shape)
+        return real_fourier.forward, partial(real_fourier.inverse, width=grid.shape[-1])
     return (
         lambda c: _cosine(_cosine(c).swapaxes(-1, -2)),
         lambda spectrum: _inverse_cosine(_inverse_cosine(spectrum).swapaxes(-1, -2)),
