@@ -110,8 +110,8 @@ def free_parameters(law: Any, fixed: tuple[str, ...] = ()) -> Parameters:
 
     Args:
         law: an `eqx.Module`; arrays of integers and what is not an array stay as they are.
-        fixed: names of fields that are not free, plain ("kappa") or with their owners
-            ("free_energy.omega").
+        fixed: names of fields that are not free, plain ("kappa") or with owners as far as needed
+            ("exchange.filled").
 
     Raises:
         InputError: if nothing is free, a name in `fixed` is unknown, or a value breaks its constraint.
@@ -175,8 +175,9 @@ def _collect(
         return
     for name, child, metadata in items:
         place = f"{path}.{name}" if path else name
-        known |= {name, place}
-        if name in fixed or place in fixed:
+        endings = {".".join(place.split(".")[i:]) for i in range(place.count(".") + 1)}
+        known |= endings
+        if endings & set(fixed):
             continue
         if eqx.is_inexact_array(child):
             plain = POSITIVE if name in _POSITIVE_NAMES else REAL

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, ""]
+Search = tuple[Array, Array, Array, Array, Array]
 MOST_STEPS = 200
 
 
@@ -40,11 +41,11 @@ def _bracketed_newton(
     smallest = 2 * jnp.finfo(start.dtype).eps
     one = jnp.ones_like(start)
 
-    def going(state: tuple[Array, ...]) -> Array:
+    def going(state: Search) -> Array:
         v, _, _, change, count = state
         return (change > smallest * (1 + jnp.abs(v))) & (count < MOST_STEPS)
 
-    def narrow(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def narrow(state: Search) -> Search:
         v, low, high, before, count = state
         value, slope = jax.jvp(g, (v,), (one,))
         low, high = jnp.where(value > 0, v, low), jnp.where(value < 0, v, high)

@@ -117,10 +117,10 @@ def random_network(
     """A nearly constant network whose steps are spread over [0, 1], to start a fit from."""
     places = jnp.linspace(-1, 1, width)
     heights = 0.1 * jax.random.normal(key, (width,)) / width
-    slopes = jnp.full((width,), 2.0)
+    slopes, start = jnp.full((width,), 2.0), jnp.asarray(level)
     if increasing:
-        return IncreasingNetwork(jnp.abs(heights) + 1e-3, slopes, -slopes * places, level)
-    return Network(heights, slopes, -slopes * places, level)
+        return IncreasingNetwork(jnp.abs(heights) + 1e-3, slopes, -slopes * places, start)
+    return Network(heights, slopes, -slopes * places, start)
 
 
 def _sum(v: Array, w: Array, b: Array, c: Values) -> Values:

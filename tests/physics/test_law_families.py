@@ -179,6 +179,7 @@ def test_free_parameters_refuse_what_is_not_allowed():
         SplineMobility(jnp.zeros(3))
 
 
+@pytest.mark.slow
 def test_gradients_of_a_run_in_every_parameter_of_its_laws_agree_with_differences():
     model, grid = reacting()
     free = free_parameters(model)
@@ -198,7 +199,10 @@ def test_gradients_of_a_run_in_every_parameter_of_its_laws_agree_with_difference
     up, down = run(free.start + 1e-5 * way), run(free.start - 1e-5 * way)
     np.testing.assert_allclose((up - down) / 2e-5, forward, rtol=1e-6)
     assert np.isfinite(value)
-    assert np.count_nonzero(gradient) == gradient.size
+    # A spline is local: the two pieces of μ_h beyond the concentrations of the run cannot be seen.
+    unseen = [f"free_energy.coefficients[{n}]" for n in (4, 5)]
+    zero = [name for name, g in zip(free.names, gradient, strict=True) if g == 0]
+    assert zero == unseen
 
 
 def test_a_spline_can_stand_for_a_legendre_law():

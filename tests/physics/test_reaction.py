@@ -161,7 +161,14 @@ def test_energy_never_rises_at_a_held_voltage():
     assert energies[-1] < energies[0] - 1
 
 
-@pytest.mark.parametrize("name", ["symmetric", "general", "coupled"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("symmetric", marks=pytest.mark.slow),
+        pytest.param("general", marks=pytest.mark.slow),
+        "coupled",
+    ],
+)
 def test_gradients_of_a_run_agree_with_differences(name):
     grid, c0 = Grid((4, 5), 1.0, "no-flux", disc((4, 5), 2.3)), start()[:4, :5]
     theta = jnp.asarray([2.8, 0.5, 0.9, 0.3, 0.01])
@@ -169,7 +176,6 @@ def test_gradients_of_a_run_agree_with_differences(name):
     def loss(theta, c0):
         law = kinetics(name)
         if name != "coupled":
-            law = jax.tree.map(lambda x: x, law)
             exchange = ExchangeCurrent(theta[1], theta[2])
             law = type(law)(exchange, *([law.alpha] if name == "general" else []))
         k = jnp.exp(theta[3] * rate_field()[:4, :5])
