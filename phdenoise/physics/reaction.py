@@ -27,6 +27,7 @@ from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.models import Model, Reference
 from phdenoise.physics.operators import flux_divergence, gradient_energy, integral, laplacian
 from phdenoise.physics.particle import Heterogeneity
+from phdenoise.physics.pointwise import Values
 from phdenoise.physics.transforms import laplacian_symbol
 from phdenoise.types import Field, Scalar
 
@@ -212,7 +213,7 @@ class CahnHilliardReaction(AllenCahnReaction):
         flow = -integral(mu * flux_divergence(self._mobility(c), mu, grid), grid)
         return super().dissipation(c, grid) + jnp.sum(flow)
 
-    def _mobility(self, c: State) -> State:
+    def _mobility(self, c: Values) -> Values:
         assert self.mobility is not None
         return self.mobility(c)
 
