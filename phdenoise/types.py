@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Frames = Float[Array, "t *cells"]
+# Leading axes: the layers of a model that has several.
 Field = Float[Array, "*cells"]
 Scalar = Float[Array, ""]
 Mask = Bool[Array, "t y x"]

@@ -21,7 +21,7 @@ from phdenoise.physics.models import Model, Reference, reference_mobility
 from phdenoise.physics.rkc import RKC2
 from phdenoise.physics.rosenbrock import RosenbrockW
 from phdenoise.physics.steppers import ETDRK4, Stepper
-from phdenoise.types import Field, Frames, InputError, Scalar
+from phdenoise.types import Field, InputError, Scalar
 
 _STEPPERS: dict[str, Stepper] = {
     "etdrk4": ETDRK4(),
@@ -43,7 +43,7 @@ def simulate(
     checkpoint: bool | Literal["nested"] = True,
     uniform: bool | None = None,
     ramp: int = 0,
-) -> Frames:
+) -> Float[Array, "t *layers y x"]:
     """Frames [t, y, x] of the solution at `times`; frames[0] is c0.
 
     Args:
@@ -65,7 +65,7 @@ def simulate(
     """
     if substeps < 1:
         raise InputError(f"substeps must be at least 1, got {substeps}.")
-    if tuple(c0.shape) != grid.shape:
+    if tuple(c0.shape[-len(grid.shape) :]) != grid.shape:
         raise InputError(f"The initial field has shape {c0.shape}, the grid {grid.shape}.")
     method = resolve_stepper(stepper)
     dtype = c0.dtype
@@ -110,7 +110,7 @@ def simulate(
     return jnp.concatenate([c0[None], frames])
 
 
-def diverged(frames: Frames) -> Bool[Array, ""]:
+def diverged(frames: Float[Array, "t *layers y x"]) -> Bool[Array, ""]:
     """True where a value is not finite, or a hundred times larger than 1 and the first frame.
 
     The continued laws grow only linearly outside (0, 1), so an unstable step may take long to

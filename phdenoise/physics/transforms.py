@@ -15,6 +15,7 @@ doi:10.1109/TASSP.1980.1163351.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from phdenoise.grid import Fixed, Grid
+from phdenoise.physics import real_fourier
 
 Transform = Callable[[Array], Array]
 Kind = Literal["wave", "even", "odd", "even-odd", "odd-even"]
@@ -41,6 +43,8 @@ def transforms(grid: Grid) -> tuple[Transform, Transform]:
     waves = tuple(axis - grid.ndim for axis in range(grid.ndim) if kinds[axis] == "wave")
     if not waves:
         return lambda c: _rotating(c, kinds), lambda spectrum: _rotating_back(spectrum, kinds)
+    if len(waves) == grid.ndim == 2:
+        return real_fourier.forward, partial(real_fourier.inverse, width=grid.shape[-1])
     lengths = tuple(grid.shape[axis] for axis in waves)
     rest = [axis - grid.ndim for axis in range(grid.ndim) if kinds[axis] != "wave"]
 

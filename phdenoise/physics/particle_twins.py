@@ -1,0 +1,204 @@
+"""Simulated particles whose reaction is known: what the STXM and optical chains are tested on.
+
+    lithium iron phosphate   ∂c/∂t = k(x,y) j₀(c) [exp(−η/2) − exp(η/2)],  j₀ = √c (1−c),  Ω = 4.47, one current
+    graphite                 two layers that diffuse and fill through the rim of each particle of a bed
+
+k(x,y) is a draw of the smooth prior of `phdenoise.physics.particle`. The first is Zhao et al., Nature 621, 289
+(2023), doi:10.1038/s41586-023-06393-x; the second uses the free energy of `phdenoise.physics.graphite`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from phdenoise.grid import Grid
+from phdenoise.physics.free_energy import RegularSolution
+from phdenoise.physics.graphite import TwoLayers
+from phdenoise.physics.kinetics import ExchangeCurrent, SymmetricButlerVolmer
+from phdenoise.physics.mobility import DegenerateMobility
+from phdenoise.physics.particle import Heterogeneity, disc, heterogeneity, rim
+from phdenoise.physics.reaction import AllenCahnReaction, CahnHilliardReaction, ConstantCurrent
+from phdenoise.physics.rkc import RKC2
+from phdenoise.physics.simulate import as_dtype, diverged, simulate
+from phdenoise.types import InputError
+
+
+@dataclass(frozen=True)
+class ParticleTwinConfig:
+    """A disc of lithium iron phosphate at constant current.
+
+    Attributes:
+        shape: cells (ny, nx).
+        radius: of the disc [cells]; the cell is the unit of length.
+        frames: number of frames, evenly spaced over the charge.
+        rate: d⟨c⟩/dt in units of k₀.
+        empty, full: mean c of the first and the last frame, before the seed.
+        seed: added to c in the outermost ring of cells.
+        omega: interaction Ω [kT].
+        kappa: gradient coefficient [kT cell²].
+        modes: of k(x,y).
+        length: over which ln k is smooth [cells].
+        spread: standard deviation of ln k.
+        substeps, stages: of the stabilised explicit steps.
+        dtype: "float32" or "float64" (the latter needs JAX's x64 switch).
+    """
+
+    shape: tuple[int, int] = (64, 64)
+    radius: float = 26.0
+    frames: int = 64
+    rate: float = 0.1
+    empty: float = 0.01
+    full: float = 0.95
+    seed: float = 0.2
+    omega: float = 4.47
+    kappa: float = 4.0
+    modes: int = 40
+    length: float = 8.0
+    spread: float = 0.4
+    substeps: int = 8
+    stages: int = 12
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class ParticleTwin(NamedTuple):
+    """A simulated particle and its law.
+
+    Attributes:
+        times: [t], in units of 1/k₀.
+        frames: c [t, y, x], or [t, layer, y, x].
+        voltage: V at each frame [t] [kT/e].
+        model, grid: what was solved; the mask is that of the grid.
+    """
+
+    times: Float[Array, " t"]
+    frames: Float[Array, "t *layers y x"]
+    voltage: Float[Array, " t"]
+    model: AllenCahnReaction
+    grid: Grid
+
+
+def particle_twin(key: PRNGKeyArray, config: ParticleTwinConfig | None = None) -> ParticleTwin:
+    """One particle filling at constant current, its k(x,y) drawn from the prior.
+
+    Raises:
+        InputError: if the solution diverges.
+    """
+    config = ParticleTwinConfig() if config is None else config
+    grid = Grid(config.shape, 1.0, "no-flux", disc(config.shape, config.radius))
+    uniform = heterogeneity(grid, config.modes, length=config.length, sd=config.spread)
+    draw = jax.random.normal(key, (config.modes,), uniform.modes.dtype)
+    model = AllenCahnReaction(
+        RegularSolution(jnp.asarray(config.omega)),
+        SymmetricButlerVolmer(ExchangeCurrent()),
+        ConstantCurrent(jnp.asarray(config.rate)),
+        jnp.asarray(config.kappa),
+        Heterogeneity(draw, uniform.modes, uniform.scale),
+    )
+    edge = jnp.where(rim(grid) > 0, config.seed, 0.0)
+    c0 = (config.empty + edge).astype(config.dtype)
+    filled = float(model.filling(c0, grid))
+    if filled >= config.full:
+        raise InputError(f"The seed fills the particle to {filled:.2f}, beyond {config.full}.")
+    return _run(config, model, grid, c0, (config.full - filled) / config.rate)
+
+
+@dataclass(frozen=True)
+class GraphiteTwinConfig:
+    """A bed of graphite particles that fill through their rims at a common constant current.
+
+    Attributes:
+        shape: cells (ny, nx).
+        particles: number of discs that do not touch.
+        radii: smallest and largest radius [cells].
+        frames: number of frames, evenly spaced over the charge.
+        rate: d⟨c⟩/dt in units of D₀/cell².
+        surface: rate constant of the rim over D₀ [1/cell].
+        empty, full: mean c of the first and the last frame.
+        kappa: gradient coefficient [kT cell²].
+        substeps, stages: of the stabilised explicit steps.
+        dtype: "float32" or "float64" (the latter needs JAX's x64 switch).
+    """
+
+    shape: tuple[int, int] = (64, 64)
+    particles: int = 6
+    radii: tuple[float, float] = (7.0, 12.0)
+    frames: int = 64
+    rate: float = 0.002
+    surface: float = 1.0
+    empty: float = 0.02
+    full: float = 0.95
+    kappa: float = 1.0
+    substeps: int = 16
+    stages: int = 16
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+def graphite_twin(key: PRNGKeyArray, config: GraphiteTwinConfig | None = None) -> ParticleTwin:
+    """Particles in a bed, their layers [t, 2, y, x]; the mean over the layers is the state of charge.
+
+    Raises:
+        InputError: if the particles find no room, or the solution diverges.
+    """
+    config = GraphiteTwinConfig() if config is None else config
+    place_key, noise_key = jax.random.split(key)
+    mask = packed_discs(place_key, config.shape, config.particles, config.radii)
+    grid = Grid(config.shape, 1.0, "no-flux", mask)
+    model = CahnHilliardReaction(
+        TwoLayers(),
+        SymmetricButlerVolmer(ExchangeCurrent()),
+        ConstantCurrent(jnp.asarray(config.rate)),
+        jnp.asarray(config.kappa),
+        config.surface * rim(grid),
+        DegenerateMobility(jnp.asarray(1.0)),
+    )
+    noise = jax.random.normal(noise_key, (2, *config.shape), dtype=config.dtype)
+    c0 = config.empty * (1 + 0.1 * jnp.clip(noise, -3, 3))
+    filled = float(model.filling(c0, grid))
+    return _run(config, model, grid, c0, (config.full - filled) / config.rate)
+
+
+def packed_discs(
+    key: PRNGKeyArray, shape: tuple[int, int], count: int, radii: tuple[float, float]
+) -> np.ndarray:
+    """Mask of discs of random size that lie inside the box two cells apart, the largest placed first."""
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).astype(np.uint64))
+    sizes = np.sort(random.uniform(*radii, count))[::-1]
+    placed: list[tuple[float, float, float]] = []
+    for radius in sizes:
+        for _ in range(2000):
+            y, x = (random.uniform(radius + 1, n - radius - 2) for n in shape)
+            if all(np.hypot(y - b, x - a) > radius + r + 2 for b, a, r in placed):
+                placed.append((y, x, radius))
+                break
+        else:
+            raise InputError(
+                f"Disc {len(placed) + 1} of {count} finds no room in {shape}: fewer or smaller discs."
+            )
+    return np.any([np.asarray(disc(shape, r, (y, x))) for y, x, r in placed], axis=0)
+
+
+def _run(
+    config: ParticleTwinConfig | GraphiteTwinConfig,
+    model: AllenCahnReaction,
+    grid: Grid,
+    c0: Array,
+    span: float,
+) -> ParticleTwin:
+    if str(c0.dtype) != config.dtype:
+        raise InputError(
+            f"The twin asks for {config.dtype} but JAX gives {c0.dtype}: enable x64 first."
+        )
+    times = jnp.linspace(0, span, config.frames, dtype=config.dtype)
+    model, grid = as_dtype(model, c0.dtype), as_dtype(grid, c0.dtype)
+    frames = _solve(model, grid, c0, times, substeps=config.substeps, stepper=RKC2(config.stages))
+    if bool(diverged(frames)):
+        raise InputError("The twin diverges: raise its substeps or stages.")
+    voltage = jax.lax.map(lambda c: model.voltage(c, grid), frames)
+    return ParticleTwin(times, frames, voltage, model, grid)
+
+
+_solve = jax.jit(simulate, static_argnames=("substeps", "stepper"))
