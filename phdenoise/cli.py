@@ -98,7 +98,7 @@ class Simulate:
     """Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."""
 
     model: Positional[ModelName]
-    """Law: cahn-hilliard or fickian."""
+    """Law: cahn-hilliard, fickian or allen-cahn."""
     output: Output
     """Noisy movie: .h5 or .tif."""
     config: Annotated[SimulateConfig, arg(name="")] = field(default_factory=SimulateConfig)
@@ -115,7 +115,7 @@ class Fit:
     output: Output
     """Result: .json."""
     model: ModelName = "cahn-hilliard"
-    """Law: cahn-hilliard or fickian."""
+    """Law: cahn-hilliard, fickian or allen-cahn."""
     config: Annotated[FitConfig, arg(name="")] = field(default_factory=FitConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False

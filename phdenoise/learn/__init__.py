@@ -2,10 +2,11 @@
 
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.fit import fit
-from phdenoise.learn.laws import LawSpace, ModelName, Units, law_curves
+from phdenoise.learn.laws import MODELS, LawSpace, ModelName, Units, law_curves
 from phdenoise.learn.result import FitResult, Parameter
 
 __all__ = [
+    "MODELS",
     "FitConfig",
     "FitResult",
     "LawSpace",

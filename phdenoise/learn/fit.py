@@ -55,7 +55,7 @@ def fit(
 
     Args:
         movie: measured (or simulated, or denoised) movie [t, y, x], at least 3 frames at any times.
-        model: "cahn-hilliard" or "fickian".
+        model: "cahn-hilliard", "fickian" or "allen-cahn".
         config: see `FitConfig`.
         estimate: the denoised movie, if already made (joint fit; the fit denoises otherwise).
         start: a fit to the denoised movie with the same settings, where the joint fit starts; it is
@@ -85,6 +85,8 @@ def _fit(
     progress: Progress | None,
 ) -> FitResult:
     setting = prepare_setting(movie, config, estimate)
+    if model == "allen-cahn":
+        setting = replace(setting, units=replace(setting.units, conserved=False))
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     dtype = np.dtype(config.precision)
     if config.joint and estimate is not None and known is not None:
@@ -129,9 +131,7 @@ def _start(
     The best of a grid of laws about the regression; the step is halved until one of them beats
     "nothing moves", since an unstable step makes every law look wrong.
     """
-    guess = regress_start(
-        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
-    )
+    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
     substeps = config.substeps or FEWEST_SUBSTEPS
     start, share = pick_start(space, candidates, windows, substeps=substeps)
@@ -183,9 +183,7 @@ def _joint(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     problem = joint_fit.Problem(space, observation, prior, theta, substeps, burn_in=1)
-    guess = regress_start(
-        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
-    )
+    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],

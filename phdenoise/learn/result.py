@@ -22,7 +22,7 @@ class FitResult:
     """A fitted law.
 
     Attributes:
-        model: "cahn-hilliard" or "fickian".
+        model: "cahn-hilliard", "fickian" or "allen-cahn" (then D is the mobility M [1/time], and mu_h is not relative).
         outcome: one sentence: converged or why not, and how far to trust the numbers.
         converged: whether the optimiser met its tolerance and the solution stayed finite.
         parameters: coefficients with sd and unit (units of the movie).

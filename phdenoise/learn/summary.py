@@ -57,7 +57,7 @@ def summarise(
         log_kappa = _draws(space, theta, covariance)[:, -1]
         for name, edge in zip(("kappa_low", "kappa_high"), (0.05, 0.95), strict=True):
             statistics[name] = float(np.exp(np.quantile(log_kappa, edge))) * units.kappa
-    outcome, converged = _outcome(movie, config, minimum, finite, curves, statistics)
+    outcome, converged = _outcome(config, minimum, finite, curves, statistics, units)
     return FitResult(
         model=space.model,
         outcome=outcome,
@@ -138,12 +138,12 @@ def _draws(space: LawSpace, theta: np.ndarray, covariance: np.ndarray) -> np.nda
 
 
 def _outcome(
-    movie: Movie,
     config: FitConfig,
     minimum: Minimum,
     finite: bool,
     curves: dict[str, np.ndarray],
     statistics: dict[str, float],
+    units: Units,
 ) -> tuple[str, bool]:
     """One sentence, and whether to call it converged."""
     how = "joint fit" if config.joint else "fit"
@@ -159,6 +159,7 @@ def _outcome(
         )
     relative = float(np.median(curves["D_sd"] / curves["D"]))
     trust = "well determined" if relative < 0.1 else "weakly determined" if relative < 1 else "open"
+    name = "D" if units.conserved else "M"
     state = "converged" if minimum.converged else minimum.message
     caveat = (
         ""
@@ -166,7 +167,7 @@ def _outcome(
         else "; noise in its start frames biases a face-value fit, prefer the joint fit"
     )
     return (
-        f"The {how} {state}: the law accounts for {share} of the change over time, D is {trust} "
+        f"The {how} {state}: the law accounts for {share} of the change over time, {name} is {trust} "
         f"(median sd {100 * relative:.1f} %){caveat}.",
         minimum.converged,
     )

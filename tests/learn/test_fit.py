@@ -139,7 +139,7 @@ def test_law_space_round_trip(x64):
 
 def test_regression_finds_the_scale(twin):
     frames = twin.clean.frames[16:30]
-    mobility, kappa, _ = regress_start(frames, np.arange(14.0), _grid(frames), fickian=False)
+    mobility, kappa, _ = regress_start(frames, np.arange(14.0), _grid(frames))
     # True: mean of c(1-c) about 0.1 to 0.25 per (0.01)^2 and 0.005 -> 5..12 px^2/frame; kappa 20 px^2.
     assert 0.5 < mobility < 50
     assert 5 < kappa < 80
