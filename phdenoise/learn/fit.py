@@ -100,7 +100,7 @@ def _fit(
         windows=config.windows,
         length=config.window_frames,
     )
-    start, substeps = _start(space, setting, windows, config)
+    start, substeps = start_law(space, setting, windows, config)
     minimum, covariance = fit_windows(
         space,
         start,
@@ -123,7 +123,7 @@ def _fit(
     return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
 
 
-def _start(
+def start_law(
     space: LawSpace, setting: Setting, windows: Windows, config: FitConfig
 ) -> tuple[np.ndarray, int]:
     """A starting θ and the substeps that its solver needs.

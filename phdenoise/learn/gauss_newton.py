@@ -91,6 +91,15 @@ def with_prior(normal: Normal, theta: np.ndarray, start: np.ndarray, sd: np.ndar
     )
 
 
+def freeze(normal: Normal, free: np.ndarray | None) -> Normal:
+    """The same with the numbers that are not `free` held where they are: their step is zero."""
+    if free is None or free.all():
+        return normal
+    both = free[:, None] & free[None]
+    hessian = np.where(both, normal.hessian, np.diag(np.ones(free.size)))
+    return Normal(normal.cost, np.where(free, normal.gradient, 0.0), hessian)
+
+
 def descend(
     normal: Callable[[np.ndarray], Normal],
     cost: Callable[[np.ndarray], float],

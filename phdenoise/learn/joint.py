@@ -49,6 +49,7 @@ class Problem(NamedTuple):
         observation, prior: data, and the field's prior.
         theta_start: centre of the law's prior [p].
         substeps, burn_in: solver steps per frame, and frames before the first.
+        free: which numbers of θ move [p]; None for all.
     """
 
     space: LawSpace
@@ -57,6 +58,7 @@ class Problem(NamedTuple):
     theta_start: np.ndarray
     substeps: int
     burn_in: int
+    free: np.ndarray | None = None
 
     @property
     def waves(self) -> tuple[int, int]:
@@ -72,6 +74,13 @@ class Problem(NamedTuple):
     def sd(self) -> np.ndarray:
         """Prior standard deviation of x."""
         return np.concatenate([self.space.prior_sd(), np.ones(int(np.prod(self.waves)))])
+
+    @property
+    def moving(self) -> np.ndarray | None:
+        """Which numbers of x move."""
+        if self.free is None:
+            return None
+        return np.concatenate([self.free, np.ones(int(np.prod(self.waves)), bool)])
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """θ [p] and z [m, n] of x."""
@@ -157,6 +166,27 @@ def fit_law_and_field(
     return found._replace(history=(*history, *found.history))
 
 
+def refine(
+    problem: Problem, x: np.ndarray, *, iterations: int, progress: Progress | None = None
+) -> gn.Minimum:
+    """Descend on all frames from an x that is near."""
+    return _descend(problem, x, iterations, RESOLUTION, progress)
+
+
+def normal_at(problem: Problem, x: np.ndarray) -> tuple[gn.Normal, np.ndarray]:
+    """Normal equations of the data alone at x, and the residual √w (prediction − measurement) [t, y, x]."""
+    data, static = _arguments(problem)
+    dtype = problem.observation.frames.dtype
+    residual, rows = (np.asarray(a) for a in _jacobian(jnp.asarray(x, dtype), data, static))
+    return gn.normal_equations(residual, rows), residual
+
+
+def residual_at(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """√w (prediction − measurement) at x [t, y, x]."""
+    data, static = _arguments(problem)
+    return np.asarray(_misfit(jnp.asarray(x, problem.observation.frames.dtype), data, static))
+
+
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     """Laplace approximation near an optimum: a last Gauss-Newton step, covariance of θ, trajectory with sd."""
     data, static = _arguments(problem)
@@ -198,7 +228,7 @@ def _descend(
 
     def normal(x: np.ndarray) -> gn.Normal:
         found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
-        return gn.with_prior(found, x, start, sd)
+        return gn.freeze(gn.with_prior(found, x, start, sd), problem.moving)
 
     def cost(x: np.ndarray) -> float:
         value = _cost(problem, x)
@@ -231,6 +261,8 @@ def _cost(problem: Problem, x: np.ndarray) -> float:
 def _move(problem: Problem, x: np.ndarray, step: np.ndarray) -> np.ndarray:
     size = problem.space.size
     theta = problem.space.move(x[:size], step[:size])
+    if problem.free is not None:
+        theta = np.where(problem.free, theta, x[:size])
     return np.concatenate([theta, x[size:] + step[size:]])
 
 

@@ -64,7 +64,9 @@ class ReactionTwinConfig:
     def model(self) -> AllenCahn:
         """The law."""
         enthalpy = LegendreEnthalpy(jnp.asarray([self.drive, -self.omega]))
-        return AllenCahn(enthalpy, ConstantMobility(jnp.asarray(self.mobility)), self.kappa)
+        return AllenCahn(
+            enthalpy, ConstantMobility(jnp.asarray(self.mobility)), jnp.asarray(self.kappa)
+        )
 
 
 def allen_cahn_twin(

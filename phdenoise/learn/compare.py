@@ -1,0 +1,341 @@
+"""`compare`: which law, and with how many terms, by frames that it did not see and by information criteria.
+
+Every family (Fickian, Cahn-Hilliard, Allen-Cahn) is fitted to the early frames with more and more Legendre terms. The
+law is chosen by its prediction of the later ones: the best, or the simplest that is no more than one standard error
+worse (Hastie et al., The Elements of Statistical Learning, 2009, sec. 7.10). AICc, BIC and the evidence, of fits to
+all frames, are asked for their opinion; the verdict is "decisive" only where all agree on the kind of law.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from scipy import ndimage
+
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.criteria import difference
+from phdenoise.learn.laws import MODELS, LawSpace, ModelName
+from phdenoise.learn.objective import field_prior
+from phdenoise.learn.setting import Setting, check_movie, prepare_setting
+from phdenoise.learn.trials import (
+    RESOLVED,
+    Family,
+    Fitted,
+    at_face_value,
+    from_field,
+    independent_data,
+)
+from phdenoise.movie import Estimate, Movie
+from phdenoise.training import denoise
+from phdenoise.types import InputError
+
+Verdict = Literal["decisive", "likely", "open"]
+Progress = Callable[[str, int, int, float], None]
+# Noise, as a share of the movie's contrast, above which start frames are not taken at face value.
+NOISY = 0.03
+# Standard errors, and differences of a criterion, that decide (Kass & Raftery 1995: 10 is "very strong").
+CLEAR, STRONG = 3.0, 10.0
+# Members of a family, from the fewest terms to the degrees of the settings.
+RUNGS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One law in the table.
+
+    Attributes:
+        model: kind of law.
+        enthalpy_degree, mobility_degree: its highest Legendre degrees.
+        parameters: number of free parameters.
+        held_out: misfit of the held-out frames; a share of "nothing moves", or χ² per datum (see `unit`).
+        worse, worse_se: by how much that is worse than the best one's, and the standard error of the difference.
+        delta_aicc, delta_bic, delta_evidence: criteria above the best candidate's (−2 ln Z for the evidence).
+        converged: whether both fits did.
+    """
+
+    model: ModelName
+    enthalpy_degree: int
+    mobility_degree: int
+    parameters: int
+    held_out: float
+    worse: float
+    worse_se: float
+    delta_aicc: float
+    delta_bic: float
+    delta_evidence: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared and what was chosen.
+
+    Attributes:
+        candidates: the table.
+        chosen: index of the law in it.
+        verdict: "decisive", "likely" or "open", about the kind of law.
+        sentence: which law and how decisive.
+        unit: of the held-out misfit, in words.
+        frames: (first, first held out, last + 1) of the movie.
+    """
+
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    verdict: Verdict
+    sentence: str
+    unit: str
+    frames: tuple[int, int, int]
+
+    @property
+    def law(self) -> Candidate:
+        """The chosen one."""
+        return self.candidates[self.chosen]
+
+    def applied(self, config: FitConfig) -> FitConfig:
+        """Settings that fit the chosen law."""
+        law = self.law
+        enthalpy = law.enthalpy_degree if law.model != "fickian" else config.enthalpy_degree
+        return replace(config, enthalpy_degree=enthalpy, mobility_degree=law.mobility_degree)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A tidy table."""
+        return [{**asdict(c), "chosen": i == self.chosen} for i, c in enumerate(self.candidates)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for FIT.json."""
+        return {
+            "sentence": self.sentence,
+            "verdict": self.verdict,
+            "unit": self.unit,
+            "frames": list(self.frames),
+            "candidates": self.rows(),
+        }
+
+
+def compare(
+    movie: Movie,
+    config: FitConfig | None = None,
+    *,
+    models: Sequence[ModelName] = MODELS,
+    held_out: float = 0.3,
+    estimate: Estimate | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Choose the kind of law and the number of its terms.
+
+    Args:
+        movie: as for `fit`.
+        config: its degrees are the largest tried. With `joint` the denoised movie gives the start of the initial
+            field that is estimated with the law; so it is, without a denoiser, where the movie is noisy.
+        models: kinds of law to compare.
+        held_out: share of the frames, the last ones, that the laws are judged on.
+        estimate: the denoised movie, if already made (`joint`).
+        progress: called with (kind of law, member, members, held-out misfit).
+
+    Raises:
+        InputError: a movie that no law can be fitted to, fewer than 4 usable frames, or an impossible share.
+    """
+    config = FitConfig() if config is None else config
+    if not models or len(set(models)) < len(models):
+        raise InputError("Name each kind of law to compare once, and at least one.")
+    for model in models:
+        check_movie(movie, model)
+    if not 0.0 < held_out < 0.8:
+        raise InputError(f"--held-out must lie between 0 and 0.8, got {held_out}.")
+    if config.joint and estimate is None:
+        estimate = denoise(movie, config.denoise)
+    with jax.enable_x64(config.precision == "float64"):
+        setting = prepare_setting(movie, config, estimate if config.joint else None)
+        count = setting.observed.shape[0]
+        hidden = min(max(1, round(held_out * count)), count - 2)
+        if count < 4:
+            raise InputError(
+                f"{movie.name}: {count} usable frames do not tell laws apart, at least 4 are needed."
+            )
+        families = [_family(model, setting, config, hidden) for model in models]
+        fits = [_climb(family, progress) for family in families]
+    return _judge(
+        families, fits, (setting.first, setting.first + count - hidden, setting.first + count)
+    )
+
+
+def _family(model: ModelName, setting: Setting, config: FitConfig, hidden: int) -> Family:
+    space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
+    noise = float(np.sqrt(np.mean(setting.variance[setting.valid])))
+    # The contrast of the movie without its noise.
+    contrast = float(ndimage.gaussian_filter(setting.observed, (0, 1, 1)).std())
+    if not config.joint and noise <= NOISY * contrast:
+        return at_face_value(space, setting, config, hidden)
+    mean, spread = setting.believed[0], 2.0 * np.sqrt(setting.believed_variance[0].mean())
+    if not config.joint:
+        mean = ndimage.gaussian_filter(setting.believed[:3].mean(0), 1.5)
+        setting = replace(
+            setting, believed=ndimage.gaussian_filter(setting.believed, (1, 1.5, 1.5))
+        )
+        spread = 0.15
+    prior = field_prior(
+        mean,
+        setting.grid,
+        sd=float(np.clip(spread, 0.05, 0.3)),
+        waves=config.field_waves,
+        dtype=np.dtype(config.precision),
+    )
+    return from_field(space, setting, config, hidden, prior)
+
+
+def _climb(family: Family, progress: Progress | None) -> list[tuple[int, int, np.ndarray, Fitted]]:
+    """Members from few terms to many, each begun where the last one ended."""
+    space, found, begin = family.space, [], None
+    ladder = rungs(space)
+    for step, (enthalpy, mobility) in enumerate(ladder):
+        free = members(space, enthalpy, mobility)
+        fitted = family.fit(free, begin)
+        if np.isfinite(fitted.whole.cost):
+            begin = fitted.early.point
+        found.append((enthalpy, mobility, free, fitted))
+        if progress:
+            progress(space.model, step + 1, len(ladder), float(fitted.held_out.mean()))
+    return found
+
+
+def rungs(space: LawSpace) -> list[tuple[int, int]]:
+    """Degrees (enthalpy, mobility) of the members, from the fewest terms on; a Fickian law has no enthalpy."""
+    most = space.enthalpy_degree
+    shares = np.linspace(0.0, 1.0, RUNGS)
+    pairs = [
+        (
+            0 if space.model == "fickian" else min(most, 1 + round((most - 1) * s)),
+            round(space.mobility_degree * s),
+        )
+        for s in shares
+    ]
+    return sorted(set(pairs))
+
+
+def members(space: LawSpace, enthalpy: int, mobility: int) -> np.ndarray:
+    """Which numbers of θ move in a member of these degrees [p]."""
+
+    def moves(name: str) -> bool:
+        kind, _, degree = name.partition("_")
+        return not degree.isdigit() or int(degree) <= {"p": enthalpy, "q": mobility}[kind]
+
+    return np.array([moves(name) for name in space.names])
+
+
+def _judge(
+    families: list[Family],
+    fits: list[list[tuple[int, int, np.ndarray, Fitted]]],
+    frames: tuple[int, int, int],
+) -> Comparison:
+    flat = [(f, *member) for f, found in zip(families, fits, strict=True) for member in found]
+    fitted = [row[4] for row in flat]
+    known = families[0].known_noise
+    lowest = min(fitted, key=lambda f: f.misfit if np.isfinite(f.misfit) else np.inf)
+    data = independent_data(families, lowest)
+    unit = max(1.0, lowest.misfit / families[0].data) if known else 1.0
+    judged = [f.criteria(fit, free, data, unit) for f, _, _, free, fit in flat]
+    least = [min(values) for values in zip(*judged, strict=True)]
+    means = [_finite(f.held_out.mean()) for f in fitted]
+    best = int(np.argmin(means))
+    table = []
+    for (family, enthalpy, mobility, free, fit), mean, of in zip(flat, means, judged, strict=True):
+        worse, error = difference(fit.held_out, fitted[best].held_out)
+        aicc, bic, evidence = (_finite(a - b) for a, b in zip(of, least, strict=True))
+        table.append(
+            Candidate(
+                family.space.model,
+                enthalpy,
+                mobility,
+                int(free.sum()),
+                mean,
+                _finite(worse),
+                error,
+                aicc,
+                bic,
+                evidence,
+                fit.early.converged and fit.whole.converged,
+            )
+        )
+    floor = 0.0 if known else RESOLVED
+    good = [i for i, c in enumerate(table) if c.worse <= max(c.worse_se, floor)]
+    chosen = min(good, key=lambda i: (table[i].parameters, table[i].held_out))
+    words = "χ² per datum (1 is noise)" if known else "share of the change that is missed"
+    verdict, sentence = _verdict(table, [f.held_out for f in fitted], chosen, floor, words)
+    return Comparison(tuple(table), chosen, verdict, sentence, words, frames)
+
+
+def _verdict(
+    table: list[Candidate],
+    held_out: list[np.ndarray],
+    chosen: int,
+    floor: float,
+    unit: str,
+) -> tuple[Verdict, str]:
+    """How decisive, and one sentence."""
+    law = table[chosen]
+    others = [i for i, c in enumerate(table) if c.model != law.model]
+    said = (
+        f"{_NAMES[law.model]} with {law.parameters} parameters "
+        f"({_terms(law)}) describes the movie best"
+    )
+    if not others:
+        return "open", f"{said}; no other kind of law was compared."
+    rival = min(others, key=lambda i: table[i].held_out)
+    gap, error = difference(held_out[rival], held_out[chosen])
+    clear = gap > max(CLEAR * error, floor)
+    opinions = {
+        name: (min(getattr(c, field) for c in table if c.model == law.model), field)
+        for name, field in (
+            ("AICc", "delta_aicc"),
+            ("BIC", "delta_bic"),
+            ("the evidence", "delta_evidence"),
+        )
+    }
+    against = [name for name, (delta, _) in opinions.items() if delta > 0]
+    margins = [min(getattr(table[i], field) for i in others) for _, field in opinions.values()]
+    # A richer family that holds the law predicts as well as it does; then the criteria alone decide.
+    contains = table[rival].parameters > law.parameters and gap <= max(CLEAR * error, floor)
+    verdict: Verdict
+    if not against and min(margins) > STRONG and (clear or contains):
+        verdict = "decisive"
+    elif len(against) < 2 and (clear or contains):
+        verdict = "likely"
+    else:
+        verdict = "open"
+    name = _NAMES[table[rival].model]
+    score = f"{law.held_out:.3g} against {table[rival].held_out:.3g}, {unit}"
+    how = (
+        f"it predicts the held-out frames better than {name} ({score})"
+        if clear
+        else f"{name} predicts the held-out frames no better ({score}) with {table[rival].parameters} parameters"
+        if contains
+        else f"{name} predicts the held-out frames about as well ({score})"
+    )
+    agree = (
+        "AICc, BIC and the evidence agree"
+        if not against
+        else f"{' and '.join(against)} {'prefer' if len(against) > 1 or against[0] != 'the evidence' else 'prefers'} another kind"
+    )
+    word = {"decisive": "decisive", "likely": "likely, not certain", "open": "an open question"}
+    return verdict, f"{said}: {how}, and {agree}; the choice is {word[verdict]}."
+
+
+_NAMES = {
+    "fickian": "Fickian diffusion",
+    "cahn-hilliard": "Cahn-Hilliard",
+    "allen-cahn": "Allen-Cahn",
+}
+
+
+def _terms(law: Candidate) -> str:
+    mobility = f"{'D' if law.model != 'allen-cahn' else 'M'} to degree {law.mobility_degree}"
+    return (
+        mobility if law.model == "fickian" else f"mu_h to degree {law.enthalpy_degree}, {mobility}"
+    )
+
+
+def _finite(value: float) -> float:
+    """JSON holds no infinity; a law that diverges is simply very bad."""
+    return float(value) if np.isfinite(value) else 1e30
