@@ -37,6 +37,7 @@ class FitResult:
         frames_used: indices (first, last + 1) of the movie's frames that the trajectory covers.
         history: cost per iteration.
         settings, provenance: everything needed to redo it.
+        comparison: how the law was chosen (`Comparison.to_dict`); empty where it was given.
     """
 
     model: str
@@ -54,6 +55,7 @@ class FitResult:
     history: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> float:
         """Value of a named parameter."""
@@ -75,4 +77,5 @@ class FitResult:
             "history": list(self.history),
             "settings": dict(self.settings),
             "provenance": dict(self.provenance),
+            "comparison": dict(self.comparison),
         }
