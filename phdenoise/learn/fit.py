@@ -17,10 +17,12 @@ from phdenoise.denoisers.core import design_of
 from phdenoise.learn import joint as joint_fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.couple import adapt_network, network_problem
+from phdenoise.learn.gauss_newton import away
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName
 from phdenoise.learn.objective import Observation, field_prior
 from phdenoise.learn.result import FitResult
+from phdenoise.learn.sampling import require_blackjax
 from phdenoise.learn.setting import Setting, check_movie, inverse_variance, prepare_setting
 from phdenoise.learn.shooting import (
     Windows,
@@ -30,7 +32,8 @@ from phdenoise.learn.shooting import (
     is_uniform,
     pick_start,
 )
-from phdenoise.learn.summary import summarise
+from phdenoise.learn.summary import Optimum, summarise
+from phdenoise.learn.target import field_target, windows_target
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics import substeps_for
 from phdenoise.training import denoise
@@ -70,6 +73,8 @@ def fit(
     """
     config = FitConfig() if config is None else config
     check_movie(movie, model)
+    if config.uncertainty == "nuts":
+        require_blackjax()
     if config.joint and estimate is None:
         estimate = denoise(movie, config.denoise)
     with jax.enable_x64(config.precision == "float64"):
@@ -101,7 +106,7 @@ def _fit(
         length=config.window_frames,
     )
     start, substeps = start_law(space, setting, windows, config)
-    minimum, covariance = fit_windows(
+    found = fit_windows(
         space,
         start,
         windows,
@@ -110,6 +115,7 @@ def _fit(
         tolerance=config.tolerance,
         progress=_stage(progress, "law"),
     )
+    minimum = found.minimum
     if not config.joint or estimate is None:
         used = max(int(np.asarray(windows.weights > 0).sum()), 1)
         statistics = {
@@ -117,9 +123,19 @@ def _fit(
             "explained_variance": explained(space, minimum.point, windows, substeps=substeps),
             "substeps": float(substeps),
         }
-        return summarise(
-            movie, space, config, setting, minimum, minimum.point, covariance, statistics
+        target = windows_target(
+            space, start, windows, minimum.point, found.covariance, substeps=substeps
         )
+        optimum = Optimum(
+            minimum,
+            minimum.point,
+            found.covariance,
+            statistics,
+            found.data.hessian,
+            away(found.normal),
+            target,
+        )
+        return summarise(movie, space, config, setting, optimum, progress)
     return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
 
 
@@ -214,7 +230,8 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; the posterior's step follows it.
-    theta, covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
+    found = joint_fit.posterior(problem, minimum.point)
+    path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
@@ -226,6 +243,10 @@ def _joint(
         "explained_variance": 1.0 - max(chi2 - used, 0.0) / max(still - still_dof, 1e-12),
     }
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
-    covariance = covariance * max(1.0, chi2 / used)
-    result = summarise(movie, space, config, setting, minimum, theta, covariance, statistics)
-    return replace(result, trajectory=path, trajectory_sd=path_sd)
+    covariance = found.covariance * max(1.0, chi2 / used)
+    target = field_target(problem, found.x, covariance)
+    optimum = Optimum(
+        minimum, found.theta, covariance, statistics, found.information, found.away, target
+    )
+    result = summarise(movie, space, config, setting, optimum, progress)
+    return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)

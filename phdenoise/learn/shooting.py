@@ -7,6 +7,7 @@ law, which is why the joint fit (`phdenoise.learn.joint`) estimates the initial 
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -47,6 +48,15 @@ class Windows(eqx.Module):
     times: Float[Array, "w n"]
     grid: Grid
     uniform: bool = eqx.field(static=True, default=True)
+
+
+class WindowFit(NamedTuple):
+    """Optimum of `fit_windows`, covariance of θ, and normal equations there, of the data and with the prior."""
+
+    minimum: Minimum
+    covariance: np.ndarray
+    data: Normal
+    normal: Normal
 
 
 def cut_windows(
@@ -116,7 +126,8 @@ def still(windows: Windows) -> float:
     return 0.5 * float(jnp.sum(windows.weights * change**2))
 
 
-def _cost(space: LawSpace, theta: np.ndarray, windows: Windows, substeps: int) -> float:
+def misfit_cost(space: LawSpace, theta: np.ndarray, windows: Windows, substeps: int) -> float:
+    """½ Σ of squared residuals, inf where the law diverges."""
     point = jnp.asarray(theta, windows.frames.dtype)
     value = half_square(_misfit(space, point, windows, substeps))
     # An unstable solve may stay finite for a few frames; no law is that wrong.
@@ -140,14 +151,14 @@ def pick_start(
     space: LawSpace, candidates: np.ndarray, windows: Windows, *, substeps: int
 ) -> tuple[np.ndarray, float]:
     """The candidate θ (rows of [k, p]) whose windows fit best, and its cost as a share of "nothing moves"."""
-    costs = [_cost(space, theta, windows, substeps) for theta in candidates]
+    costs = [misfit_cost(space, theta, windows, substeps) for theta in candidates]
     best = int(np.argmin(costs))
     return candidates[best], costs[best] / max(still(windows), 1e-30)
 
 
 def explained(space: LawSpace, theta: np.ndarray, windows: Windows, *, substeps: int) -> float:
     """1 − |prediction − frames|² / |start − frames|²: what the law adds to "nothing moves"."""
-    return 1.0 - _cost(space, theta, windows, substeps) / max(still(windows), 1e-30)
+    return 1.0 - misfit_cost(space, theta, windows, substeps) / max(still(windows), 1e-30)
 
 
 def descend_windows(
@@ -174,7 +185,7 @@ def descend_windows(
 
     def cost(theta: np.ndarray) -> float:
         pull = (theta - start) / sd
-        return _cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
+        return misfit_cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
 
     def normal(theta: np.ndarray) -> Normal:
         found = normal_equations(*linearise(space, theta, windows, substeps=substeps))
@@ -215,7 +226,7 @@ def fit_windows(
     iterations: int,
     tolerance: float,
     progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[Minimum, np.ndarray]:
+) -> WindowFit:
     """Maximum a-posteriori θ of the windows and its covariance.
 
     The covariance is the block-robust sandwich H⁻¹ (Σ_b s_b s_bᵀ) H⁻¹: residuals of a movie's own start
@@ -234,13 +245,14 @@ def fit_windows(
     )
     used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
     residual, rows = linearise(space, minimum.point, windows, substeps=substeps)
-    normal = with_prior(normal_equations(residual, rows), minimum.point, start, sd)
+    data = normal_equations(residual, rows)
+    normal = with_prior(data, minimum.point, start, sd)
     if not np.isfinite(normal.hessian).all():
-        return minimum, np.full((space.size, space.size), np.nan)
+        return WindowFit(minimum, np.full((space.size, space.size), np.nan), data, normal)
     bread = np.linalg.pinv(normal.hessian)
     scores = _scores(residual, rows)
     blocks = int(np.sum(np.any(scores != 0, axis=0)))
     if blocks > 2 * space.size:
         meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / sd**2)
-        return minimum, bread @ meat @ bread
-    return minimum, bread * max(1.0, 2 * minimum.cost / used)
+        return WindowFit(minimum, bread @ meat @ bread, data, normal)
+    return WindowFit(minimum, bread * max(1.0, 2 * minimum.cost / used), data, normal)
