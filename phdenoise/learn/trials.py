@@ -17,17 +17,27 @@ import numpy as np
 from phdenoise.learn import joint as joint_fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.criteria import Criteria, by_block, criteria, independent
-from phdenoise.learn.fit import start_law
 from phdenoise.learn.gauss_newton import Minimum, Normal, normal_equations
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation
 from phdenoise.learn.setting import Setting, inverse_variance
-from phdenoise.learn.shooting import Windows, cut_windows, descend_windows, linearise, still
+from phdenoise.learn.shooting import (
+    Windows,
+    cut_windows,
+    descend_windows,
+    linearise,
+    pick_start,
+    still,
+)
+from phdenoise.physics import substeps_for
+from phdenoise.types import InputError
 
 Progress = Callable[[int, int, float], None]
 # Shares of the change over time below which two predictions are equally good: an rms of 0.3 %, that of the solver.
 RESOLVED = 1e-5
+# Substeps at most.
+FINEST = 8
 
 
 class Fitted(NamedTuple):
@@ -113,7 +123,7 @@ def at_face_value(space: LawSpace, setting: Setting, config: FitConfig, held_out
         )
 
     early, late, whole = windows(slice(cut)), windows(slice(cut - 1, None)), windows(slice(None))
-    start, substeps = start_law(space, setting, early, config)
+    start, substeps = _begin(space, setting, early, config)
     per_still = 1 / max(2 * still(late) / late.weights.size, 1e-30)
     floor = RESOLVED * 2 * still(whole)
     options = {
@@ -167,7 +177,7 @@ def from_field(
         windows=config.windows,
         length=config.window_frames,
     )
-    theta, substeps = start_law(space, setting, windows, config)
+    theta, substeps = _begin(space, setting, windows, config)
     base = joint_fit.Problem(space, whole, prior, theta, substeps, burn_in=1)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     laws = [theta, *(space.start(*law) for law in start_grid(*guess))]
@@ -186,6 +196,28 @@ def from_field(
         return Fitted(first, by_block(square), last, misfit, residual[None], normal)
 
     return Family(space, base.start, base.sd, True, fit, int(setting.valid.sum()), 0.0)
+
+
+def _begin(
+    space: LawSpace, setting: Setting, windows: Windows, config: FitConfig
+) -> tuple[np.ndarray, int]:
+    """A starting θ, and the substeps that it needs.
+
+    One number of substeps for all: a wrong law would have them doubled in vain, and compiled each time.
+    """
+    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
+    substeps = config.substeps
+    if not substeps:
+        law = space.build(jnp.asarray(space.start(*guess), windows.frames.dtype))
+        field = jnp.clip(windows.frames[0, 0], 0.01, 0.99)
+        longest = float(np.diff(setting.times).max())
+        tolerance = config.solver_tolerance
+        try:
+            substeps = substeps_for(law, setting.grid, field, longest, tolerance, most=FINEST)
+        except InputError:
+            substeps = FINEST
+    candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
+    return pick_start(space, candidates, windows, substeps=substeps)[0], substeps
 
 
 def independent_data(families: list[Family], best: Fitted) -> float:
