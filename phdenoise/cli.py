@@ -119,7 +119,7 @@ class Fit:
     compare: bool = False
     """Choose the kind of law and the number of its terms first, by held-out frames and information criteria (the degrees given are the largest tried)."""
     held_out: float = 0.3
-    """Share of the frames, the last ones, that --compare judges laws on."""
+    """Share of the movie's change, that of its last frames, that --compare judges laws on."""
     config: Annotated[FitConfig, arg(name="")] = field(default_factory=FitConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False

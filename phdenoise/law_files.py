@@ -38,7 +38,7 @@ def write_law(
         provenance: added to the fit's own.
         overwrite: replace existing files.
     """
-    from phdenoise.figures import comparison, law_curves, save
+    from phdenoise.figures import comparison, law_curves
 
     plain = result.to_dict()
     plain["provenance"] |= dict(provenance or {})
@@ -50,12 +50,12 @@ def write_law(
     unit = str(result.settings["diffusivity_unit"])
     with atomic(paths[2], overwrite) as file:
         label = f"{result.model}, 90 %"
-        save(law_curves({label: result.curves}, diffusivity_unit=unit), file)
+        _save(law_curves({label: result.curves}, diffusivity_unit=unit), file)
     if result.comparison:
         candidates = result.comparison["candidates"]
         _write_table(candidates, paths[3], overwrite)
         with atomic(paths[4], overwrite) as file:
-            save(comparison(candidates, unit=result.comparison["unit"]), file)
+            _save(comparison(candidates, unit=result.comparison["unit"]), file)
     write_json(plain, output, overwrite=overwrite)
     return paths
 
@@ -65,3 +65,8 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, overwrite: bool)
         writer = csv.DictWriter(text, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """As PNG, whatever the suffix: the file is written aside."""
+    figure.savefig(path, dpi=160, format="png")

@@ -130,7 +130,8 @@ def compare(
         config: its degrees are the largest tried. With `joint` the denoised movie gives the start of the initial
             field that is estimated with the law; so it is, without a denoiser, where the movie is noisy.
         models: kinds of law to compare.
-        held_out: share of the frames, the last ones, that the laws are judged on.
+        held_out: share of the movie's change that lies in the last frames, on which the laws are judged; of a
+            movie that comes to rest these are more frames than that.
         estimate: the denoised movie, if already made (`joint`).
         progress: called with (kind of law, member, members, held-out misfit).
 
@@ -149,11 +150,11 @@ def compare(
     with jax.enable_x64(config.precision == "float64"):
         setting = prepare_setting(movie, config, estimate if config.joint else None)
         count = setting.observed.shape[0]
-        hidden = min(max(1, round(held_out * count)), count - 2)
         if count < 4:
             raise InputError(
                 f"{movie.name}: {count} usable frames do not tell laws apart, at least 4 are needed."
             )
+        hidden = _hidden(setting, held_out)
         families = [_family(model, setting, config, hidden) for model in models]
         fits = [_climb(family, progress) for family in families]
     return _judge(
@@ -180,6 +181,16 @@ def _family(model: ModelName, setting: Setting, config: FitConfig, hidden: int) 
         dtype=np.dtype(config.precision),
     )
     return from_field(space, setting, config, hidden, prior)
+
+
+def _hidden(setting: Setting, share: float) -> int:
+    """How many last frames hold this share of the change: frames in which nothing moves tell no laws apart."""
+    smooth = ndimage.gaussian_filter(setting.believed, (1, 1.5, 1.5))
+    path = np.cumsum(np.sqrt(np.mean(np.diff(smooth, axis=0) ** 2, axis=(1, 2))))
+    count = setting.believed.shape[0]
+    cut = 1 + int(np.searchsorted(path, (1 - share) * path[-1]))
+    # Most of a movie may be its first instant: half of the frames stay for the fit.
+    return int(np.clip(count - cut, 1, max(1, count // 2)))
 
 
 def _grain(setting: Setting) -> float:

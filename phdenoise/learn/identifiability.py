@@ -37,9 +37,19 @@ class Identifiability:
 
 
 def identify(
-    hessian: Float[np.ndarray, "p p"], sd: Float[np.ndarray, " p"], names: tuple[str, ...]
+    hessian: Float[np.ndarray, "p p"],
+    sd: Float[np.ndarray, " p"],
+    names: tuple[str, ...],
+    mobility: str = "D",
 ) -> Identifiability | None:
-    """Rank and least identifiable direction of JᵀJ [p, p] of the data; None where that is not finite."""
+    """Rank and least identifiable direction of JᵀJ [p, p] of the data; None where that is not finite.
+
+    Args:
+        hessian: JᵀJ.
+        sd: prior standard deviations.
+        names: of the parameters.
+        mobility: what the series q is the logarithm of.
+    """
     if not np.isfinite(hessian).all():
         return None
     scaled = hessian * sd[:, None] * sd[None]
@@ -49,8 +59,8 @@ def identify(
     narrowed = float(1 / np.sqrt(1 + max(values[0], 0.0)))
     order = np.argsort(-np.abs(least))
     main = [i for i in order if abs(least[i]) > NAMED * abs(least[order[0]])]
-    up = [_word(names[i]) for i in main if least[i] > 0]
-    down = [_word(names[i]) for i in main if least[i] < 0]
+    up = [_word(names[i], mobility) for i in main if least[i] > 0]
+    down = [_word(names[i], mobility) for i in main if least[i] < 0]
     words = f"raises {' and '.join(up)}"
     if down:
         words += f" and lowers {' and '.join(down)}"
@@ -70,10 +80,10 @@ def identify(
     )
 
 
-def _word(name: str) -> str:
+def _word(name: str, mobility: str) -> str:
     kind, _, degree = name.partition("_")
     if name == "ln_kappa":
         return "kappa"
-    series = {"p": "mu_h", "q": "ln D"}[kind]
+    series = {"p": "mu_h", "q": f"ln {mobility}"}[kind]
     place = {"0": "mean", "1": "slope", "2": "bend"}.get(degree, f"degree {degree}")
     return f"the {place} of {series}" if degree in "012" else f"{place} of {series}"

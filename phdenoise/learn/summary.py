@@ -98,7 +98,8 @@ def summarise(
     curves = _curves(space, theta, covariance, assessed, low, high, units)
     if kappa is not None:
         statistics["kappa_low"], statistics["kappa_high"] = intervals["kappa"]
-    known = identify(optimum.information, space.prior_sd(), space.names)
+    letter = "D" if units.conserved else "M"
+    known = identify(optimum.information, space.prior_sd(), space.names, letter)
     outcome, converged = _outcome(config, minimum, finite, curves, statistics, units)
     return FitResult(
         model=space.model,

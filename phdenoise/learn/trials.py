@@ -45,7 +45,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         early: optimum on the early frames, x = θ or (θ, z).
-        held_out: mean squared residual of the later frames in blocks; a share of "nothing moves", or χ² per datum.
+        held_out: mean squared residual of the later frames in blocks, a share of that of "nothing moves", or χ² per datum.
         whole: optimum on all frames.
         misfit: Σ of squared residuals there, in the same unit.
         residual: of all frames, weighted.
