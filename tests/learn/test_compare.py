@@ -86,7 +86,7 @@ def test_criteria_of_a_line_are_those_of_the_textbook():
         sd = np.full(degree + 1, 3.0)
         point = np.linalg.solve(hessian + np.diag(sd**-2), design.T @ data)
         deviance = float(np.sum((data - design @ point) ** 2))
-        found = criteria(deviance, x.size, hessian, point / sd, sd, degree + 1)
+        found = criteria(deviance, float(x.size), hessian, point / sd, sd, degree + 1)
         # The evidence of a linear Gaussian model is known exactly: data ~ N(0, 1 + design S² designᵀ).
         covariance = np.eye(x.size) + (design * sd**2) @ design.T
         exact = data @ np.linalg.solve(covariance, data) + np.linalg.slogdet(covariance)[1]
