@@ -135,7 +135,12 @@ def _fit(
             away(found.normal),
             target,
         )
-        return summarise(movie, space, config, setting, optimum, progress)
+        stretches, frames = windows.weights.shape[:2]
+        said = (
+            f"Multiple shooting: {stretches} stretch(es) of {frames} frame(s), each from its first frame "
+            "as it stands."
+        )
+        return summarise(movie, space, config, _saying(setting, said), optimum, progress)
     return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
 
 
@@ -168,6 +173,10 @@ def start_law(
         # The start is only a guess; the descent judges laws by the movie, at the finest step allowed.
         needed = MOST_SUBSTEPS
     return start, max(substeps, needed)
+
+
+def _saying(setting: Setting, sentence: str) -> Setting:
+    return replace(setting, sentences=(*setting.sentences, sentence))
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int, float], None] | None:
@@ -248,5 +257,6 @@ def _joint(
     optimum = Optimum(
         minimum, found.theta, covariance, statistics, found.information, found.away, target
     )
-    result = summarise(movie, space, config, setting, optimum, progress)
+    said = f"Single shooting: {steps} frames from an initial field that is estimated with the law."
+    result = summarise(movie, space, config, _saying(setting, said), optimum, progress)
     return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)
