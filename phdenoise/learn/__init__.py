@@ -1,6 +1,7 @@
 """Learning laws: parameters and priors, the joint objective, fits and their uncertainty."""
 
-from phdenoise.learn.compare import Candidate, Comparison, compare
+from phdenoise.learn.compare import compare
+from phdenoise.learn.comparison import Candidate, Comparison
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.fit import fit
 from phdenoise.learn.laws import MODELS, LawSpace, ModelName, Units, law_curves

@@ -7,13 +7,13 @@ all frames, are asked for their opinion; the verdict is "decisive" only where al
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import jax
 import numpy as np
 from scipy import ndimage
 
+from phdenoise.learn.comparison import Candidate, Comparison, judge
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.criteria import difference
 from phdenoise.learn.laws import MODELS, LawSpace, ModelName
@@ -31,87 +31,11 @@ from phdenoise.movie import Estimate, Movie
 from phdenoise.training import denoise
 from phdenoise.types import InputError
 
-Verdict = Literal["decisive", "likely", "open"]
 Progress = Callable[[str, int, int, float], None]
 # Noise, as a share of the movie's contrast, above which start frames are not taken at face value.
 NOISY = 0.03
-# Standard errors, and differences of a criterion, that decide (Kass & Raftery 1995: 10 is "very strong").
-CLEAR, STRONG = 3.0, 10.0
 # Members of a family, from the fewest terms to the degrees of the settings.
 RUNGS = 4
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One law in the table.
-
-    Attributes:
-        model: kind of law.
-        enthalpy_degree, mobility_degree: its highest Legendre degrees.
-        parameters: number of free parameters.
-        held_out: misfit of the held-out frames; a share of "nothing moves", or χ² per datum (see `unit`).
-        worse, worse_se: by how much that is worse than the best one's, and the standard error of the difference.
-        delta_aicc, delta_bic, delta_evidence: criteria above the best candidate's (−2 ln Z for the evidence).
-        converged: whether both fits did.
-    """
-
-    model: ModelName
-    enthalpy_degree: int
-    mobility_degree: int
-    parameters: int
-    held_out: float
-    worse: float
-    worse_se: float
-    delta_aicc: float
-    delta_bic: float
-    delta_evidence: float
-    converged: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What was compared and what was chosen.
-
-    Attributes:
-        candidates: the table.
-        chosen: index of the law in it.
-        verdict: "decisive", "likely" or "open", about the kind of law.
-        sentence: which law and how decisive.
-        unit: of the held-out misfit, in words.
-        frames: (first, first held out, last + 1) of the movie.
-    """
-
-    candidates: tuple[Candidate, ...]
-    chosen: int
-    verdict: Verdict
-    sentence: str
-    unit: str
-    frames: tuple[int, int, int]
-
-    @property
-    def law(self) -> Candidate:
-        """The chosen one."""
-        return self.candidates[self.chosen]
-
-    def applied(self, config: FitConfig) -> FitConfig:
-        """Settings that fit the chosen law."""
-        law = self.law
-        enthalpy = law.enthalpy_degree if law.model != "fickian" else config.enthalpy_degree
-        return replace(config, enthalpy_degree=enthalpy, mobility_degree=law.mobility_degree)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A tidy table."""
-        return [{**asdict(c), "chosen": i == self.chosen} for i, c in enumerate(self.candidates)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for FIT.json."""
-        return {
-            "sentence": self.sentence,
-            "verdict": self.verdict,
-            "unit": self.unit,
-            "frames": list(self.frames),
-            "candidates": self.rows(),
-        }
 
 
 def compare(
@@ -283,78 +207,8 @@ def _judge(
     good = [i for i, c in enumerate(table) if c.worse <= max(c.worse_se, floor)]
     chosen = min(good, key=lambda i: (table[i].parameters, table[i].held_out))
     words = "χ² per datum (1 is noise)" if known else "share of the change that is missed"
-    verdict, sentence = _verdict(table, [f.held_out for f in fitted], chosen, floor, words)
+    verdict, sentence = judge(table, [f.held_out for f in fitted], chosen, floor, words)
     return Comparison(tuple(table), chosen, verdict, sentence, words, frames)
-
-
-def _verdict(
-    table: list[Candidate],
-    held_out: list[np.ndarray],
-    chosen: int,
-    floor: float,
-    unit: str,
-) -> tuple[Verdict, str]:
-    """How decisive, and one sentence."""
-    law = table[chosen]
-    others = [i for i, c in enumerate(table) if c.model != law.model]
-    said = (
-        f"{_NAMES[law.model]} with {law.parameters} parameters "
-        f"({_terms(law)}) describes the movie best"
-    )
-    if not others:
-        return "open", f"{said}; no other kind of law was compared."
-    rival = min(others, key=lambda i: table[i].held_out)
-    gap, error = difference(held_out[rival], held_out[chosen])
-    clear = gap > max(CLEAR * error, floor)
-    opinions = {
-        name: (min(getattr(c, field) for c in table if c.model == law.model), field)
-        for name, field in (
-            ("AICc", "delta_aicc"),
-            ("BIC", "delta_bic"),
-            ("the evidence", "delta_evidence"),
-        )
-    }
-    against = [name for name, (delta, _) in opinions.items() if delta > 0]
-    margins = [min(getattr(table[i], field) for i in others) for _, field in opinions.values()]
-    # A richer family that holds the law predicts as well as it does; then the criteria alone decide.
-    contains = table[rival].parameters > law.parameters and gap <= max(CLEAR * error, floor)
-    verdict: Verdict
-    if not against and min(margins) > STRONG and (clear or contains):
-        verdict = "decisive"
-    elif len(against) < 2 and (clear or contains):
-        verdict = "likely"
-    else:
-        verdict = "open"
-    name = _NAMES[table[rival].model]
-    score = f"{law.held_out:.3g} against {table[rival].held_out:.3g}, {unit}"
-    how = (
-        f"it predicts the held-out frames better than {name} ({score})"
-        if clear
-        else f"{name} predicts the held-out frames no better ({score}) with {table[rival].parameters} parameters"
-        if contains
-        else f"{name} predicts the held-out frames about as well ({score})"
-    )
-    agree = (
-        "AICc, BIC and the evidence agree"
-        if not against
-        else f"{' and '.join(against)} {'prefer' if len(against) > 1 or against[0] != 'the evidence' else 'prefers'} another kind"
-    )
-    word = {"decisive": "decisive", "likely": "likely, not certain", "open": "an open question"}
-    return verdict, f"{said}: {how}, and {agree}; the choice is {word[verdict]}."
-
-
-_NAMES = {
-    "fickian": "Fickian diffusion",
-    "cahn-hilliard": "Cahn-Hilliard",
-    "allen-cahn": "Allen-Cahn",
-}
-
-
-def _terms(law: Candidate) -> str:
-    mobility = f"{'D' if law.model != 'allen-cahn' else 'M'} to degree {law.mobility_degree}"
-    return (
-        mobility if law.model == "fickian" else f"mu_h to degree {law.enthalpy_degree}, {mobility}"
-    )
 
 
 def _finite(value: float) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from phdenoise.learn import FitConfig, LawSpace, compare
 from phdenoise.learn.compare import _hidden, members, rungs
+from phdenoise.learn.comparison import Candidate, judge
 from phdenoise.learn.criteria import by_block, criteria, difference, independent
 from phdenoise.learn.setting import prepare_setting
 from phdenoise.movie import Movie
@@ -140,3 +141,39 @@ def test_members_of_a_family_are_nested():
     assert all((small <= large).all() for small, large in itertools.pairwise(masks))
     names = [n for n, free in zip(space.names, masks[0], strict=True) if free]
     assert names == ["p_0", "p_1", "q_0", "ln_kappa"]
+
+
+def _candidate(model, parameters, held_out, **deltas):
+    named = {"delta_aicc": 0.0, "delta_bic": 0.0, "delta_evidence": 0.0, **deltas}
+    return Candidate(
+        model, 1, 1, parameters, held_out, worse=held_out, worse_se=0.0, converged=True, **named
+    )
+
+
+def test_verdicts_are_only_decisive_where_all_agree():
+    far = {"delta_aicc": 50.0, "delta_bic": 50.0, "delta_evidence": 50.0}
+    blocks = [np.full(16, 0.01) + 1e-4 * np.arange(16), np.full(16, 0.5)]
+    table = [_candidate("fickian", 1, 0.01), _candidate("allen-cahn", 4, 0.5, **far)]
+    verdict, sentence = judge(table, blocks, 0, 1e-5, "share")
+    assert verdict == "decisive"
+    assert "1 parameter (" in sentence
+    assert "0.01 against 0.5" in sentence
+    # One criterion objects.
+    close = {"delta_aicc": 50.0, "delta_bic": 50.0, "delta_evidence": 0.0}
+    mixed = [
+        _candidate("fickian", 1, 0.01, delta_evidence=3.0),
+        _candidate("allen-cahn", 4, 0.5, **close),
+    ]
+    verdict, sentence = judge(mixed, blocks, 0, 1e-5, "share")
+    assert verdict == "likely"
+    assert "the evidence prefers another kind" in sentence
+    # Held-out frames that cannot tell, and a rival that is no richer.
+    same = [blocks[0], blocks[0]]
+    alike = [_candidate("fickian", 4, 0.01), _candidate("allen-cahn", 4, 0.01, **far)]
+    assert judge(alike, same, 0, 1e-5, "share")[0] == "open"
+    # A richer law that does no better leaves the simple one standing.
+    richer = [_candidate("fickian", 2, 0.01), _candidate("cahn-hilliard", 6, 0.01, **far)]
+    verdict, sentence = judge(richer, same, 0, 1e-5, "share")
+    assert verdict == "decisive"
+    assert "no better" in sentence
+    assert judge(table[:1], blocks[:1], 0, 1e-5, "share")[0] == "open"
