@@ -114,10 +114,11 @@ def field_target(problem: joint.Problem, x: np.ndarray, covariance: np.ndarray) 
         return 0.5 * jnp.sum(misfit**2) + 0.5 * jnp.sum(((x - start) / sd) ** 2)
 
     def again(rng: np.random.Generator) -> np.ndarray:
-        drawn = residual[_stretches(rng, residual.shape[0])]
-        # Errors change sign freely: what a block says twice it may also deny.
-        frames = jnp.asarray(prediction - drawn / root, dtype)
-        moved = eqx.tree_at(lambda o: o.frames, observation, frames)
+        frames, signs = _stretches(rng, residual.shape[0])
+        # With signs, errors that a law leaves in every frame have no mean in the draws either (wild bootstrap).
+        drawn = residual[frames] * signs[:, None, None]
+        shown = jnp.asarray(prediction - drawn / root, dtype)
+        moved = eqx.tree_at(lambda o: o.frames, observation, shown)
         centre = problem.start + problem.sd * rng.standard_normal(problem.sd.size)
         shaken = problem._replace(observation=moved, centre=centre)
         return joint.refine(shaken, x, iterations=AGAIN).point
@@ -152,8 +153,9 @@ def _multiplicities(
     return pixels.astype(float)
 
 
-def _stretches(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Frame indices of resampled stretches of about count^(1/3) frames, wrapped around the end."""
+def _stretches(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frame indices of resampled stretches of about count^(1/3) frames, wrapped around the end, and a sign of each."""
     length = max(1, round(count ** (1 / 3)))
     starts = rng.integers(0, count, -(-count // length))
-    return ((starts[:, None] + np.arange(length)) % count).reshape(-1)[:count]
+    signs = np.repeat(rng.choice((-1.0, 1.0), starts.size), length)[:count]
+    return ((starts[:, None] + np.arange(length)) % count).reshape(-1)[:count], signs

@@ -104,6 +104,14 @@ def test_profile_of_a_curved_likelihood_is_the_warped_interval(x64):
     assert abs((x - low) / (high - x) - 1) > 0.05
 
 
+def test_profile_finds_the_optimum_that_the_fit_stopped_before(x64):
+    target = _target(0.5)
+    off = target.point + 0.6 * np.sqrt(np.diag(target.covariance)) * np.array([1, -1, 1])
+    number = {"q_1": lambda t: float(t[1])}
+    found, expected = (profile(t, number)["q_1"] for t in (target._replace(point=off), target))
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
 def test_profile_where_the_number_ends_is_nan(x64):
     gone = {"root": lambda t: float("nan")}
     assert np.isnan(profile(_target(), gone)["root"]).all()
@@ -122,7 +130,9 @@ def test_blocks_cover_the_data():
     assert counts.shape == (3, 1, 40, 33)
     many = np.mean([_multiplicities(rng, (3, 5, 32, 32)) for _ in range(300)])
     assert many == pytest.approx(1.0, abs=0.02)
-    frames = _stretches(rng, 40)
+    frames, signs = _stretches(rng, 40)
+    assert set(signs) == {-1.0, 1.0}
+    assert signs.shape == (40,)
     assert frames.shape == (40,)
     # Stretches of three consecutive frames.
     assert np.mean((np.diff(frames) - 1) % 40 == 0) > 0.6
