@@ -4,12 +4,17 @@
 
 Prints rms errors of mu_h [kT and relative], D [relative] and kappa against the twin's law, the median interval, how
 much of the curve the 90 % interval covers, and seconds (compilation included in the first seed's); then, over the
-seeds, the medians and how often the 90 % intervals hold the truth.
+seeds, the medians and how often the 90 % intervals hold the truth. With --csv FILE every fit is a row there, and a
+second call makes only the fits that are missing, so that a run over many seeds can be made in parts:
+
+    python benchmarks/law_recovery.py --size 32 --frames 40 --fits joint --seeds 0 1 2 ... 49 --csv coverage.csv
 """
 
+import csv
 import platform
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import tyro
@@ -43,6 +48,10 @@ class Arguments:
     """Which fits to make."""
     fit: FitConfig = field(default_factory=FitConfig)
     """Settings of the fits."""
+    denoise: DenoiseConfig = field(default_factory=lambda: DenoiseConfig(preset="quick"))
+    """Settings of the denoiser (its seed is that of the movie)."""
+    csv: Path | None = None
+    """Table to which every fit adds a row; fits that are in it are not made again."""
 
 
 def measure(result: FitResult, config: SimulateConfig, seconds: float) -> dict[str, float]:
@@ -81,6 +90,27 @@ def line(name: str, numbers: dict[str, float]) -> str:
     return f"{name:<12}" + "".join(f"{v:10.4g}" for v in numbers.values())
 
 
+def read_rows(table: Path | None, seed: int) -> dict[str, dict[str, float]]:
+    """What a table holds of a seed, by fit."""
+    if table is None or not table.exists():
+        return {}
+    with table.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["seed"]) == seed]
+    return {row["fit"]: {name: float(row[name]) for name in COLUMNS} for row in rows}
+
+
+def add_row(table: Path | None, seed: int, name: str, numbers: dict[str, float]) -> None:
+    """One more row, unless the fit has one."""
+    if table is None or name in read_rows(table, seed):
+        return
+    new = not table.exists()
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, ["seed", "fit", *COLUMNS])
+        if new:
+            writer.writeheader()
+        writer.writerow({"seed": seed, "fit": name, **numbers})
+
+
 def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
     """Simulate, denoise, fit, print; the numbers by fit."""
     config = SimulateConfig(
@@ -91,15 +121,19 @@ def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
     )
     movie, clean = simulate("cahn-hilliard", config)
     estimate = None
+    known, found = None, read_rows(arguments.csv, seed)
+    if all(name in found for name in arguments.fits):
+        return found
     if {"denoised", "joint"} & set(arguments.fits):
         start = time.perf_counter()
-        estimate = denoise(movie, DenoiseConfig(preset="quick", seed=seed))
+        estimate = denoise(movie, replace(arguments.denoise, seed=seed))
         seconds = time.perf_counter() - start
         before = float(psnr(movie.frames, clean.frames))
         after = float(psnr(estimate.mean, clean.frames))
         print(f"seed {seed}: denoised {before:.2f} -> {after:.2f} dB PSNR in {seconds:.1f} s")
-    found, known = {}, None
     for name in arguments.fits:
+        if name in found and not (name == "denoised" and "joint" in arguments.fits):
+            continue
         start = time.perf_counter()
         if name == "joint":
             joint = replace(arguments.fit, joint=True)
@@ -111,6 +145,7 @@ def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
             result = fit({"clean": clean, "noisy": movie}[name], config=arguments.fit)
         found[name] = measure(result, config, time.perf_counter() - start)
         print(line(name, found[name]), flush=True)
+        add_row(arguments.csv, seed, name, found[name])
         print(f"    {result.outcome} chi2/dof {result.statistics['chi2_per_dof']:.4f}")
         if result.trajectory is not None:
             first, last = result.frames_used

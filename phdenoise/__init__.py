@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phdenoise.channels import Channels, ChannelsEstimate
     from phdenoise.grid import Grid
     from phdenoise.io import read, read_channels, write
-    from phdenoise.learn import FitConfig, FitResult, fit
+    from phdenoise.learn import FitConfig, FitResult, compare, fit
     from phdenoise.movie import Estimate, Movie
     from phdenoise.pipeline import simulate
     from phdenoise.streaming import denoise_file
@@ -37,6 +37,7 @@ _HOME = {
     "Grid": "phdenoise.grid",
     "InputError": "phdenoise.types",
     "Movie": "phdenoise.movie",
+    "compare": "phdenoise.learn",
     "denoise": "phdenoise.training",
     "denoise_channels": "phdenoise.training",
     "denoise_file": "phdenoise.streaming",
@@ -56,6 +57,7 @@ __all__ = [
     "Grid",
     "InputError",
     "Movie",
+    "compare",
     "denoise",
     "denoise_channels",
     "denoise_file",

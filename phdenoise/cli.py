@@ -28,10 +28,10 @@ from phdenoise.io import (
     read_channels,
     read_estimate,
     write,
-    write_json,
 )
 from phdenoise.io.atomic import atomic
-from phdenoise.learn import FitConfig, ModelName, fit
+from phdenoise.law_files import law_paths, write_law
+from phdenoise.learn import FitConfig, ModelName, compare, fit
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
@@ -98,7 +98,7 @@ class Simulate:
     """Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."""
 
     model: Positional[ModelName]
-    """Law: cahn-hilliard or fickian."""
+    """Law: cahn-hilliard, fickian or allen-cahn."""
     output: Output
     """Noisy movie: .h5 or .tif."""
     config: Annotated[SimulateConfig, arg(name="")] = field(default_factory=SimulateConfig)
@@ -115,7 +115,11 @@ class Fit:
     output: Output
     """Result: .json."""
     model: ModelName = "cahn-hilliard"
-    """Law: cahn-hilliard or fickian."""
+    """Law: cahn-hilliard, fickian or allen-cahn."""
+    compare: bool = False
+    """Choose the kind of law and the number of its terms first, by held-out frames and information criteria (the degrees given are the largest tried)."""
+    held_out: float = 0.3
+    """Share of the movie's change, that of its last frames, that --compare judges laws on."""
     config: Annotated[FitConfig, arg(name="")] = field(default_factory=FitConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     overwrite: bool = False
@@ -346,13 +350,24 @@ def _simulate(command: Simulate) -> None:
 
 def _fit(command: Fit) -> None:
     _outputs(command.file, [command.output], command.overwrite, {".json"})
+    for path in law_paths(command.output, command.compare)[1:]:
+        check_writable(path, command.overwrite)
     movie = _read(command.file, command.reading)
     start = time.perf_counter()
+    model, config, found = command.model, command.config, None
     with _Bar() as bar:
-        result = fit(movie, command.model, command.config, progress=bar)
-    plain = result.to_dict()
-    plain["provenance"] |= {"versions": selfcheck.versions(), "file": command.file}
-    write_json(plain, command.output, overwrite=command.overwrite)
+        estimate = denoise(movie, config.denoise) if config.joint and command.compare else None
+        if command.compare:
+            found = compare(
+                movie, config, held_out=command.held_out, estimate=estimate, progress=bar
+            )
+            model, config = found.law.model, found.applied(config)
+        result = fit(movie, model, config, estimate=estimate, progress=bar)
+    if found is not None:
+        print(found.sentence)
+        result = dataclasses.replace(result, comparison=found.to_dict())
+    about = {"versions": selfcheck.versions(), "file": command.file}
+    write_law(result, command.output, provenance=about, overwrite=command.overwrite)
     print(result.outcome)
     print(f"Law ({time.perf_counter() - start:.0f} s): {Path(command.output).resolve()}")
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from phdenoise.learn import FitConfig, FitResult, ModelName, fit
+from phdenoise.learn import MODELS, FitConfig, FitResult, ModelName, fit
 from phdenoise.metrics import (
     Autocorrelation,
     psnr,
@@ -20,6 +20,7 @@ from phdenoise.metrics import (
     ssim,
 )
 from phdenoise.movie import Estimate, Movie
+from phdenoise.physics.reaction_twin import ReactionTwinConfig, allen_cahn_twin
 from phdenoise.physics.twins import (
     FickianTwinConfig,
     TwinConfig,
@@ -44,15 +45,15 @@ class SimulateConfig:
     frames: int = 100
     """Frames from time 0 to `duration`."""
     duration: float | None = None
-    """Last time; default 0.2 (Cahn-Hilliard, pixel 0.01) or 200 (Fickian, pixel 1)."""
+    """Last time; default 0.2 (Cahn-Hilliard, pixel 0.01), 2 (Allen-Cahn, pixel 0.01) or 200 (Fickian, pixel 1)."""
     pixel_size: float | None = None
-    """Pixel size [length unit]; default 0.01 (Cahn-Hilliard) or 1 (Fickian)."""
+    """Pixel size [length unit]; default 0.01 (Cahn-Hilliard, Allen-Cahn) or 1 (Fickian)."""
     omega: float = 3.0
-    """Cahn-Hilliard interaction [kT]."""
+    """Cahn-Hilliard or Allen-Cahn interaction [kT]."""
     kappa: float = 0.002
-    """Cahn-Hilliard gradient coefficient [kT length^2]."""
+    """Cahn-Hilliard or Allen-Cahn gradient coefficient [kT length^2]."""
     mobility: float = 1.0
-    """D0 of D = D0 c(1-c) [length^2/time] (Cahn-Hilliard)."""
+    """D0 of D = D0 c(1-c) [length^2/time] (Cahn-Hilliard); M0 [1/time] (Allen-Cahn)."""
     log_diffusivity: tuple[float, ...] = (0.0, 0.7)
     """Legendre coefficients of ln D [ln length^2/time] (Fickian)."""
     sigma: float = 0.15
@@ -80,7 +81,8 @@ def simulate(
     """Simulate a movie of a known law, with noise.
 
     Args:
-        model: "cahn-hilliard" (arXiv:2510.27667's twin, periodic) or "fickian" (closed box).
+        model: "cahn-hilliard" (arXiv:2510.27667's twin, periodic), "fickian" (closed box) or
+            "allen-cahn" (periodic).
         config: see `SimulateConfig`.
 
     Raises:
@@ -92,7 +94,7 @@ def simulate(
     shared = {"shape": config.size, "frames": config.frames}
     optional = {"t_end": config.duration, "pixel_size": config.pixel_size}
     given = {k: v for k, v in optional.items() if v is not None}
-    twin: TwinConfig | FickianTwinConfig
+    twin: TwinConfig | FickianTwinConfig | ReactionTwinConfig
     if model == "cahn-hilliard":
         twin = TwinConfig(
             omega=config.omega,
@@ -102,6 +104,15 @@ def simulate(
             **given,  # type: ignore[arg-type]
         )
         moments, clean = cahn_hilliard_twin(key_field, twin)
+    elif model == "allen-cahn":
+        twin = ReactionTwinConfig(
+            omega=config.omega,
+            kappa=config.kappa,
+            mobility=config.mobility,
+            **shared,  # type: ignore[arg-type]
+            **given,  # type: ignore[arg-type]
+        )
+        moments, clean = allen_cahn_twin(key_field, twin)
     else:
         twin = FickianTwinConfig(
             log_diffusivity=config.log_diffusivity,
@@ -130,8 +141,8 @@ def simulate(
 
 
 def _check(model: str, config: SimulateConfig) -> None:
-    if model not in ("cahn-hilliard", "fickian"):
-        raise InputError(f"Unknown model '{model}': use cahn-hilliard or fickian.")
+    if model not in MODELS:
+        raise InputError(f"Unknown model '{model}': use one of {', '.join(MODELS)}.")
     if config.frames < 2 or not 0 <= config.skip < config.frames:
         raise InputError(
             f"--frames {config.frames} with --skip {config.skip}: need at least 2 frames, one kept."

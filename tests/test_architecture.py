@@ -27,6 +27,7 @@ LEVEL = {
     "study": 6,
     "figures": 7,
     "demo": 8,
+    "law_files": 8,
     "cli": 9,
     "__main__": 10,
 }

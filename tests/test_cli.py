@@ -100,7 +100,30 @@ def test_simulate_then_fit(tmp_path, capsys):
     assert {"name", "value", "sd", "unit"} <= set(result["parameters"][0])
     assert all(len(result["curves"][k]) == 101 for k in ("c", "mu_h", "mu_h_sd", "D", "D_sd"))
     assert result["settings"]["boundary_used"] == "no-flux"
+    table = (tmp_path / "law_curves.csv").read_text().splitlines()
+    assert table[0].startswith("c,mu_h,")
+    assert len(table) == 102
+    assert (tmp_path / "law_curves.png").read_bytes().startswith(b"\x89PNG")
     assert result["outcome"] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_fit_chooses_the_law_when_asked(tmp_path, capsys):
+    size = ["--size", "24", "24", "--frames", "16", "--sigma", "0"]
+    main(["simulate", "allen-cahn", "-o", str(tmp_path / "twin.h5"), *size])
+    law = tmp_path / "law.json"
+    small = ["--enthalpy-degree", "1", "--mobility-degree", "0", "--windows", "3"]
+    main(["fit", str(tmp_path / "twin_clean.h5"), "-o", str(law), "--compare", *small])
+    result = json.loads(law.read_text())
+    assert result["model"] == "allen-cahn"
+    found = result["comparison"]
+    assert found["sentence"] in capsys.readouterr().out
+    assert len((tmp_path / "law_comparison.csv").read_text().splitlines()) == 4
+    assert sum(c["chosen"] for c in found["candidates"]) == 1
+    assert (tmp_path / "law_comparison.png").exists()
+    # A second time the files are there already.
+    with pytest.raises(SystemExit):
+        main(["fit", str(tmp_path / "twin_clean.h5"), "-o", str(law), "--compare", *small])
 
 
 @pytest.mark.parametrize(

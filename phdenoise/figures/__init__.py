@@ -1,5 +1,6 @@
 """Figures and reports: tables and arrays in, matplotlib Figures and HTML out."""
 
+from phdenoise.figures.law_plots import comparison
 from phdenoise.figures.plots import (
     energy_and_mass,
     law_curves,
@@ -21,6 +22,7 @@ from phdenoise.figures.trust_plots import (
 __all__ = [
     "Section",
     "bias_maps",
+    "comparison",
     "coverage_curve",
     "energy_and_mass",
     "equivalent_filter_images",

@@ -46,9 +46,13 @@ class FitConfig:
     """Waves an axis that correct the denoised initial field (joint fit); the cost grows with their square."""
     network_steps: int = 10
     """Gradient steps of the whole joint loss on the network (joint fit); 0 keeps it as trained."""
+    uncertainty: Literal["laplace", "profile", "bootstrap", "nuts"] = "laplace"
+    """Bands: laplace (curvature at the optimum), profile (likelihood), bootstrap (resampled residuals), nuts (needs blackjax)."""
+    draws: int = 0
+    """Resampled fits, or samples of each of two NUTS chains; 0: 60 or 300."""
     precision: Literal["float32", "float64"] = "float64"
     """Arithmetic of the solver."""
     seed: int = 0
-    """Seed of the crops on which the joint fit adjusts the network."""
+    """Seed of the crops on which the joint fit adjusts the network, and of bootstrap and NUTS."""
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     """How to denoise first (joint fit)."""

@@ -17,10 +17,12 @@ from phdenoise.denoisers.core import design_of
 from phdenoise.learn import joint as joint_fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.couple import adapt_network, network_problem
+from phdenoise.learn.gauss_newton import away
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName
 from phdenoise.learn.objective import Observation, field_prior
 from phdenoise.learn.result import FitResult
+from phdenoise.learn.sampling import require_blackjax
 from phdenoise.learn.setting import Setting, check_movie, inverse_variance, prepare_setting
 from phdenoise.learn.shooting import (
     Windows,
@@ -30,7 +32,8 @@ from phdenoise.learn.shooting import (
     is_uniform,
     pick_start,
 )
-from phdenoise.learn.summary import summarise
+from phdenoise.learn.summary import Optimum, summarise
+from phdenoise.learn.target import field_target, windows_target
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics import substeps_for
 from phdenoise.training import denoise
@@ -55,7 +58,7 @@ def fit(
 
     Args:
         movie: measured (or simulated, or denoised) movie [t, y, x], at least 3 frames at any times.
-        model: "cahn-hilliard" or "fickian".
+        model: "cahn-hilliard", "fickian" or "allen-cahn".
         config: see `FitConfig`.
         estimate: the denoised movie, if already made (joint fit; the fit denoises otherwise).
         start: a fit to the denoised movie with the same settings, where the joint fit starts; it is
@@ -70,6 +73,8 @@ def fit(
     """
     config = FitConfig() if config is None else config
     check_movie(movie, model)
+    if config.uncertainty == "nuts":
+        require_blackjax()
     if config.joint and estimate is None:
         estimate = denoise(movie, config.denoise)
     with jax.enable_x64(config.precision == "float64"):
@@ -85,6 +90,8 @@ def _fit(
     progress: Progress | None,
 ) -> FitResult:
     setting = prepare_setting(movie, config, estimate)
+    if model == "allen-cahn":
+        setting = replace(setting, units=replace(setting.units, conserved=False))
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     dtype = np.dtype(config.precision)
     if config.joint and estimate is not None and known is not None:
@@ -98,8 +105,8 @@ def _fit(
         windows=config.windows,
         length=config.window_frames,
     )
-    start, substeps = _start(space, setting, windows, config)
-    minimum, covariance = fit_windows(
+    start, substeps = start_law(space, setting, windows, config)
+    found = fit_windows(
         space,
         start,
         windows,
@@ -108,6 +115,7 @@ def _fit(
         tolerance=config.tolerance,
         progress=_stage(progress, "law"),
     )
+    minimum = found.minimum
     if not config.joint or estimate is None:
         used = max(int(np.asarray(windows.weights > 0).sum()), 1)
         statistics = {
@@ -115,13 +123,28 @@ def _fit(
             "explained_variance": explained(space, minimum.point, windows, substeps=substeps),
             "substeps": float(substeps),
         }
-        return summarise(
-            movie, space, config, setting, minimum, minimum.point, covariance, statistics
+        target = windows_target(
+            space, start, windows, minimum.point, found.covariance, substeps=substeps
         )
+        optimum = Optimum(
+            minimum,
+            minimum.point,
+            found.covariance,
+            statistics,
+            found.data.hessian,
+            away(found.normal),
+            target,
+        )
+        stretches, frames = windows.weights.shape[:2]
+        said = (
+            f"Multiple shooting: {stretches} stretch(es) of {frames} frame(s), each from its first frame "
+            "as it stands."
+        )
+        return summarise(movie, space, config, _saying(setting, said), optimum, progress)
     return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
 
 
-def _start(
+def start_law(
     space: LawSpace, setting: Setting, windows: Windows, config: FitConfig
 ) -> tuple[np.ndarray, int]:
     """A starting θ and the substeps that its solver needs.
@@ -129,9 +152,7 @@ def _start(
     The best of a grid of laws about the regression; the step is halved until one of them beats
     "nothing moves", since an unstable step makes every law look wrong.
     """
-    guess = regress_start(
-        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
-    )
+    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
     substeps = config.substeps or FEWEST_SUBSTEPS
     start, share = pick_start(space, candidates, windows, substeps=substeps)
@@ -152,6 +173,10 @@ def _start(
         # The start is only a guess; the descent judges laws by the movie, at the finest step allowed.
         needed = MOST_SUBSTEPS
     return start, max(substeps, needed)
+
+
+def _saying(setting: Setting, sentence: str) -> Setting:
+    return replace(setting, sentences=(*setting.sentences, sentence))
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int, float], None] | None:
@@ -183,9 +208,7 @@ def _joint(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     problem = joint_fit.Problem(space, observation, prior, theta, substeps, burn_in=1)
-    guess = regress_start(
-        setting.believed, setting.times, setting.grid, fickian=space.model == "fickian"
-    )
+    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],
@@ -216,7 +239,8 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; the posterior's step follows it.
-    theta, covariance, path, path_sd = joint_fit.posterior(problem, minimum.point)
+    found = joint_fit.posterior(problem, minimum.point)
+    path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
@@ -228,6 +252,11 @@ def _joint(
         "explained_variance": 1.0 - max(chi2 - used, 0.0) / max(still - still_dof, 1e-12),
     }
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
-    covariance = covariance * max(1.0, chi2 / used)
-    result = summarise(movie, space, config, setting, minimum, theta, covariance, statistics)
-    return replace(result, trajectory=path, trajectory_sd=path_sd)
+    covariance = found.covariance * max(1.0, chi2 / used)
+    target = field_target(problem, found.x, covariance)
+    optimum = Optimum(
+        minimum, found.theta, covariance, statistics, found.information, found.away, target
+    )
+    said = f"Single shooting: {steps} frames from an initial field that is estimated with the law."
+    result = summarise(movie, space, config, _saying(setting, said), optimum, progress)
+    return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)

@@ -91,6 +91,23 @@ def with_prior(normal: Normal, theta: np.ndarray, start: np.ndarray, sd: np.ndar
     )
 
 
+def away(normal: Normal) -> float:
+    """How far an undamped step would go, in posterior standard deviations: √(gᵀH⁻¹g); nan where it is not finite."""
+    if not (np.isfinite(normal.hessian).all() and np.isfinite(normal.gradient).all()):
+        return float("nan")
+    _, promised = dense_step(normal, 0.0)
+    return float(np.sqrt(max(2 * promised, 0.0)))
+
+
+def freeze(normal: Normal, free: np.ndarray | None) -> Normal:
+    """The same with the numbers that are not `free` held where they are: their step is zero."""
+    if free is None or free.all():
+        return normal
+    both = free[:, None] & free[None]
+    hessian = np.where(both, normal.hessian, np.diag(np.ones(free.size)))
+    return Normal(normal.cost, np.where(free, normal.gradient, 0.0), hessian)
+
+
 def descend(
     normal: Callable[[np.ndarray], Normal],
     cost: Callable[[np.ndarray], float],

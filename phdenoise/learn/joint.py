@@ -49,6 +49,8 @@ class Problem(NamedTuple):
         observation, prior: data, and the field's prior.
         theta_start: centre of the law's prior [p].
         substeps, burn_in: solver steps per frame, and frames before the first.
+        free: which numbers of θ move [p]; None for all.
+        centre: of the prior of x; None for (theta_start, 0).
     """
 
     space: LawSpace
@@ -57,6 +59,8 @@ class Problem(NamedTuple):
     theta_start: np.ndarray
     substeps: int
     burn_in: int
+    free: np.ndarray | None = None
+    centre: np.ndarray | None = None
 
     @property
     def waves(self) -> tuple[int, int]:
@@ -66,6 +70,8 @@ class Problem(NamedTuple):
     @property
     def start(self) -> np.ndarray:
         """Centre of the prior of x = (θ, z)."""
+        if self.centre is not None:
+            return self.centre
         return np.concatenate([self.theta_start, np.zeros(int(np.prod(self.waves)))])
 
     @property
@@ -73,18 +79,31 @@ class Problem(NamedTuple):
         """Prior standard deviation of x."""
         return np.concatenate([self.space.prior_sd(), np.ones(int(np.prod(self.waves)))])
 
+    @property
+    def moving(self) -> np.ndarray | None:
+        """Which numbers of x move."""
+        if self.free is None:
+            return None
+        return np.concatenate([self.free, np.ones(int(np.prod(self.waves)), bool)])
+
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """θ [p] and z [m, n] of x."""
         return x[: self.space.size], x[self.space.size :].reshape(self.waves)
 
 
 class Posterior(NamedTuple):
-    """θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x]."""
+    """x at the optimum, θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x].
 
+    `information` is JᵀJ of θ with the field marginalised [p, p], `away` the last step in standard deviations.
+    """
+
+    x: np.ndarray
     theta: np.ndarray
     covariance: np.ndarray
     trajectory: np.ndarray
     trajectory_sd: np.ndarray
+    information: np.ndarray
+    away: float
 
 
 @partial(jax.jit, static_argnames="static")
@@ -139,12 +158,12 @@ def fit_law_and_field(
 
     still = np.zeros(int(np.prod(problem.waves)))
     early = until(HORIZONS[0])
-    starts = sorted((np.concatenate([law, still]) for law in laws), key=lambda x: _cost(early, x))
+    starts = sorted((np.concatenate([law, still]) for law in laws), key=lambda x: cost(early, x))
     # Twice the cost per datum is one where the law fits.
     near = NEAR * 0.5 * int(jnp.sum(weights > 0))
     best = starts[0]
     history: tuple[float, ...] = ()
-    if not _cost(problem, best) < near:
+    if not cost(problem, best) < near:
         approach = partial(
             _descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
         )
@@ -155,6 +174,37 @@ def fit_law_and_field(
             best, history = first.point, (*history, *first.history)
     found = _descend(problem, best, iterations, RESOLUTION, progress)
     return found._replace(history=(*history, *found.history))
+
+
+def refine(
+    problem: Problem, x: np.ndarray, *, iterations: int, progress: Progress | None = None
+) -> gn.Minimum:
+    """Descend on all frames from an x that is near."""
+    return _descend(problem, x, iterations, RESOLUTION, progress)
+
+
+def normal_at(problem: Problem, x: np.ndarray) -> tuple[gn.Normal, np.ndarray]:
+    """Normal equations of the data alone at x, and the residual √w (prediction − measurement) [t, y, x]."""
+    data, static = _arguments(problem)
+    dtype = problem.observation.frames.dtype
+    residual, rows = (np.asarray(a) for a in _jacobian(jnp.asarray(x, dtype), data, static))
+    return gn.normal_equations(residual, rows), residual
+
+
+def normal_with_prior(problem: Problem, x: np.ndarray) -> gn.Normal:
+    """Normal equations at x with the prior in them."""
+    return gn.with_prior(normal_at(problem, x)[0], x, problem.start, problem.sd)
+
+
+def misfit(x: Array, data: _Data, problem: Problem) -> Array:
+    """√w (prediction − measurement) [t, y, x] for (observation, prior), to differentiate and sample."""
+    return _misfit(x, data, _arguments(problem)[1])
+
+
+def residual_at(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """√w (prediction − measurement) at x [t, y, x]."""
+    data, static = _arguments(problem)
+    return np.asarray(_misfit(jnp.asarray(x, problem.observation.frames.dtype), data, static))
 
 
 def posterior(problem: Problem, x: np.ndarray) -> Posterior:
@@ -168,9 +218,10 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     if not np.isfinite(normal.hessian).all():
         path = np.asarray(observation.frames) + residual / np.sqrt(weights)
         unknown = np.full((size, size), np.nan)
-        return Posterior(x[:size], unknown, path, np.full(path.shape, np.nan))
-    last = _move(problem, x, gn.dense_step(normal, 0.0)[0])
-    if _cost(problem, last) < normal.cost:
+        wild = np.full(path.shape, np.nan)
+        return Posterior(x, x[:size], unknown, path, wild, unknown, float("nan"))
+    last = move(problem, x, gn.dense_step(normal, 0.0)[0])
+    if cost(problem, last) < normal.cost:
         x = last
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
     hessian = normal.hessian
@@ -180,7 +231,10 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
         [np.sum((root @ part) ** 2, axis=0) for part in np.array_split(rows, 32, axis=1)]
     ).reshape(residual.shape)
     path = np.asarray(observation.frames) + residual / np.sqrt(weights)
-    return Posterior(x[:size], covariance[:size, :size], path, np.sqrt(variance / weights))
+    law = covariance[:size, :size]
+    information = np.linalg.inv(law) - np.diag(problem.sd[:size] ** -2.0)
+    path_sd = np.sqrt(variance / weights)
+    return Posterior(x, x[:size], law, path, path_sd, information, gn.away(normal))
 
 
 def _descend(
@@ -198,17 +252,17 @@ def _descend(
 
     def normal(x: np.ndarray) -> gn.Normal:
         found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
-        return gn.with_prior(found, x, start, sd)
+        return gn.freeze(gn.with_prior(found, x, start, sd), problem.moving)
 
-    def cost(x: np.ndarray) -> float:
-        value = _cost(problem, x)
-        stays = beyond is None or not np.isfinite(value) or np.isfinite(_cost(beyond, x))
+    def bounded(x: np.ndarray) -> float:
+        value = cost(problem, x)
+        stays = beyond is None or not np.isfinite(value) or np.isfinite(cost(beyond, x))
         return value if stays else np.inf
 
     return gn.descend(
         normal,
-        cost,
-        lambda x, step: _move(problem, x, step),
+        bounded,
+        lambda x, step: move(problem, x, step),
         x,
         iterations=iterations,
         tolerance=0.0,
@@ -220,7 +274,7 @@ def _descend(
     )
 
 
-def _cost(problem: Problem, x: np.ndarray) -> float:
+def cost(problem: Problem, x: np.ndarray) -> float:
     """Cost of x, summed in double precision: the decreases sought are 1e-7 of it."""
     data, static = _arguments(problem)
     dtype = problem.observation.frames.dtype
@@ -228,9 +282,11 @@ def _cost(problem: Problem, x: np.ndarray) -> float:
     return misfit + gn.half_square((x - problem.start) / problem.sd)
 
 
-def _move(problem: Problem, x: np.ndarray, step: np.ndarray) -> np.ndarray:
+def move(problem: Problem, x: np.ndarray, step: np.ndarray) -> np.ndarray:
     size = problem.space.size
     theta = problem.space.move(x[:size], step[:size])
+    if problem.free is not None:
+        theta = np.where(problem.free, theta, x[:size])
     return np.concatenate([theta, x[size:] + step[size:]])
 
 

@@ -3,7 +3,12 @@
     ∂c/∂t = ∇·( D(c) ∇[ μ_h(c) − κ ∇²c ] ),   μ_h = ln(c/(1−c)) + Σₙ pₙ Pₙ(2c−1),   ln D = Σₙ qₙ Pₙ(2c−1)
 
 θ = (p₁..p_N, q₀..q_M, ln κ) for Cahn-Hilliard, (q₀..q_M) for Fickian diffusion. p₀ shifts μ_h by a
-constant that no movie can show, so it is fixed at zero and curves are given relative to c = 1/2.
+constant that no movie of a conserved field can show, so it is fixed at zero and curves are given relative
+to c = 1/2. In the Allen-Cahn law
+
+    ∂c/∂t = −M(c) [ μ_h(c) − κ ∇²c ],   ln M = Σₙ qₙ Pₙ(2c−1)
+
+p₀ is the driving force, θ = (p₀..p_N, q₀..q_M, ln κ), and μ_h is given as it is.
 
 The fit works in pixels and frames; `Units` carries results back to the movie's own units.
 Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/PhysRevLett.124.060201.
@@ -11,16 +16,23 @@ Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/P
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from phdenoise.physics import CahnHilliard, Fickian, LegendreEnthalpy, LegendreMobility
+from phdenoise.physics import (
+    AllenCahn,
+    CahnHilliard,
+    Fickian,
+    LegendreEnthalpy,
+    LegendreMobility,
+)
 
-ModelName = Literal["cahn-hilliard", "fickian"]
+ModelName = Literal["cahn-hilliard", "fickian", "allen-cahn"]
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,22 @@ class LawSpace:
     mobility_base: Literal["constant", "degenerate"] = "constant"
 
     @property
+    def lowest(self) -> int:
+        """Degree of the first enthalpic coefficient: 0 where a constant of μ_h moves the field."""
+        return 0 if self.model == "allen-cahn" else 1
+
+    @property
+    def enthalpies(self) -> int:
+        """Number of enthalpic coefficients."""
+        return 0 if self.model == "fickian" else self.enthalpy_degree + 1 - self.lowest
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the components of θ, in order."""
         mobility = tuple(f"q_{n}" for n in range(self.mobility_degree + 1))
         if self.model == "fickian":
             return mobility
-        enthalpy = tuple(f"p_{n}" for n in range(1, self.enthalpy_degree + 1))
+        enthalpy = tuple(f"p_{n}" for n in range(self.lowest, self.enthalpy_degree + 1))
         return (*enthalpy, *mobility, "ln_kappa")
 
     @property
@@ -46,25 +68,26 @@ class LawSpace:
         """Number of free parameters."""
         return len(self.names)
 
-    def build(self, theta: Float[Array, " p"]) -> CahnHilliard | Fickian:
+    def build(self, theta: Float[Array, " p"]) -> CahnHilliard | Fickian | AllenCahn:
         """The model at θ, its leaves differentiable functions of θ (pixel and frame units)."""
         mobility_size = self.mobility_degree + 1
         if self.model == "fickian":
             return Fickian(LegendreMobility(theta, base=self.mobility_base))
-        p, q, log_kappa = jnp.split(theta, [self.enthalpy_degree, theta.shape[0] - 1])
+        p, q, log_kappa = jnp.split(theta, [self.enthalpies, theta.shape[0] - 1])
         assert q.shape[0] == mobility_size
+        mobility = LegendreMobility(q, base=self.mobility_base)
+        if self.model == "allen-cahn":
+            return AllenCahn(LegendreEnthalpy(p), mobility, jnp.exp(log_kappa[0]))
         enthalpy = LegendreEnthalpy(jnp.concatenate([jnp.zeros_like(p[:1]), p]))
-        return CahnHilliard(
-            enthalpy, LegendreMobility(q, base=self.mobility_base), jnp.exp(log_kappa[0])
-        )
+        return CahnHilliard(enthalpy, mobility, jnp.exp(log_kappa[0]))
 
     def start(self, mobility: float, kappa: float, omega: float) -> np.ndarray:
-        """θ of a regular solution with constant mobility [px²/frame], κ [px²] and Ω [kT]."""
+        """θ of a regular solution with constant mobility [px²/frame, or 1/frame], κ [px²] and Ω [kT]."""
         theta = np.zeros(self.size)
         names = self.names
         scale = 4.0 if self.mobility_base == "degenerate" else 1.0
         theta[names.index("q_0")] = np.log(scale * mobility)
-        if self.model == "cahn-hilliard":
+        if self.model != "fickian":
             theta[names.index("p_1")] = -omega
             theta[names.index("ln_kappa")] = np.log(kappa)
         return theta
@@ -79,7 +102,7 @@ class LawSpace:
         moved = np.array(theta + step, float)
         if self.model == "fickian":
             return moved
-        n = self.enthalpy_degree
+        n = self.enthalpies
         scale = step[self.names.index("q_0")]
         whole = (theta[:n] + self._entropy()) * (1 + scale) + step[:n]
         moved[:n] = whole * np.exp(-scale) - self._entropy()
@@ -97,7 +120,7 @@ class LawSpace:
         moved = np.array(theta + step, float)
         if self.model == "fickian":
             return moved
-        n, q = self.enthalpy_degree, self.names.index("q_0")
+        n, q = self.enthalpies, self.names.index("q_0")
         factor = _positive(1 + step[..., q])
         moved[..., :n] = theta[:n] + step[..., :n] / factor[..., None]
         moved[..., q] = theta[q] + np.log(factor)
@@ -105,9 +128,11 @@ class LawSpace:
         return moved
 
     def _entropy(self) -> np.ndarray:
-        """Coefficients e₁..e_N of ln(c/(1−c)) over the range that movies visit."""
+        """Coefficients of degree `lowest` to N of ln(c/(1−c)) over the range that movies visit."""
         x = np.linspace(-0.9, 0.9, 201)
-        return np.polynomial.legendre.legfit(x, np.log((1 + x) / (1 - x)), self.enthalpy_degree)[1:]
+        return np.polynomial.legendre.legfit(x, np.log((1 + x) / (1 - x)), self.enthalpy_degree)[
+            self.lowest :
+        ]
 
     def prior_sd(self) -> np.ndarray:
         """Standard deviations of the weak Gaussian prior about the starting law.
@@ -131,15 +156,18 @@ class Units:
     time: float = 1.0
     length_unit: str = "px"
     time_unit: str = "frame"
+    conserved: bool = True
 
     @property
     def diffusivity(self) -> float:
-        """Factor from px²/frame to length²/time."""
-        return self.length**2 / self.time
+        """Factor from px²/frame to length²/time; from 1/frame to 1/time where nothing is conserved."""
+        return (self.length**2 if self.conserved else 1.0) / self.time
 
     @property
     def diffusivity_unit(self) -> str:
-        """Unit of D."""
+        """Unit of D, or of an Allen-Cahn mobility."""
+        if not self.conserved:
+            return f"1/{self.time_unit}"
         return f"{self.length_unit}^2/{self.time_unit}"
 
     @property
@@ -157,12 +185,17 @@ class Units:
 def law_curves(
     space: LawSpace, theta: Float[Array, " p"], c: Float[Array, " c"]
 ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """μ_h(c) − μ_h(1/2) [kT] and ln D(c) [ln px²/frame]; μ_h is zero for a Fickian law."""
+    """μ_h(c) − μ_h(1/2) [kT] and ln D(c) [ln px²/frame].
+
+    μ_h is zero for a Fickian law; for Allen-Cahn it is μ_h(c) itself, beside ln M(c) [ln 1/frame].
+    """
     model = space.build(theta)
     if isinstance(model, Fickian):
         return jnp.zeros_like(c), jnp.log(model.diffusivity(c))
     half = jnp.full((1,), 0.5, c.dtype)
     mu = model.free_energy.chemical_potential
+    if space.model == "allen-cahn":
+        return mu(c), jnp.log(model.mobility(c))
     return mu(c) - mu(half), jnp.log(model.mobility(c))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from phdenoise.learn.derived import Derived
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -22,7 +24,7 @@ class FitResult:
     """A fitted law.
 
     Attributes:
-        model: "cahn-hilliard" or "fickian".
+        model: "cahn-hilliard", "fickian" or "allen-cahn" (then D is the mobility M [1/time], and mu_h is not relative).
         outcome: one sentence: converged or why not, and how far to trust the numbers.
         converged: whether the optimiser met its tolerance and the solution stayed finite.
         parameters: coefficients with sd and unit (units of the movie).
@@ -37,6 +39,12 @@ class FitResult:
         frames_used: indices (first, last + 1) of the movie's frames that the trajectory covers.
         history: cost per iteration.
         settings, provenance: everything needed to redo it.
+        intervals: 90 % intervals of the parameters by name, (low, high).
+        derived: binodals, spinodals, barrier, interface... with intervals and a mark where they extrapolate.
+        convergence: iterations, jacobians, away (how far a last step would go [sd]), message.
+        identifiability: rank of the data's information, and the least identifiable direction by name and in words.
+        uncertainty: method of the intervals, what it reports of itself, and a sentence.
+        comparison: how the law was chosen (`Comparison.to_dict`); empty where it was given.
     """
 
     model: str
@@ -54,6 +62,12 @@ class FitResult:
     history: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
+    convergence: Mapping[str, Any] = field(default_factory=dict)
+    identifiability: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> float:
         """Value of a named parameter."""
@@ -75,4 +89,15 @@ class FitResult:
             "history": list(self.history),
             "settings": dict(self.settings),
             "provenance": dict(self.provenance),
+            "intervals": {k: list(v) for k, v in self.intervals.items()},
+            "derived": [_plain(asdict(d)) for d in self.derived],
+            "convergence": dict(self.convergence),
+            "identifiability": dict(self.identifiability),
+            "uncertainty": dict(self.uncertainty),
+            "comparison": dict(self.comparison),
         }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no nan: a number that a law has not is null."""
+    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from phdenoise.grid import Grid
 from phdenoise.learn.config import FitConfig
-from phdenoise.learn.laws import Units
+from phdenoise.learn.laws import MODELS, Units
 from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise
@@ -31,8 +31,8 @@ def check_movie(movie: Movie, model: str) -> None:
     Raises:
         InputError: fewer than 3 frames, an axis that is not time, a long gap, or an unknown model.
     """
-    if model not in ("cahn-hilliard", "fickian"):
-        raise InputError(f"Unknown model '{model}': use cahn-hilliard or fickian.")
+    if model not in MODELS:
+        raise InputError(f"Unknown model '{model}': use one of {', '.join(MODELS)}.")
     frames = movie.shape[0]
     if frames < 3:
         raise InputError(

@@ -7,6 +7,7 @@ law, which is why the joint fit (`phdenoise.learn.joint`) estimates the initial 
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,7 +18,9 @@ from jaxtyping import Array, Float
 from phdenoise.grid import Grid
 from phdenoise.learn.gauss_newton import (
     Minimum,
+    Normal,
     descend,
+    freeze,
     half_square,
     jacobian,
     normal_equations,
@@ -45,6 +48,15 @@ class Windows(eqx.Module):
     times: Float[Array, "w n"]
     grid: Grid
     uniform: bool = eqx.field(static=True, default=True)
+
+
+class WindowFit(NamedTuple):
+    """Optimum of `fit_windows`, covariance of θ, and normal equations there, of the data and with the prior."""
+
+    minimum: Minimum
+    covariance: np.ndarray
+    data: Normal
+    normal: Normal
 
 
 def cut_windows(
@@ -108,17 +120,18 @@ def _jacobian(
     return jacobian(lambda th: window_residual(space, th, windows, substeps=substeps), theta)
 
 
-def _still(windows: Windows) -> float:
+def still(windows: Windows) -> float:
     """Cost of "nothing moves"."""
     change = windows.frames[:, :1] - windows.frames[:, 1:]
     return 0.5 * float(jnp.sum(windows.weights * change**2))
 
 
-def _cost(space: LawSpace, theta: np.ndarray, windows: Windows, substeps: int) -> float:
+def misfit_cost(space: LawSpace, theta: np.ndarray, windows: Windows, substeps: int) -> float:
+    """½ Σ of squared residuals, inf where the law diverges."""
     point = jnp.asarray(theta, windows.frames.dtype)
     value = half_square(_misfit(space, point, windows, substeps))
     # An unstable solve may stay finite for a few frames; no law is that wrong.
-    return value if value < 2e3 * _still(windows) + 1.0 else np.inf
+    return value if value < 2e3 * still(windows) + 1.0 else np.inf
 
 
 def _scores(residual: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -138,14 +151,70 @@ def pick_start(
     space: LawSpace, candidates: np.ndarray, windows: Windows, *, substeps: int
 ) -> tuple[np.ndarray, float]:
     """The candidate θ (rows of [k, p]) whose windows fit best, and its cost as a share of "nothing moves"."""
-    costs = [_cost(space, theta, windows, substeps) for theta in candidates]
+    costs = [misfit_cost(space, theta, windows, substeps) for theta in candidates]
     best = int(np.argmin(costs))
-    return candidates[best], costs[best] / max(_still(windows), 1e-30)
+    return candidates[best], costs[best] / max(still(windows), 1e-30)
 
 
 def explained(space: LawSpace, theta: np.ndarray, windows: Windows, *, substeps: int) -> float:
     """1 − |prediction − frames|² / |start − frames|²: what the law adds to "nothing moves"."""
-    return 1.0 - _cost(space, theta, windows, substeps) / max(_still(windows), 1e-30)
+    return 1.0 - misfit_cost(space, theta, windows, substeps) / max(still(windows), 1e-30)
+
+
+def descend_windows(
+    space: LawSpace,
+    start: np.ndarray,
+    windows: Windows,
+    *,
+    substeps: int,
+    iterations: int,
+    tolerance: float,
+    free: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Minimum:
+    """Maximum a-posteriori θ of the windows.
+
+    Args:
+        start: centre of the prior [p].
+        free: which numbers of θ move; None for all.
+        begin: where to start, the prior's centre by default.
+    """
+    dtype = windows.frames.dtype
+    sd = space.prior_sd()
+
+    def cost(theta: np.ndarray) -> float:
+        pull = (theta - start) / sd
+        return misfit_cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
+
+    def normal(theta: np.ndarray) -> Normal:
+        found = normal_equations(*linearise(space, theta, windows, substeps=substeps))
+        return freeze(with_prior(found, theta, start, sd), free)
+
+    def move(theta: np.ndarray, step: np.ndarray) -> np.ndarray:
+        moved = space.move(theta, step)
+        return moved if free is None else np.where(free, moved, theta)
+
+    used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
+    return descend(
+        normal,
+        cost,
+        move,
+        start if begin is None else begin,
+        iterations=iterations,
+        tolerance=tolerance,
+        # 0.02 in units of the misfit per datum as found: 0.2 posterior standard deviations.
+        precision=max(float(jnp.finfo(dtype).eps), 0.04 / used),
+        progress=progress,
+    )
+
+
+def linearise(
+    space: LawSpace, theta: np.ndarray, windows: Windows, *, substeps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """√w (prediction − frames) [w, m, y, x] at θ and its Jacobian [p, ...]."""
+    found = _jacobian(space, jnp.asarray(theta, windows.frames.dtype), windows, substeps)
+    return np.asarray(found[0]), np.asarray(found[1])
 
 
 def fit_windows(
@@ -157,44 +226,33 @@ def fit_windows(
     iterations: int,
     tolerance: float,
     progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[Minimum, np.ndarray]:
+) -> WindowFit:
     """Maximum a-posteriori θ of the windows and its covariance.
 
     The covariance is the block-robust sandwich H⁻¹ (Σ_b s_b s_bᵀ) H⁻¹: residuals of a movie's own start
     frames are correlated over neighbouring pixels and frames, which H⁻¹ alone would ignore
     (White, Econometrica 48, 817 (1980); Cameron & Miller, J. Hum. Resour. 50, 317 (2015)).
     """
-    dtype = windows.frames.dtype
     sd = space.prior_sd()
-
-    def linearise(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = _jacobian(space, jnp.asarray(theta, dtype), windows, substeps)
-        return np.asarray(found[0]), np.asarray(found[1])
-
-    def cost(theta: np.ndarray) -> float:
-        pull = (theta - start) / sd
-        return _cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
-
-    used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
-    minimum = descend(
-        lambda theta: with_prior(normal_equations(*linearise(theta)), theta, start, sd),
-        cost,
-        space.move,
+    minimum = descend_windows(
+        space,
         start,
+        windows,
+        substeps=substeps,
         iterations=iterations,
         tolerance=tolerance,
-        # 0.02 in units of the misfit per datum as found: 0.2 posterior standard deviations.
-        precision=max(float(jnp.finfo(dtype).eps), 0.04 / used),
         progress=progress,
     )
-    residual, rows = linearise(minimum.point)
-    normal = with_prior(normal_equations(residual, rows), minimum.point, start, sd)
+    used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
+    residual, rows = linearise(space, minimum.point, windows, substeps=substeps)
+    data = normal_equations(residual, rows)
+    normal = with_prior(data, minimum.point, start, sd)
     if not np.isfinite(normal.hessian).all():
-        return minimum, np.full((space.size, space.size), np.nan)
+        return WindowFit(minimum, np.full((space.size, space.size), np.nan), data, normal)
     bread = np.linalg.pinv(normal.hessian)
     scores = _scores(residual, rows)
     blocks = int(np.sum(np.any(scores != 0, axis=0)))
     if blocks > 2 * space.size:
         meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / sd**2)
-        return minimum, bread @ meat @ bread
-    return minimum, bread * max(1.0, 2 * minimum.cost / used)
+        return WindowFit(minimum, bread @ meat @ bread, data, normal)
+    return WindowFit(minimum, bread * max(1.0, 2 * minimum.cost / used), data, normal)

@@ -1,6 +1,8 @@
 """From an optimum to a `FitResult`: numbers in the movie's units with intervals, curves, and a sentence."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +10,41 @@ import numpy as np
 from scipy import ndimage
 
 from phdenoise.learn.config import FitConfig
+from phdenoise.learn.derived import Derived, derive
 from phdenoise.learn.gauss_newton import Minimum
+from phdenoise.learn.identifiability import identify
 from phdenoise.learn.laws import LawSpace, Units, law_curves
 from phdenoise.learn.result import FitResult, Parameter
 from phdenoise.learn.setting import Setting
+from phdenoise.learn.target import Target
+from phdenoise.learn.uncertainty import Assessed, assess, stretched
 from phdenoise.movie import Movie
 
 CURVE_POINTS = 101
-# Draws of the law for its intervals.
-DRAWS = 2000
+# Laws of which derived numbers are worked out.
+DERIVED = 200
+Progress = Callable[[str, int, int, float], None]
+
+
+class Optimum(NamedTuple):
+    """Where a fit ended.
+
+    Attributes:
+        minimum: of the descent.
+        theta, covariance: the law and its covariance.
+        statistics: of the fit.
+        information: JᵀJ of θ, an initial field marginalised [p, p].
+        away: how far a last step would go, in standard deviations.
+        target: its posterior.
+    """
+
+    minimum: Minimum
+    theta: np.ndarray
+    covariance: np.ndarray
+    statistics: dict[str, float]
+    information: np.ndarray
+    away: float
+    target: Target
 
 
 def summarise(
@@ -24,17 +52,34 @@ def summarise(
     space: LawSpace,
     config: FitConfig,
     setting: Setting,
-    minimum: Minimum,
-    theta: np.ndarray,
-    covariance: np.ndarray,
-    statistics: dict[str, float],
+    optimum: Optimum,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Numbers in the movie's units, with standard deviations and a sentence."""
-    units = setting.units
+    units, statistics = setting.units, dict(optimum.statistics)
+    minimum, theta, covariance = optimum.minimum, optimum.theta, optimum.covariance
     finite = bool(np.isfinite(minimum.cost) and np.isfinite(covariance).all())
     if not finite:
         covariance = np.full((space.size, space.size), np.nan)
+    believed = ndimage.gaussian_filter(setting.believed, 1.0)
+    low, high = np.clip(np.quantile(believed[setting.valid], [0.005, 0.995]), 0.01, 0.99)
+    high = max(high, low + 1e-3)
+    assessed = assess(
+        config.uncertainty,
+        space,
+        theta,
+        covariance,
+        optimum.target if finite else None,
+        visited=(float(low), float(high)),
+        units=units,
+        draws=config.draws or (300 if config.uncertainty == "nuts" else 60),
+        seed=config.seed,
+        progress=progress,
+    )
+    if assessed.method in ("bootstrap", "nuts"):
+        covariance = np.cov(assessed.laws.T).reshape(space.size, space.size)
     sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    intervals = _intervals(space, assessed, units)
     parameters = []
     kappa = None
     for name, value, spread in zip(space.names, theta, sd, strict=True):
@@ -50,14 +95,12 @@ def summarise(
         else:
             unit = "kT" if name.startswith("p_") else "1"
             parameters.append(Parameter(name, float(value), float(spread), unit))
-    believed = ndimage.gaussian_filter(setting.believed, 1.0)
-    low, high = np.clip(np.quantile(believed[setting.valid], [0.005, 0.995]), 0.01, 0.99)
-    curves = _curves(space, theta, covariance, low, high, units)
+    curves = _curves(space, theta, covariance, assessed, low, high, units)
     if kappa is not None:
-        log_kappa = _draws(space, theta, covariance)[:, -1]
-        for name, edge in zip(("kappa_low", "kappa_high"), (0.05, 0.95), strict=True):
-            statistics[name] = float(np.exp(np.quantile(log_kappa, edge))) * units.kappa
-    outcome, converged = _outcome(movie, config, minimum, finite, curves, statistics)
+        statistics["kappa_low"], statistics["kappa_high"] = intervals["kappa"]
+    letter = "D" if units.conserved else "M"
+    known = identify(optimum.information, space.prior_sd(), space.names, letter)
+    outcome, converged = _outcome(config, minimum, finite, curves, statistics, units)
     return FitResult(
         model=space.model,
         outcome=outcome,
@@ -70,6 +113,21 @@ def summarise(
         covariance=covariance,
         frames_used=(setting.first, setting.first + setting.observed.shape[0]),
         history=minimum.history,
+        intervals=intervals,
+        derived=_derived(space, theta, assessed, (float(low), float(high)), units),
+        convergence={
+            "message": minimum.message,
+            "iterations": len(minimum.history) - 1,
+            "cost": minimum.cost if np.isfinite(minimum.cost) else None,
+            "away_sd": optimum.away if np.isfinite(optimum.away) else None,
+        },
+        identifiability={} if known is None else asdict(known),
+        uncertainty={
+            "method": assessed.method,
+            "level": 0.9,
+            "sentence": assessed.sentence,
+            **assessed.statistics,
+        },
         settings={
             **asdict(config),
             "boundary_used": setting.grid.boundary,
@@ -86,10 +144,50 @@ def summarise(
     )
 
 
+def _intervals(space: LawSpace, assessed: Assessed, units: Units) -> dict[str, tuple[float, float]]:
+    """90 % intervals of the parameters in the movie's units."""
+    found = {}
+    for i, name in enumerate(space.names):
+        low, high = np.quantile(assessed.laws[:, i], (0.05, 0.95))
+        profiled = assessed.intervals.get(name, (np.nan, np.nan))
+        low, high = (p if np.isfinite(p) else e for p, e in zip(profiled, (low, high), strict=True))
+        if name == "ln_kappa":
+            name, low, high = "kappa", np.exp(low) * units.kappa, np.exp(high) * units.kappa
+        elif name == "q_0":
+            low, high = (e + np.log(units.diffusivity) for e in (low, high))
+        found[name] = (float(low), float(high))
+    return found
+
+
+def _derived(
+    space: LawSpace,
+    theta: np.ndarray,
+    assessed: Assessed,
+    visited: tuple[float, float],
+    units: Units,
+) -> tuple[Derived, ...]:
+    """Derived numbers with the intervals of the method asked for."""
+    laws = assessed.laws[:: max(1, len(assessed.laws) // DERIVED)]
+    if not np.isfinite(laws).all():
+        return ()
+    found = []
+    for number in derive(space, theta, laws, visited, units):
+        low, high = assessed.intervals.get(number.name, (np.nan, np.nan))
+        found.append(
+            replace(
+                number,
+                low=low if np.isfinite(low) else number.low,
+                high=high if np.isfinite(high) else number.high,
+            )
+        )
+    return tuple(found)
+
+
 def _curves(
     space: LawSpace,
     theta: np.ndarray,
     covariance: np.ndarray,
+    assessed: Assessed,
     low: float,
     high: float,
     units: Units,
@@ -99,7 +197,7 @@ def _curves(
     The intervals are quantiles of draws along the curves of `LawSpace.spread`: μ_h is a well-known flux over an
     ill-known D, so where D is uncertain by half of itself they are far from symmetric.
     """
-    c = jnp.linspace(low, max(high, low + 1e-3), CURVE_POINTS)
+    c = jnp.linspace(low, high, CURVE_POINTS)
     point = jnp.asarray(theta, c.dtype)
     mu, log_d = law_curves(space, point, c)
     slopes = jax.jacfwd(lambda th: law_curves(space, th, c))(point)
@@ -108,11 +206,16 @@ def _curves(
         for j in (np.asarray(s, float) for s in slopes)
     )
     d = np.exp(np.asarray(log_d, float)) * units.diffusivity
-    draws = jnp.asarray(_draws(space, theta, covariance), c.dtype)
+    draws = jnp.asarray(assessed.laws, c.dtype)
     many = jax.vmap(lambda th: law_curves(space, th, c))(draws)
     mu_low, mu_high, log_low, log_high = (
         edge for a in many for edge in np.quantile(np.asarray(a, float), (0.05, 0.95), axis=0)
     )
+    if assessed.intervals:
+        places, mu_at, log_at = (np.asarray(a, float) for a in (c, mu, log_d))
+        profiled = assessed.intervals
+        mu_low, mu_high = stretched(places, mu_at, (mu_low, mu_high), profiled, "mu_h")
+        log_low, log_high = stretched(places, log_at, (log_low, log_high), profiled, "ln_D")
     return {
         "c": np.asarray(c, float),
         "mu_h": np.asarray(mu, float),
@@ -126,24 +229,13 @@ def _curves(
     }
 
 
-def _draws(space: LawSpace, theta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Laws [DRAWS, p] from the posterior, the same ones every time; θ alone where there is none."""
-    if not np.isfinite(covariance).all():
-        return np.full((1, space.size), np.nan)
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    white = np.random.default_rng(0).standard_normal((DRAWS // 2, space.size))
-    # With each draw its mirror image: quantiles of few draws are then as symmetric as the law allows.
-    return space.spread(theta, np.concatenate([white, -white]) @ root.T)
-
-
 def _outcome(
-    movie: Movie,
     config: FitConfig,
     minimum: Minimum,
     finite: bool,
     curves: dict[str, np.ndarray],
     statistics: dict[str, float],
+    units: Units,
 ) -> tuple[str, bool]:
     """One sentence, and whether to call it converged."""
     how = "joint fit" if config.joint else "fit"
@@ -159,6 +251,7 @@ def _outcome(
         )
     relative = float(np.median(curves["D_sd"] / curves["D"]))
     trust = "well determined" if relative < 0.1 else "weakly determined" if relative < 1 else "open"
+    name = "D" if units.conserved else "M"
     state = "converged" if minimum.converged else minimum.message
     caveat = (
         ""
@@ -166,7 +259,7 @@ def _outcome(
         else "; noise in its start frames biases a face-value fit, prefer the joint fit"
     )
     return (
-        f"The {how} {state}: the law accounts for {share} of the change over time, D is {trust} "
+        f"The {how} {state}: the law accounts for {share} of the change over time, {name} is {trust} "
         f"(median sd {100 * relative:.1f} %){caveat}.",
         minimum.converged,
     )

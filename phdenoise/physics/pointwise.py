@@ -30,19 +30,26 @@ def _pointwise_jvp(function, primals, tangents):
     return value, slope * dc
 
 
-@jax.custom_jvp
 def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
     """Σ pₙ Pₙ(x), n = 0 … N."""
+    if coefficients.shape[0] == 1:
+        # Where nothing depends on x, JAX 0.10.1 loses the batch of x in the custom rule below.
+        return coefficients[0] + 0 * x
+    return _legendre_sum(coefficients, x)
+
+
+@jax.custom_jvp
+def _legendre_sum(coefficients: Array, x: Array) -> Array:
     return sum(
         (p * basis for p, basis in zip(coefficients, _columns(x, len(coefficients)), strict=True)),
         start=jnp.zeros_like(x),
     )
 
 
-@legendre_sum.defjvp
+@_legendre_sum.defjvp
 def _legendre_sum_jvp(primals, tangents):
     (p, x), (dp, dx) = primals, tangents
-    value, slope = jax.jvp(partial(legendre_sum.fun, p), (x,), (jnp.ones_like(x),))
+    value, slope = jax.jvp(partial(_legendre_sum.fun, p), (x,), (jnp.ones_like(x),))
     basis = jnp.stack(_columns(x, p.shape[0]))
     shift = jnp.tensordot(dp, basis, axes=1, precision=jax.lax.Precision.HIGHEST)
     return value, shift + slope * dx

@@ -139,7 +139,7 @@ def test_law_space_round_trip(x64):
 
 def test_regression_finds_the_scale(twin):
     frames = twin.clean.frames[16:30]
-    mobility, kappa, _ = regress_start(frames, np.arange(14.0), _grid(frames), fickian=False)
+    mobility, kappa, _ = regress_start(frames, np.arange(14.0), _grid(frames))
     # True: mean of c(1-c) about 0.1 to 0.25 per (0.01)^2 and 0.005 -> 5..12 px^2/frame; kappa 20 px^2.
     assert 0.5 < mobility < 50
     assert 5 < kappa < 80
@@ -149,3 +149,28 @@ def _grid(frames):
     from phdenoise.grid import Grid
 
     return Grid(frames.shape[1:], 1.0, "periodic")
+
+
+@pytest.mark.parametrize("model", ["fickian", "cahn-hilliard", "allen-cahn"])
+def test_laws_of_constant_mobility_have_tangents_too(model, x64):
+    """A series of one term does not depend on the field, which a batched solve must survive."""
+    from phdenoise.grid import Grid
+    from phdenoise.learn.objective import predict
+
+    space = LawSpace(model, 1, 0)
+    fields = jax.random.uniform(jax.random.key(0), (2, 4, 4), minval=0.3, maxval=0.7)
+    times = jax.numpy.tile(jax.numpy.arange(3.0)[None], (2, 1))
+
+    def frames(theta):
+        def solve(field, times):
+            grid = Grid((4, 4), 1.0, "periodic")
+            options = {"substeps": 2, "checkpoint": False, "uniform": False}
+            return predict(space, theta, field, times, grid, **options)
+
+        return jax.vmap(solve)(fields, times)
+
+    theta, step = jax.numpy.asarray(space.start(0.02, 1.0, 1.0)), 1e-6
+    rows = jax.vmap(lambda v: jax.jvp(frames, (theta,), (v,))[1])(jax.numpy.eye(space.size))
+    q = space.names.index("q_0")
+    ahead, behind = (frames(theta.at[q].add(h)) for h in (step, -step))
+    np.testing.assert_allclose(rows[q], (ahead - behind) / (2 * step), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,114 @@
+"""Laws from the posterior: by resampling the data, or by Hamiltonian Monte Carlo (NUTS, by blackjax).
+
+Resampled fits with a prior centre drawn from the prior are draws from the posterior where the model is linear, and
+their data need not be white: Oliver, He & Reynolds 1996 (randomised maximum likelihood); Künsch, Ann. Stat. 17, 1217
+(1989), doi:10.1214/aos/1176347265 (blocks). Hoffman & Gelman, JMLR 15, 1593 (2014) (NUTS).
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from phdenoise.learn.target import Target
+from phdenoise.types import InputError
+
+CHAINS = 2
+Progress = Callable[[int, int, float], None]
+
+
+class Chains(NamedTuple):
+    """Laws [n, p], the largest R-hat and the smallest effective sample size of θ, and the share of divergences."""
+
+    laws: Float[np.ndarray, "n p"]
+    r_hat: float
+    effective: float
+    divergent: float
+
+
+def bootstrap(
+    target: Target, *, replicates: int, seed: int, progress: Progress | None = None
+) -> Float[np.ndarray, "n p"]:
+    """Laws of resampled fits; those that fail are left out."""
+    rng = np.random.default_rng(seed)
+    laws = []
+    for i in range(replicates):
+        law = target.law(target.again(rng))
+        if np.isfinite(law).all():
+            laws.append(law)
+        if progress:
+            progress(i + 1, replicates, float(law[-1]))
+    return np.array(laws).reshape(-1, target.space.size)
+
+
+def require_blackjax() -> None:
+    """Say so before the fit if the sampler is not there.
+
+    Raises:
+        InputError: blackjax is not installed.
+    """
+    if find_spec("blackjax") is None:
+        raise InputError(
+            '--uncertainty nuts needs blackjax, which is not installed: pip install "phdenoise[bayes]", '
+            "or choose laplace, profile or bootstrap."
+        )
+
+
+def nuts(
+    target: Target, *, samples: int, warmup: int, seed: int, progress: Progress | None = None
+) -> Chains:
+    """Laws by two chains of the No-U-Turn sampler, in coordinates in which the Laplace approximation is white.
+
+    The log posterior is divided by the mean ratio of the reported covariance to the curvature's, which is one where
+    residuals are white (Pauli, Racugno & Ventura, Stat. Sin. 21, 149 (2011)).
+    """
+    require_blackjax()
+    import blackjax
+
+    size = target.space.size
+    hessian = target.normal(target.point).hessian
+    inverse = np.linalg.inv(0.5 * (hessian + hessian.T))
+    temper = float(np.trace(np.linalg.solve(inverse[:size, :size], target.covariance)) / size)
+    dtype = jax.tree.leaves(target.data)[0].dtype
+    root = jnp.asarray(np.linalg.cholesky(temper * 0.5 * (inverse + inverse.T)), dtype)
+    centre = jnp.asarray(target.point, dtype)
+
+    def log_density(white: jax.Array, data: Any) -> jax.Array:
+        value = -target.density(centre + root @ white, data) / temper
+        return jnp.where(jnp.isfinite(value), value, -1e30)
+
+    @jax.jit
+    def chain(key: jax.Array, data: Any) -> tuple[jax.Array, jax.Array]:
+        begin, adapt, draw = jax.random.split(key, 3)
+        place = 0.5 * jax.random.normal(begin, centre.shape, dtype)
+
+        def density(white: jax.Array) -> jax.Array:
+            return log_density(white, data)
+
+        warm = blackjax.window_adaptation(blackjax.nuts, density, initial_step_size=0.3)
+        (state, parameters), _ = warm.run(adapt, place, num_steps=warmup)
+        kernel = blackjax.nuts(density, **parameters)
+
+        def step(state: Any, key: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+            state, info = kernel.step(key, state)
+            return state, (state.position, info.is_divergent)
+
+        _, (places, divergent) = jax.lax.scan(step, state, jax.random.split(draw, samples))
+        return places, divergent
+
+    found, wrong = [], []
+    for i, key in enumerate(jax.random.split(jax.random.key(seed), CHAINS)):
+        places, divergent = chain(key, target.data)
+        found.append(np.asarray(places, float))
+        wrong.append(float(np.mean(np.asarray(divergent))))
+        if progress:
+            progress(i + 1, CHAINS, wrong[-1])
+    white = np.stack(found)
+    laws = (target.point + white @ np.asarray(root, float).T)[..., :size]
+    r_hat = float(np.max(blackjax.diagnostics.potential_scale_reduction(jnp.asarray(laws))))
+    effective = float(np.min(blackjax.diagnostics.effective_sample_size(jnp.asarray(laws))))
+    return Chains(laws.reshape(-1, size), r_hat, effective, float(np.mean(wrong)))
