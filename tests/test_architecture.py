@@ -27,6 +27,7 @@ LEVEL = {
     "study": 6,
     "figures": 7,
     "demo": 8,
+    "chains": 8,
     "cli": 9,
     "__main__": 10,
 }

@@ -188,7 +188,9 @@ def fit_profile(
     )
     relative = float(np.median(curves["D_sd"] / curves["D"]))
     state = "converged" if found.converged else found.message
-    fits = "" if chi2 < 2 else f"; chi2 per degree of freedom is {chi2:.2g}: more than noise is left"
+    fits = (
+        "" if chi2 < 2 else f"; chi2 per degree of freedom is {chi2:.2g}: more than noise is left"
+    )
     return ProfileFit(
         f"The profile fit {state}: D is known to {100 * relative:.2g} % (median sd){fits}.",
         found.converged,
@@ -266,9 +268,7 @@ _value = jax.jit(_residual, static_argnums=(2, 3))
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _linearised(
-    theta: Array, data: ProfileData, degree: int, substeps: int
-) -> tuple[Array, Array]:
+def _linearised(theta: Array, data: ProfileData, degree: int, substeps: int) -> tuple[Array, Array]:
     return jacobian(lambda x: _residual(x, data, degree, substeps), theta)
 
 

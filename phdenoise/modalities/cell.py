@@ -41,7 +41,7 @@ class CellConfig:
 
     shape: tuple[int, int] = (48, 64)
     """Rows along the layers and columns across them [px]."""
-    margin: int = 6
+    margin: int = 8
     """Rows above the cell that the beam passes freely."""
     pixel_size: float = 0.005
     """Pixel [cm]."""
@@ -262,9 +262,7 @@ def _solve(model: DrivenFickian, grid: Grid, u0: Array, times: Array, *, substep
     levels = jnp.linspace(0, 1, u0.size, dtype=u0.dtype).reshape(u0.shape)
     top = jnp.max(model.diffusivity(levels))
     reference = reference_mobility(Fickian(ConstantMobility(top)), grid, u0)
-    return simulate(
-        model, grid, u0, times, substeps=substeps, reference=reference, uniform=True
-    )
+    return simulate(model, grid, u0, times, substeps=substeps, reference=reference, uniform=True)
 
 
 def _smooth(rng: np.random.Generator, count: int, sd: float) -> Float[np.ndarray, " y"]:

@@ -82,7 +82,9 @@ def layer(
         InputError: no such columns, or weights that do not sum to something.
     """
     if not 0 <= first < last <= shape[1]:
-        raise InputError(f"A layer of columns {first} to {last} does not lie in {shape[1]} columns.")
+        raise InputError(
+            f"A layer of columns {first} to {last} does not lie in {shape[1]} columns."
+        )
     share = np.ones(last - first) if weight is None else np.asarray(weight, float)
     if share.shape != (last - first,) or not share.sum() > 0:
         raise InputError("A layer needs one weight a column, with a positive sum.")
