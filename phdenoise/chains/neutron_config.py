@@ -14,6 +14,7 @@ from phdenoise.types import InputError
 Box = tuple[int, int, int, int]
 _WAVELENGTH = 1.798
 
+
 @dataclass(frozen=True)
 class NeutronConfig:
     """How to turn radiographs into lithium. Boxes are first row, last row, first column, last column (last excluded)."""

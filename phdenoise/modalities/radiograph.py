@@ -10,7 +10,6 @@ camera per neutron (1 where neutrons are counted), r read noise. Black bodies: B
 doi:10.1364/OE.26.028396.
 """
 
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +86,7 @@ class Calibration(eqx.Module):
 
 def calibration(
     open_beam: Frames,
-    dark: Frames | None = None,
+    dark: Float[np.ndarray, "n y1 x1"] | None = None,
     *,
     gain: float = 1.0,
     read_variance: float = 0.0,

@@ -28,14 +28,16 @@ class Average(NamedTuple):
 def average(frames: Frames, *, gain: float = 1.0, read_variance: float = 0.0) -> Average:
     """Mean of exposures scaled to one dose, spots left out, with the variance of that mean.
 
-    A spot is a value more than 6 sd (and the pixel's own typical scatter) above the median of the exposures; of one
-    exposure alone, above the median of its surroundings.
+    Of fewer than three exposures all values are kept: a spot could not be told from a pixel that is always bright,
+    which must be subtracted.
     """
     frames = np.asarray(frames, float)
     level = np.median(frames, axis=(1, 2))
     scale = level / level.mean() if level.min() > 0 else np.ones(len(frames))
     even = frames / scale[:, None, None]
-    good = ~spots(even, gain=gain, read_variance=read_variance)
+    good = np.ones(even.shape, bool)
+    if len(even) >= 3:
+        good = ~spots(even, gain=gain, read_variance=read_variance)
     count = good.sum(axis=0)
     middle = ndimage.median_filter(np.median(even, axis=0), 5, mode="mirror")
     mean = np.where(count > 0, np.where(good, even, 0).sum(0) / np.maximum(count, 1), middle)
