@@ -15,6 +15,7 @@ import numpy as np
 from phdenoise.chains.neutron_config import Box, NeutronConfig, check_config, line_of
 from phdenoise.chains.neutron_quantities import Track, Version, quantities
 from phdenoise.learn.profile import ProfileData, ProfileFit, fit_profile
+from phdenoise.modalities.lineprofile import low_rank
 from phdenoise.modalities.radiograph import Calibration, dose_of
 from phdenoise.modalities.radiograph_corrections import spots
 from phdenoise.movie import Estimate, Movie
@@ -91,9 +92,11 @@ def analyse_radiographs(
     clean = quantities(
         estimate.mean.astype(float), estimate.variance.astype(float), work, cal, dose, config, False, movie
     )  # fmt: skip
-    # A denoised profile is no worse than the average that it is made of.
+    # A denoised profile is no worse than the average that it is made of, and what it took from that average beyond
+    # its noise is given back.
     sd = np.minimum(clean.profile.sd, raw.profile.sd)
-    clean = replace(clean, profile=Track(clean.profile.value, sd))
+    taken = low_rank(raw.profile.value - clean.profile.value, raw.profile.sd)
+    clean = replace(clean, profile=Track(clean.profile.value + taken, sd))
     distance = line_of(movie, config)[1]
     fit = None if config.electrode is None else _fit(movie, raw, distance, config, current)
     if config.electrode is not None and current is None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from phdenoise.io import read
-from phdenoise.modalities.radiograph import Calibration, average, calibration, scatter_behind
+from phdenoise.modalities.radiograph import Calibration, calibration
+from phdenoise.modalities.radiograph_corrections import average, scatter_behind
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
 

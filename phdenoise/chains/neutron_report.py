@@ -167,7 +167,8 @@ def draw(result: NeutronResult, config: NeutronConfig) -> dict[str, tuple[Any, s
     """Name -> (figure, caption)."""
     movie = result.movie
     times = list(movie.times)
-    pick = np.unique(np.linspace(config.rest, len(times) - 1, 5).round().astype(int))
+    spread = np.linspace(config.rest, len(times) - 1, 5).round().astype(int)
+    pick = [int(t) for t in np.unique(spread)]
     label = f"change of lithium [{UNIT}]"
     maps = {"measured": result.raw.change.value, "denoised": result.denoised.change.value}
     drawn = {

@@ -207,7 +207,7 @@ def simulate_cell(
     moving = jnp.asarray(times[config.rest :])
     parts = []
     for model, start in zip(cell_model(config, log_diffusivity), (0.2, 0.9), strict=True):
-        shape = model.places.shape[1:]
+        shape = (model.places.shape[1], model.places.shape[2])
         grid = Grid(shape, config.pixel_size, "no-flux")
         u0 = jnp.full(shape, start, moving.dtype)
         frames = _solve(model, grid, u0, moving, substeps=config.substeps)

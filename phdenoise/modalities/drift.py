@@ -3,11 +3,12 @@
     I_t(r) = g_t J(r − d_t) + noise   ->   J_t = shift(I_t / g_t, −d_t)
 
 Displacements come from `registration.register`. Contract: on a textured scene that fills the frame and moves by a
-few pixels, d is found to 0.05 px without noise, and at every noise level to within what
-`skimage.registration.phase_cross_correlation` (upsampled 100 times) finds, plus 0.05 px. The gain of a frame is a
+few pixels, d is found to 0.05 px without noise, and with noise as well as by
+`skimage.registration.phase_cross_correlation` on tapered frames, which is what it is tested against. The gain of a frame is a
 robust regression on a reference, so that what changes in a minority of the pixels does not pass for light.
 Linear interpolation averages up to four pixels: the variance of a moved frame is Σ w² var, and its neighbours are
-correlated; a denoiser should see the frames before they are moved, or be told. Huber, Robust Statistics (1981).
+correlated; a denoiser should see the frames before they are moved, or be told.
+Biweight: Beaton and Tukey, Technometrics 16, 147 (1974), doi:10.1080/00401706.1974.10489171.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from phdenoise.modalities.registration import register, shift
 from phdenoise.types import InputError
 
-_HUBER, _ROUNDS = 1.5, 12
+_BIWEIGHT, _ROUNDS = 4.685, 20
 
 
 class Drift(NamedTuple):
@@ -153,14 +154,19 @@ def _boxed(frames: np.ndarray, region: np.ndarray | None) -> np.ndarray:
 
 
 def _gain(frame: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """Huber regression of a frame on the reference through the origin, and its sd."""
-    weight = np.ones_like(frame)
-    gain = float(np.sum(frame) / np.sum(target))
+    """Regression of a frame on the reference through the origin with Tukey's biweight, and its sd.
+
+    It begins at the median ratio, and gives no weight to what lies beyond 4.7 standard deviations: up to nearly
+    half of the scene may change.
+    """
+    gain = float(np.median(frame[target > 0] / target[target > 0]))
     for _ in range(_ROUNDS):
         left = frame - gain * target
-        sd = 1.4826 * float(np.median(np.abs(left - np.median(left)))) + 1e-12
-        weight = np.minimum(1.0, _HUBER * sd / np.maximum(np.abs(left), 1e-12))
+        sd = 1.4826 * float(np.median(np.abs(left))) + 1e-12
+        weight = np.square(np.maximum(1 - np.square(left / (_BIWEIGHT * sd)), 0))
         gain = float(np.sum(weight * frame * target) / np.sum(weight * target**2))
-    left = frame - gain * target
-    spread = float(np.sum((weight * left * target) ** 2))
-    return gain, float(np.sqrt(spread) / np.sum(weight * target**2))
+    u = np.square((frame - gain * target) / (_BIWEIGHT * sd))
+    # Slope of the estimating equation: it says how far the gain gives way to the noise.
+    slope = np.where(u < 1, (1 - u) * (1 - 5 * u), 0)
+    spread = np.sum((weight * (frame - gain * target) * target) ** 2)
+    return gain, float(np.sqrt(spread) / abs(np.sum(slope * target**2)))

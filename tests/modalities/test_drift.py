@@ -19,30 +19,32 @@ def moved():
     return np.asarray(shift(np.repeat(scene[None], 4, 0), TRUE, "fourier"))[:, 36:100, 34:106]
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
 def test_displacements_are_as_good_as_those_of_scikit_image(moved, noise):
     skimage = pytest.importorskip("skimage.registration", reason="pip install 'phdenoise[seg]'")
     rng = np.random.default_rng(0)
+    taper = np.outer(*(np.hanning(n) for n in moved.shape[1:]))
     ours, theirs = [], []
     for _ in range(3):
         noisy = moved + noise * rng.standard_normal(moved.shape)
         ours.append(np.asarray(register(noisy)) - TRUE)
-        theirs.append([
-            -skimage.phase_cross_correlation(noisy[0], f, upsample_factor=100)[0] for f in noisy
-        ] - TRUE)  # fmt: skip
-    own = np.max(np.abs(ours))
-    assert own < (0.05 if noise == 0 else 0.3)
-    assert np.sqrt(np.mean(np.square(ours))) < np.sqrt(np.mean(np.square(theirs))) + 0.05
+        cut = taper * (noisy - noisy.mean(axis=(1, 2), keepdims=True))
+        found = [
+            -skimage.phase_cross_correlation(cut[0], f, upsample_factor=100, normalization=None)[0]
+            for f in cut
+        ]
+        theirs.append(np.asarray(found) - TRUE)
+    if noise == 0:
+        assert np.max(np.abs(ours)) < 0.05
+    assert np.sqrt(np.mean(np.square(ours))) < 1.05 * np.sqrt(np.mean(np.square(theirs)))
 
 
 def test_light_is_found_and_taken_out_though_a_fifth_of_the_scene_changes(moved):
     rng = np.random.default_rng(1)
-    frames = moved * GAIN[:, None, None]
+    frames = moved[:1] * GAIN[:, None, None]
     frames[2:, :20, :45] *= 1.5
     frames += 0.1 * rng.standard_normal(frames.shape)
-    drift = find_drift(frames, move=False)
-    # Without registration the scene's motion is part of the residual.
-    assert np.allclose(drift.gain, GAIN, rtol=0.02)
+    assert np.allclose(find_drift(frames, move=False).gain, GAIN, rtol=2e-3)
     both = find_drift(moved * GAIN[:, None, None])
     assert np.allclose(both.gain, GAIN, rtol=2e-3)
     assert np.max(np.abs(both.displacement - TRUE)) < 0.08

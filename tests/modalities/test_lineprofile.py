@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phdenoise.modalities.lineprofile import Line, line_profile
+from phdenoise.modalities.lineprofile import Line, line_profile, low_rank
 from phdenoise.types import InputError
 
 Y, X = np.mgrid[:30, :40].astype(float)
@@ -55,3 +55,17 @@ def test_lines_that_leave_the_frame_are_refused():
         line_profile(values, values, Line((2.0, 0.0), (2.0, 39.0), 9))
     with pytest.raises(InputError, match="length"):
         line_profile(values, values, Line((2.0, 3.0), (2.0, 3.0)))
+
+
+def test_patterns_are_given_back_and_noise_is_not():
+    rng = np.random.default_rng(4)
+    sd = 0.5 + rng.random((50, 64))
+    pattern = np.outer(np.sin(np.arange(50)), np.exp(-np.arange(64) / 9))
+    noise = sd * rng.standard_normal((50, 64))
+    found = low_rank(3 * pattern + noise, sd)
+    assert np.sqrt(np.mean((found - 3 * pattern) ** 2)) < 0.35 * np.sqrt(
+        np.mean((3 * pattern) ** 2)
+    )
+    assert np.sqrt(np.mean(low_rank(noise, sd) ** 2)) < 0.15
+    gap = np.where(np.arange(64) == 5, np.nan, pattern + noise)
+    assert np.all(low_rank(gap, sd)[:, 5] == 0)

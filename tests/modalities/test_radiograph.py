@@ -27,7 +27,7 @@ def _exposures(rng, frames=6, repeats=25):
 def test_transmission_is_unbiased_and_its_errors_are_those_of_monte_carlo():
     rng = np.random.default_rng(0)
     z, values = [], []
-    for _ in range(40):
+    for _ in range(25):
         dose, counts, beam, dark = _exposures(rng, frames=2, repeats=4)
         cal = calibration(beam, dark, scatter=SCATTER)
         t, var = cal.transmission(counts, dose)
@@ -120,11 +120,9 @@ def test_real_radiographs(shared_data):
     counts = frames[cut][4:]
     bad = spots(counts)
     assert 0.002 < bad.mean() < 0.15
-    hit = (
-        counts - np.median(frames[cut], axis=0) > 400
-    )  # twelve standard deviations, in one frame only
-    assert bad[hit].mean() > 0.95
-    assert hit[bad].mean() > 0.6  # the rest are flanks of the hits
+    rise = counts - np.median(counts, axis=0)
+    assert bad[rise > 400].mean() > 0.95  # twelve standard deviations, in one frame only
+    assert np.mean(rise[bad] > 100) > 0.9
     t = np.asarray(cal.transmission(counts, np.ones(4))[0])
     assert 0.025 < np.median(t) < 0.04
     assert np.asarray(jnp.isfinite(cal.beam)).all()
