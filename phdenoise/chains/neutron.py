@@ -234,12 +234,13 @@ def _sentences(
                 f"Noise-induced variability {name}: {before:.3g} -> {after:.3g} mol/cm³, "
                 f"{100 * (1 - after / before):.1f} % less."
             )
-    if clean.collector is not None and config.cycle_ends:
+    if raw.collector is not None and clean.collector is not None:
         for end in config.cycle_ends:
             i = int(np.argmin(np.abs(movie.times - end)))
             out.append(
-                f"At the collector at {movie.times[i]:.4g} {movie.time_unit}: "
-                f"{clean.collector.value[i]:+.3g} +- {min(clean.collector.sd[i], raw.collector.sd[i]) if raw.collector else clean.collector.sd[i]:.2g} mol/cm³ since rest."
+                f"At the collector at {movie.times[i]:.4g} {movie.time_unit}: {raw.collector.value[i]:+.3g} +- "
+                f"{raw.collector.sd[i]:.2g} mol/cm³ since rest as measured, {clean.collector.value[i]:+.3g} +- "
+                f"{clean.collector.sd[i]:.2g} denoised."
             )
     if fit is not None:
         out.append(fit.outcome)
