@@ -70,6 +70,14 @@ def analyse_radiographs(
     warnings: list[str] = []
     counts, valid = np.where(movie.valid(), movie.frames, np.nan).astype(float), movie.valid()
     gain = config.gain or _gain(movie, warnings)
+    if cal is not None and config.gain is None:
+        more = gain / cal.gain
+        cal = replace(
+            cal,
+            open_beam_variance=cal.open_beam_variance * more,
+            dark_variance=cal.dark_variance * more,
+            gain=jnp.asarray(gain),
+        )
     if cal is None:
         warnings.append("No open beam: no transmission is given, and the dark field is taken as 0.")
     work = _calibration(counts, cal, gain)

@@ -69,7 +69,7 @@ def read_calibration(files: NeutronFiles, movie: Movie, gain: float) -> Calibrat
         gain=gain,
         scatter=None if under is None else under[0],
         scatter_open=None if open_ is None else open_[0],
-        scatter_variance=sum(s[1] for s in (under, open_) if s is not None),
+        scatter_variance=sum((s[1] for s in (under, open_) if s is not None), 0.0),
     )
 
 
