@@ -1,4 +1,4 @@
-"""`phdenoise info, denoise, simulate, fit, demo`: the command line, generated from the dataclasses.
+"""`phdenoise info, denoise, simulate, fit, demo, neutron`: the command line, generated from the dataclasses.
 
 Everything a command can be told is a field with its unit and default; `phdenoise COMMAND --help` shows them.
 A user's mistake ends with one sentence on standard error and exit code 2.
@@ -17,6 +17,9 @@ import tyro
 from tyro.conf import Positional, arg
 
 from phdenoise import selfcheck
+from phdenoise.chains.neutron import NeutronConfig
+from phdenoise.chains.neutron_files import NeutronFiles
+from phdenoise.chains.neutron_report import REPORT, NeutronSettings, run_neutron
 from phdenoise.channels import Channels
 from phdenoise.demo import DemoConfig, run_demo
 from phdenoise.hallucination import hallucination
@@ -138,12 +141,28 @@ class Demo:
     """Replace an existing folder."""
 
 
+@dataclass(frozen=True)
+class Neutron:
+    """Neutron radiographs to lithium: maps, profiles, transport and accumulation, with a report."""
+
+    file: Positional[str]
+    """Radiographs: a stack, or a folder of .tif or .fits frames."""
+    output: Output
+    """Folder to write: report.html, lithium.h5, counts.h5, profile.csv, numbers.csv, figures, provenance.json."""
+    files: Annotated[NeutronFiles, arg(name="")] = field(default_factory=NeutronFiles)
+    config: Annotated[NeutronConfig, arg(name="")] = field(default_factory=NeutronConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
 Command = (
     Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Denoise, tyro.conf.subcommand("denoise")]
     | Annotated[Simulate, tyro.conf.subcommand("simulate")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Neutron, tyro.conf.subcommand("neutron")]
 )
 
 
@@ -393,12 +412,37 @@ def _demo(command: Demo) -> None:
     print(f"Report: {(Path(command.output) / report.name).resolve()}")
 
 
+def _neutron(command: Neutron) -> None:
+    check_writable(
+        command.output,
+        command.overwrite,
+        folder=True,
+        inputs=[command.file.split("::")[0], *command.files.paths()],
+    )
+    movie = _read(command.file, command.reading)
+    settings = NeutronSettings(command.files, command.config)
+    with _Bar() as bar:
+        result = run_neutron(
+            movie,
+            command.output,
+            settings,
+            overwrite=command.overwrite,
+            progress=lambda *a: bar("denoise", *a),
+        )
+    for warning in result.warnings:
+        print(f"Warning: {warning}")
+    for sentence in result.sentences:
+        print(sentence)
+    print(f"Report: {(Path(command.output) / REPORT).resolve()}")
+
+
 _RUN: dict[type, Any] = {
     Info: _info,
     Denoise: _denoise,
     Simulate: _simulate,
     Fit: _fit,
     Demo: _demo,
+    Neutron: _neutron,
 }
 
 

@@ -28,6 +28,7 @@ LEVEL = {
     "figures": 7,
     "demo": 8,
     "law_files": 8,
+    "chains": 8,
     "cli": 9,
     "__main__": 10,
 }

@@ -31,10 +31,23 @@ def test_notebook_runs():
     assert isinstance(names["law"].outcome, str)
 
 
+@pytest.mark.slow
+def test_neutron_notebook_runs():
+    cells = json.loads((ROOT / "notebooks/neutron.ipynb").read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for full, small in (("shape=(24, 32)", "shape=(12, 24)"), ("steps=60", "steps=3, width=8")):
+        assert full in code
+        code = code.replace(full, small)
+    names: dict = {}
+    exec(compile(code, "neutron", "exec"), names)
+    assert np.isfinite(names["result"].denoised.change.value).all()
+    assert names["result"].fit.outcome
+
+
 def test_readme_names_what_exists(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
     for command in re.findall(r"^\| `phdenoise (\w+)", text, flags=re.MULTILINE):
-        assert command in ("info", "denoise", "simulate", "fit", "demo")
+        assert command in ("info", "denoise", "simulate", "fit", "demo", "neutron")
     for script in re.findall(r"python (benchmarks/\w+\.py)", text):
         assert (ROOT / script).exists(), script
     block = next(b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
