@@ -11,7 +11,7 @@ from phdenoise.learn.config import FitConfig
 from phdenoise.learn.laws import MODELS, Units
 from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import estimate_noise
+from phdenoise.noise import estimate_noise, repeated_frames, repeats
 from phdenoise.types import InputError
 
 # Longest gap between frames, in median intervals.
@@ -88,6 +88,8 @@ class Setting:
 def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) -> Setting:
     """Quantify, choose the frames and the boundary, and collect variances (all in concentration)."""
     valid = movie.valid()
+    again = repeated_frames(movie.frames, valid)
+    valid &= ~again[:, None, None]
     measured = np.where(valid, movie.frames, np.nan).astype(float)
     found = estimate_noise(movie.frames, valid)
     if estimate is not None:
@@ -129,6 +131,7 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
     )
     binned = (f"Frames were binned {binning} x {binning}.",) * (binning > 1)
     last = first + observed.shape[0] - 1
+    copies = (repeats.sentence(again),) * bool(again.any())
     return Setting(
         observed,
         _bin(believed[use], binning),
@@ -143,7 +146,7 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
         slope,
         scale.low,
         binning,
-        (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned),
+        (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned, *copies),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from phdenoise.learn import FitConfig, LawSpace, fit
 from phdenoise.learn.guess import regress_start
+from phdenoise.learn.setting import prepare_setting
 from phdenoise.movie import Movie
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
@@ -174,3 +175,14 @@ def test_laws_of_constant_mobility_have_tangents_too(model, x64):
     q = space.names.index("q_0")
     ahead, behind = (frames(theta.at[q].add(h)) for h in (step, -step))
     np.testing.assert_allclose(rows[q], (ahead - behind) / (2 * step), rtol=1e-3, atol=1e-5)
+
+
+def test_a_copied_frame_is_not_fitted():
+    rng = np.random.default_rng(0)
+    frames = 0.5 + 0.2 * rng.normal(size=(6, 12, 12))
+    frames[4] = frames[3]
+    setting = prepare_setting(
+        Movie.from_array(frames), FitConfig(concentration="as-is", first_frame=0), None
+    )
+    assert any("repeat the frame before" in s for s in setting.sentences)
+    assert setting.valid.any((1, 2)).tolist() == [True] * 4 + [False, True]
