@@ -90,12 +90,14 @@ def _table(title: str, runs: dict[tuple[float, float], Curve], others: dict[str,
         for curve in runs.values():
             energy = at(curve, t)
             place = "in" if low <= energy <= high else "below" if energy < low else "above"
-            cells.append(f"{energy:11.4f} {place if values.size else '':5s}")
+            known = np.isfinite(energy) and values.size > 0
+            cells.append(f"{energy:11.4f} {place if known else '':5s}")
         print(f"{t:7d} {low:8.3f} {high:8.3f} {values.size:5d}", *cells)
     for key, curve in runs.items():
         for other, finer in runs.items():
-            if other in ((key[0] / 2, key[1]), (key[0], key[1] / 8)):
-                halved = "h" if other[0] < key[0] else "the steps"
+            halves = np.allclose(other, (key[0] / 2, key[1]), atol=0)
+            if halves or np.allclose(other, (key[0], key[1] / 8), atol=0):
+                halved = "h" if halves else "the steps"
                 changes = [(abs(at(finer, t) / at(curve, t) - 1), t) for t in TABULATED]
                 known = [(change, t) for change, t in changes if np.isfinite(change)]
                 worst, t = max(known)
