@@ -133,7 +133,7 @@ def _analysed(scene, counts, mean, variance, **changes):
     estimate = Estimate(movie, mean.astype(np.float32), variance.astype(np.float32), Poisson())
     config = NeutronConfig(
         rest=4, dose_region=(0, 4, 0, 24), thickness=CELL.thickness, gain=1.0,
-        uniform=(8, 18, 13, 14), collector=(8, 18, 0, 3), line=(11.5, 0, 11.5, 23), line_width=10,
+        uniform=(8, 18, 13, 14), collector=(8, 18, 0, 3), line=(11.5, 0.0, 11.5, 23.0), line_width=10.0,
     )  # fmt: skip
     return analyse_radiographs(movie, cal, replace(config, **changes), estimate=estimate)
 
