@@ -1,10 +1,9 @@
-"""Simulated particles whose reaction is known: what the STXM and optical chains are tested on.
+"""Simulated particles whose reaction is known, and beds of them to simulate on.
 
     lithium iron phosphate   ∂c/∂t = k(x,y) j₀(c) [exp(−η/2) − exp(η/2)],  j₀ = √c (1−c),  Ω = 4.47, one current
-    graphite                 two layers that diffuse and fill through the rim of each particle of a bed
 
-k(x,y) is a draw of the smooth prior of `phdenoise.physics.particle`. The first is Zhao et al., Nature 621, 289
-(2023), doi:10.1038/s41586-023-06393-x; the second uses the free energy of `phdenoise.physics.graphite`.
+k(x,y) is a draw of the smooth prior of `phdenoise.physics.particle`. Zhao et al., Nature 621, 289 (2023),
+doi:10.1038/s41586-023-06393-x.
 """
 
 from dataclasses import dataclass
@@ -17,11 +16,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from phdenoise.grid import Grid
 from phdenoise.physics.free_energy import RegularSolution
-from phdenoise.physics.graphite import TwoLayers
 from phdenoise.physics.kinetics import ExchangeCurrent, SymmetricButlerVolmer
-from phdenoise.physics.mobility import DegenerateMobility
 from phdenoise.physics.particle import Heterogeneity, disc, heterogeneity, rim
-from phdenoise.physics.reaction import AllenCahnReaction, CahnHilliardReaction, ConstantCurrent
+from phdenoise.physics.reaction import AllenCahnReaction, ConstantCurrent
 from phdenoise.physics.rkc import RKC2
 from phdenoise.physics.simulate import as_dtype, diverged, simulate
 from phdenoise.types import InputError
@@ -69,13 +66,13 @@ class ParticleTwin(NamedTuple):
 
     Attributes:
         times: [t], in units of 1/k₀.
-        frames: c [t, y, x], or [t, layer, y, x].
+        frames: c [t, y, x].
         voltage: V at each frame [t] [kT/e].
         model, grid: what was solved; the mask is that of the grid.
     """
 
     times: Float[Array, " t"]
-    frames: Float[Array, "t *layers y x"]
+    frames: Float[Array, "t y x"]
     voltage: Float[Array, " t"]
     model: AllenCahnReaction
     grid: Grid
@@ -106,61 +103,6 @@ def particle_twin(key: PRNGKeyArray, config: ParticleTwinConfig | None = None) -
     return _run(config, model, grid, c0, (config.full - filled) / config.rate)
 
 
-@dataclass(frozen=True)
-class GraphiteTwinConfig:
-    """A bed of graphite particles that fill through their rims at a common constant current.
-
-    Attributes:
-        shape: cells (ny, nx).
-        particles: number of discs that do not touch.
-        radii: smallest and largest radius [cells].
-        frames: number of frames, evenly spaced over the charge.
-        rate: d⟨c⟩/dt in units of D₀/cell².
-        surface: rate constant of the rim over D₀ [1/cell].
-        empty, full: mean c of the first and the last frame.
-        kappa: gradient coefficient [kT cell²].
-        substeps, stages: of the stabilised explicit steps.
-        dtype: "float32" or "float64" (the latter needs JAX's x64 switch).
-    """
-
-    shape: tuple[int, int] = (64, 64)
-    particles: int = 6
-    radii: tuple[float, float] = (7.0, 12.0)
-    frames: int = 64
-    rate: float = 0.002
-    surface: float = 1.0
-    empty: float = 0.02
-    full: float = 0.95
-    kappa: float = 1.0
-    substeps: int = 16
-    stages: int = 16
-    dtype: Literal["float32", "float64"] = "float32"
-
-
-def graphite_twin(key: PRNGKeyArray, config: GraphiteTwinConfig | None = None) -> ParticleTwin:
-    """Particles in a bed, their layers [t, 2, y, x]; the mean over the layers is the state of charge.
-
-    Raises:
-        InputError: if the particles find no room, or the solution diverges.
-    """
-    config = GraphiteTwinConfig() if config is None else config
-    place_key, noise_key = jax.random.split(key)
-    mask = packed_discs(place_key, config.shape, config.particles, config.radii)
-    grid = Grid(config.shape, 1.0, "no-flux", mask)
-    model = CahnHilliardReaction(
-        TwoLayers(),
-        SymmetricButlerVolmer(ExchangeCurrent()),
-        ConstantCurrent(jnp.asarray(config.rate)),
-        jnp.asarray(config.kappa),
-        config.surface * rim(grid),
-        DegenerateMobility(jnp.asarray(1.0)),
-    )
-    noise = jax.random.normal(noise_key, (2, *config.shape), dtype=config.dtype)
-    c0 = config.empty * (1 + 0.1 * jnp.clip(noise, -3, 3))
-    filled = float(model.filling(c0, grid))
-    return _run(config, model, grid, c0, (config.full - filled) / config.rate)
-
-
 def packed_discs(
     key: PRNGKeyArray, shape: tuple[int, int], count: int, radii: tuple[float, float]
 ) -> np.ndarray:
@@ -182,7 +124,7 @@ def packed_discs(
 
 
 def _run(
-    config: ParticleTwinConfig | GraphiteTwinConfig,
+    config: ParticleTwinConfig,
     model: AllenCahnReaction,
     grid: Grid,
     c0: Array,
