@@ -43,7 +43,7 @@ def simulate(
     checkpoint: bool | Literal["nested"] = True,
     uniform: bool | None = None,
     ramp: int = 0,
-) -> Float[Array, "t *layers y x"]:
+) -> Float[Array, "t *cells"]:
     """Frames [t, y, x] of the solution at `times`; frames[0] is c0.
 
     Args:
@@ -110,7 +110,7 @@ def simulate(
     return jnp.concatenate([c0[None], frames])
 
 
-def diverged(frames: Float[Array, "t *layers y x"]) -> Bool[Array, ""]:
+def diverged(frames: Float[Array, "t *cells"]) -> Bool[Array, ""]:
     """True where a value is not finite, or a hundred times larger than 1 and the first frame.
 
     The continued laws grow only linearly outside (0, 1), so an unstable step may take long to

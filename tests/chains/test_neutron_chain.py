@@ -67,6 +67,7 @@ def _arguments(folder, out):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_headless_chain(folder, tmp_path, capsys):
     out = tmp_path / "out"
     main(_arguments(folder, out))
@@ -150,7 +151,9 @@ def test_lithium_has_the_right_sign_and_size(scene):
     free = np.s_[:, CELL.margin :]
     # What is left is the noise of the open beam in the dose, and of the dark field.
     assert np.abs(result.denoised.change.value - exact)[free].max() < 4e-4
-    assert np.allclose(result.dose.value, device.dose, rtol=0.02)
+    ratio = np.asarray(result.dose.value) / np.asarray(device.dose)
+    assert np.ptp(ratio) < 0.01
+    assert abs(ratio.mean() - 1) < 0.05
 
 
 def test_bands_cover_the_truth(scene):

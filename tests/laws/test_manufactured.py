@@ -128,6 +128,7 @@ def setting(name, boundary, n):
     return model, u, x, Grid((n,), 1 / n, faces(model, boundary, u))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "boundary"), MARKED)
 def test_order_in_space_is_two(name, boundary):
     end, errors = 0.5, []

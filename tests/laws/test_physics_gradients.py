@@ -67,6 +67,7 @@ def test_forward_reverse_and_finite_differences_agree(x64, stepper, boundary):
     np.testing.assert_allclose((up - down) / (2 * h), forward, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_batch_of_tangents_equals_a_loop_and_the_transpose_of_the_batch(x64):
     grid = Grid((5, 6), 1.0)
     theta, c0 = jnp.asarray(THETA), start((5, 6))
@@ -96,6 +97,7 @@ def test_a_batch_of_fields_equals_a_loop(x64):
     )
 
 
+@pytest.mark.slow
 def test_how_the_times_are_given_does_not_matter(x64):
     grid, model, c0 = Grid((6, 5), 1.0), build(jnp.asarray(THETA)), start((6, 5))
     solve = jax.jit(

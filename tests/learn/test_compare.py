@@ -30,6 +30,7 @@ def test_the_law_of_the_twin_wins(kind):
     assert {c.model for c in found.candidates} == {"fickian", "cahn-hilliard", "allen-cahn"}
 
 
+@pytest.mark.slow
 def test_a_reaction_is_not_diffusion_and_the_table_is_tidy():
     clean = simulate("allen-cahn", SimulateConfig(size=(24, 24), frames=16, sigma=0.0)).clean
     steps = []

@@ -152,6 +152,7 @@ def _grid(frames):
     return Grid(frames.shape[1:], 1.0, "periodic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["fickian", "cahn-hilliard", "allen-cahn"])
 def test_laws_of_constant_mobility_have_tangents_too(model, x64):
     """A series of one term does not depend on the field, which a batched solve must survive."""

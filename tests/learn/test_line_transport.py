@@ -37,8 +37,8 @@ def truth():
 
 def _data(change, sd, common=0.0):
     full = np.full(change.shape, sd)
-    arrays = (change, full, TIMES, np.full(CELLS, 0.2), PLACES, KNOTS, SHAPES, np.full(CELLS, common))  # fmt: skip
-    return ProfileData(*map(np.asarray, arrays))
+    arrays = (change, full, TIMES[: len(change)], np.full(CELLS, 0.2), PLACES, KNOTS, SHAPES, np.full(CELLS, common))  # fmt: skip
+    return ProfileData(*map(jnp.asarray, arrays))
 
 
 def test_law_and_fluxes_are_recovered_within_their_errors(truth):

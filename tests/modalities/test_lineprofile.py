@@ -63,9 +63,9 @@ def test_patterns_are_given_back_and_noise_is_not():
     pattern = np.outer(np.sin(np.arange(50)), np.exp(-np.arange(64) / 9))
     noise = sd * rng.standard_normal((50, 64))
     found = low_rank(3 * pattern + noise, sd)
-    assert np.sqrt(np.mean((found - 3 * pattern) ** 2)) < 0.35 * np.sqrt(
-        np.mean((3 * pattern) ** 2)
-    )
+    # One pattern has as many numbers as rows and columns together: sd sqrt((50 + 64) / (50 * 64)), at best.
+    error = np.sqrt(np.mean((found - 3 * pattern) ** 2))
+    assert error < 1.3 * np.sqrt(np.mean(sd**2) * (50 + 64) / (50 * 64))
     assert np.sqrt(np.mean(low_rank(noise, sd) ** 2)) < 0.15
     gap = np.where(np.arange(64) == 5, np.nan, pattern + noise)
     assert np.all(low_rank(gap, sd)[:, 5] == 0)

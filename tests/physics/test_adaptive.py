@@ -40,6 +40,7 @@ def exact():
         return np.asarray(run(model, grid, c0, TIMES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "slack"), [(None, 10), (VariableRKC2(), 20)])
 def test_frames_at_irregular_times_meet_the_tolerance(x64, exact, method, slack):
     model, grid, c0 = problem()
@@ -88,6 +89,7 @@ def test_a_tolerance_below_rounding_is_not_taken_for_an_ill_posed_law():
     assert result.outcome != Outcome.not_finite
 
 
+@pytest.mark.slow
 def test_forward_mode_is_the_derivative_and_a_batch_is_a_loop(x64):
     _, grid, c0 = problem()
     times = TIMES[[0, 1, 3]]

@@ -28,6 +28,7 @@ BOXES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOXES)
 def test_transforms_diagonalise_the_laplacian_whose_energy_varies_by_it(name):
     shape, spacing, boundary = BOXES[name]

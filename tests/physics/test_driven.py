@@ -55,6 +55,7 @@ def test_mass_is_what_was_let_in(x64):
     assert np.allclose(mass - mass[:1], np.asarray(entered)[:, None], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fluxes_have_a_gradient(x64):
     shape = (1, 10)
     place = jnp.asarray(face(shape, 1.0, "left"))[None]

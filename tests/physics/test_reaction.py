@@ -214,6 +214,7 @@ def test_spectral_radius_bounds_the_jacobian(case):
     assert bound < 6 * np.abs(values).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 def test_transformed_stepper_agrees_with_the_explicit_one(layers):
     grid, times = Grid(SHAPE, 1.0, "no-flux"), np.array([0.0, 0.5])

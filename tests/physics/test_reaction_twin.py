@@ -27,7 +27,8 @@ def test_energy_falls_and_the_drive_empties():
     _, frames = allen_cahn_twin(jax.random.key(1), replace(SMALL, drive=0.3))
     grid, model = SMALL.grid, replace(SMALL, drive=0.3).model
     energy = np.array([float(model.energy(c, grid)) for c in frames])
-    assert (np.diff(energy) < 0).all()
+    # Up to the rounding of single precision, once one phase has won.
+    assert (np.diff(energy) < 1e-6 * np.abs(energy).max()).all()
     assert float(frames[-1].mean()) < 0.3
     _, other = allen_cahn_twin(jax.random.key(1), replace(SMALL, drive=-0.3))
     assert float(other[-1].mean()) > 0.7

@@ -138,6 +138,7 @@ def test_blocks_cover_the_data():
     assert np.mean((np.diff(frames) - 1) % 40 == 0) > 0.6
 
 
+@pytest.mark.slow
 def test_nuts_samples_the_posterior(x64):
     pytest.importorskip("blackjax")
     target = _target()
@@ -177,6 +178,7 @@ def test_away_is_in_standard_deviations():
     assert moved == pytest.approx(np.sqrt(correlation))
 
 
+@pytest.mark.slow
 def test_a_fit_reports_intervals_convergence_and_rank():
     clean = simulate("fickian", SimulateConfig(size=(16, 16), frames=12, sigma=0.0)).movie
     rng = np.random.default_rng(0)
