@@ -159,7 +159,13 @@ def predict_blocks(
         found = list(predict_tile(denoiser, arrays, here, frames, symmetries, at_once))
         out = Moments(*(jnp.asarray(np.stack(each)) for each in zip(*found, strict=True)))
         if doubt is not None:
-            out = doubt(denoiser, arrays, out, here.kept, kept.start - start)
+            extent = tuple(
+                slice(0, min(w.stop, n) - w.start)
+                for w, n in zip((tile.rows, tile.columns), shape[1:], strict=True)
+            )
+            out = doubt(
+                denoiser, arrays, out, here.kept, (extent[0], extent[1]), kept.start - start
+            )
         yield block, out
 
 

@@ -22,6 +22,8 @@ from phdenoise.types import Moments, NoiseModel
 # Blur of the differences [px], and how far it reaches.
 BLUR, BLUR_REACH = 1.5, 5
 PARTS = 4
+# Share of the surroundings that is taken as measured at least: frames before and after are, mostly.
+LEAST_SEEN = 1 / 3
 # Places of the predictions from the past, from the future and of the best among the linear ones.
 _PAST, _FUTURE, _BEST = 0, 1, -1
 
@@ -43,6 +45,7 @@ class Doubt(NamedTuple):
         arrays: MovieArrays,
         raw: Moments,
         inside: tuple[slice, slice],
+        extent: tuple[slice, slice] | None = None,
         first: int = 0,
     ) -> Moments:
         """Moments [t, y, x] with this variance; `first` of the frames in `arrays`, otherwise as for `parts`."""
@@ -50,7 +53,15 @@ class Doubt(NamedTuple):
         weights = np.asarray(self.weights, np.float32)
         var = np.empty(raw.var.shape, np.float32)
         for t in range(len(var)):
-            found = parts(denoiser, arrays, np.asarray(raw.var[t]), level[t], first + t, inside)
+            found = parts(
+                denoiser,
+                arrays,
+                np.asarray(raw.var[t]),
+                level[t],
+                first + t,
+                inside,
+                extent or inside,
+            )
             var[t] = np.tensordot(weights, found, axes=1)
         return Moments(raw.mean, jnp.asarray(var))
 
@@ -62,6 +73,7 @@ def parts(
     level: Float[np.ndarray, "y x"],
     t: int,
     inside: tuple[slice, slice],
+    extent: tuple[slice, slice],
 ) -> Float[np.ndarray, "k y x"]:
     """The parts φ of a frame's variance [intensity²].
 
@@ -72,16 +84,30 @@ def parts(
         level: variance of the noise.
         t: which of the frames of `arrays`.
         inside: rows and columns of `arrays` that `var` and `level` are for.
+        extent: those that lie in the movie, from the same corner on or an earlier one.
     """
     assert arrays.linear is not None
     used = (arrays.linear[t, k] for k in (_PAST, _FUTURE, _BEST))
-    past, future, best = (np.asarray(a) * np.float32(denoiser.spread) for a in used)
+    past, future, best = (np.asarray(a)[extent] * np.float32(denoiser.spread) for a in used)
     slope = sum(d**2 for d in _gradient(best))
-    blurred = [
-        ndimage.gaussian_filter(f, BLUR, radius=BLUR_REACH)[inside]
-        for f in ((past - future) ** 2, slope)
-    ]
-    return np.stack([var, level, *blurred]).astype(np.float32)
+    seen = np.asarray(arrays.seen[t])[extent]
+    if arrays.absent is not None and arrays.absent[t]:
+        seen = np.ones_like(seen)  # the whole frame's factor is found by hiding others
+    here = tuple(
+        slice(i.start - e.start, i.stop - e.start)
+        for i, e in zip(map(_bounded, inside), map(_bounded, extent), strict=True)
+    )
+    change, steep, share = (
+        ndimage.gaussian_filter(f, BLUR, radius=BLUR_REACH)[here]
+        for f in ((past - future) ** 2, slope, seen)
+    )
+    # Where part of the surroundings was not measured, the rest lets through that much more.
+    found = np.stack([var, level, change, steep]) / np.maximum(share, LEAST_SEEN)
+    return found.astype(np.float32)
+
+
+def _bounded(window: slice) -> slice:
+    return slice(window.start or 0, window.stop)
 
 
 def _gradient(image: np.ndarray) -> list[np.ndarray]:

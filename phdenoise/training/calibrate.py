@@ -136,7 +136,7 @@ def _weights(
     passed, residual = np.where(valid, passed, 0.0), np.where(valid, residual, 0.0)
     through, bias = (_Regression() for _ in range(2))
     for t in np.flatnonzero(valid.any(axis=(1, 2))):
-        found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside)
+        found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside, inside)
         through.add(found[:, valid[t]], passed[t][valid[t]] ** 2, level[t][valid[t]])
         for axis, distance in apart.items():
             n = valid.shape[axis] - distance
