@@ -92,6 +92,7 @@ def test_widths_chosen_without_truth_are_near_the_oracles(noise, rho):
     _assert_error(var, mean - clean, frames - clean, rho)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [{"sigma": 0.2}, {"dose": 10.0}])
 @pytest.mark.parametrize("name", ["nlm", "svd"])
 def test_nonlinear_methods_predict_their_own_error(name, noise):

@@ -137,6 +137,7 @@ def test_black_boxes_by_steps():
     assert float(stepped) == pytest.approx(float(exact), rel=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["gaussian", "poisson20"])
 def test_it_trains(case):
     """Descent on the risk finds the filter width of least true error, without the truth."""

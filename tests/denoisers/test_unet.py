@@ -116,6 +116,7 @@ def test_masks_hide_their_rectangles_and_only_them(name):
     np.testing.assert_array_equal(centred, 1)
 
 
+@pytest.mark.slow
 def test_noise2void_never_sees_the_value_it_is_trained_on():
     denoiser = network(Design("n2v", 0, 1), "1x3")
     frame = jnp.asarray(movie(2))

@@ -12,6 +12,8 @@ from phdenoise.modalities.cell import CellConfig, blurred, cell_times, instrumen
 from phdenoise.modalities.neutron import AVOGADRO, LITHIUM_ABSORPTION
 from phdenoise.types import InputError
 
+pytestmark = pytest.mark.slow
+
 SMALL = CellConfig(shape=(8, 32), margin=2, cycles=2, frames_per_cycle=8, rest=2, substeps=4)
 
 

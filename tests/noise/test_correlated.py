@@ -38,6 +38,7 @@ def test_autocorrelation_is_that_asked_for(rho):
     assert np.mean(noise[:, :, 0] * noise[:, :, -1]) / 0.25 == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=6)
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(0, 4), st.integers(0, 4), st.integers(0, 99)

@@ -51,9 +51,10 @@ def test_spots_are_found(kind):
     assert mask[~hit].mean() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("psf", [0.85, 1.5])
 @pytest.mark.parametrize("kind", ["still", "moving", "blinking"])
-@pytest.mark.parametrize("sigma", [pytest.param(0.02, marks=pytest.mark.slow), 0.1])
+@pytest.mark.parametrize("sigma", [0.02, 0.1])
 def test_atoms_are_not_spots(psf, kind, sigma):
     rng = np.random.default_rng(2)
     t, y, x = (np.arange(n, dtype=float) for n in SHAPE)

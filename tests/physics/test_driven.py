@@ -32,6 +32,7 @@ def _half_space(cells, d=0.5, flux=0.3, t=1.5, length=8.0):
     return np.max(np.abs(np.asarray(c) - exact)) / exact.max()
 
 
+@pytest.mark.slow
 def test_constant_flux_into_a_half_space_converges_to_carslaw_and_jaeger(x64):
     coarse, fine = _half_space(40), _half_space(80)
     assert fine < 1e-3

@@ -35,7 +35,7 @@ from phdenoise.physics.free_energy import FreeEnergy
 from phdenoise.physics.splines import spline
 from phdenoise.types import InputError
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.slow]
 
 
 def net(increasing=False):
