@@ -34,6 +34,7 @@ from phdenoise.training.config import (
     settings_of,
 )
 from phdenoise.training.distil import distilled, teachers
+from phdenoise.training.gaps import held
 from phdenoise.training.learn import JUDGEABLE, Choice, choose, held_out, learn, train_on
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
@@ -83,7 +84,9 @@ def denoise(
         return denoise_in_memory(
             movie, config, pretrained=pretrained, checkpoint=checkpoint, progress=progress
         )
+    there = movie.valid().any(axis=(1, 2))
     movie, repeats = check_movie(movie, config)
+    copied = np.asarray(there & ~movie.valid().any(axis=(1, 2)))
     frames, valid = movie.frames, movie.valid()
     found = estimate_noise(frames, valid, config.noise)
     good, full, said = find_defects(frames, valid, found, config)
@@ -134,6 +137,9 @@ def denoise(
             for mask, other in ((valid, np.nan), (full, -np.inf))
         )
         result = combined(learned.blind, noisy, bound, noise, counts=choice.objective == "counts")
+        result, count = held(result, copied)
+    if count:
+        log.append(f"{count} copied frame(s) keep the frame before: nearer than any prediction.")
     estimate = assemble(
         movie,
         result,

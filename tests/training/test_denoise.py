@@ -245,3 +245,16 @@ def test_error_bars_are_wide_where_the_error_is():
     assert error[moving].mean() > 2 * error[still].mean()
     assert sd[moving].mean() > 1.4 * sd[still].mean()
     assert np.mean(error[moving] < 1.96 * sd[moving]) > 0.8
+
+
+def test_a_copy_is_kept_where_prediction_is_worse():
+    """A fast scene with hardly any noise."""
+    rng = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(rng.normal(size=(10, 32, 32)), (0, 1.5, 1.5)).cumsum(0)
+    clean = (clean / clean.std()).astype(np.float32)
+    frames = clean + 0.01 * rng.normal(size=clean.shape).astype(np.float32)
+    frames[6] = frames[5]
+    estimate = denoise(Movie.from_array(frames), FAST)
+    assert any("keep the frame before" in s for s in estimate.log)
+    np.testing.assert_array_equal(estimate.mean[6], estimate.mean[5])
+    assert np.mean(np.abs(estimate.mean[6] - clean[6]) < 1.96 * np.sqrt(estimate.variance[6])) > 0.7
