@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from phdenoise.denoisers.context import CHANNELS, LINEAR
 from phdenoise.denoisers.initial import he_normal
+from phdenoise.denoisers.layers import act
 from phdenoise.denoisers.region import BlindRegion
 
 # Depth and breadth of the half-plane filters that read the centre frame beyond the hidden rectangle.
@@ -80,12 +81,12 @@ class CentreBlind(nnx.Module):
         region: BlindRegion,
     ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
         """Blind mean and standard deviation; y and x multiples of STRIDE, `seen` 1 where measured."""
-        half = _act(self.half(_act(self.enter(space_to_depth(context)))))
-        deep = _act(self.down(space_to_depth(half)))
-        deep = _act(self.quarter_2(_act(self.quarter_1(deep))))
-        half = _act(self.merge(jnp.concatenate([half, depth_to_space(self.up(deep))], axis=-1)))
+        half = act(self.half(act(self.enter(space_to_depth(context)))))
+        deep = act(self.down(space_to_depth(half)))
+        deep = act(self.quarter_2(act(self.quarter_1(deep))))
+        half = act(self.merge(jnp.concatenate([half, depth_to_space(self.up(deep))], axis=-1)))
         fine = jnp.concatenate([depth_to_space(self.leave(half)), context], axis=-1)
-        fine = _act(self.full_2(_act(self.full_1(fine))))
+        fine = act(self.full_2(act(self.full_1(fine))))
         best = context[..., -1:]
         chosen = jnp.sum(self.choice(fine) * (context[..., :-1] - best), axis=-1, keepdims=True)
         mean = best + BOOST * (chosen + self.mean(fine))
@@ -131,7 +132,3 @@ def depth_to_space(x: Float[Array, "n y x k4"]) -> Float[Array, "n y2 x2 k"]:
     n, h, w, k = x.shape
     x = x.reshape(n, h, w, 2, 2, k // 4).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, 2 * h, 2 * w, k // 4)
-
-
-def _act(x: Array) -> Array:
-    return jax.nn.leaky_relu(x, 0.1)

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from phdenoise.denoisers.convolution import convolve
-from phdenoise.denoisers.initial import he_normal
+from phdenoise.denoisers.layers import act, conv, double, run
 from phdenoise.denoisers.region import BlindRegion
 
 WINDOW = 5
@@ -57,7 +56,7 @@ class Udvd(nnx.Module):
         features = _down(self.second(features), region.shift[0])
         back = [jnp.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(jnp.split(features, 4))]
         joined = jnp.concatenate(back, axis=-1)
-        out = self.join_3(_act(self.join_2(_act(self.join_1(joined)))))
+        out = self.join_3(act(self.join_2(act(self.join_1(joined)))))
         # Without a second output the spread is the reference value of the noise-only start.
         spread = out[..., 1] - 2.0 if self.outputs == 2 else jnp.full_like(out[..., 0], -2.0)
         return out[..., 0], jax.nn.softplus(spread)
@@ -79,33 +78,15 @@ class _HalfPlaneUNet(nnx.Module):
         self.dec_1 = chain(wide + inputs, wide, wide, wide, outputs)
 
     def __call__(self, x: Float[Array, "n y x k"]) -> Float[Array, "n y x m"]:
-        one = _pool(_run(self.enc_1, x))
-        two = _pool(_run(self.enc_2, one))
-        up = _run(self.dec_2, jnp.concatenate([_double(_run(self.enc_3, two)), one], axis=-1))
-        return _run(self.dec_1, jnp.concatenate([_double(up), x], axis=-1))
+        one = _pool(run(self.enc_1, x))
+        two = _pool(run(self.enc_2, one))
+        up = run(self.dec_2, jnp.concatenate([double(run(self.enc_3, two)), one], axis=-1))
+        return run(self.dec_1, jnp.concatenate([double(up), x], axis=-1))
 
 
 def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs) -> nnx.Conv:
-    # Variance-preserving for LeakyReLU: the default of most frameworks dies out over 37 layers.
-    init = he_normal()
     # Half-plane: pad a 3×3 filter by two rows above and none below.
-    padding = [(side - 1, 0), (side // 2, side // 2)]
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (side, side),
-        padding=padding,
-        use_bias=False,
-        kernel_init=init,
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )
-
-
-def _run(layers: nnx.List, x: Array) -> Array:
-    for layer in layers:
-        x = _act(layer(x))
-    return x
+    return conv(inputs, outputs, side, rngs, [(side - 1, 0), (side // 2, side // 2)])
 
 
 def _down(x: Array, rows: int) -> Array:
@@ -116,11 +97,3 @@ def _pool(x: Array) -> Array:
     # Shifted by one row first, or a pooled cell would show its lower row to its upper one.
     n, h, w, k = x.shape
     return _down(x, 1).reshape(n, h // 2, 2, w // 2, 2, k).max((2, 4))
-
-
-def _double(x: Array) -> Array:
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-
-
-def _act(x: Array) -> Array:
-    return jax.nn.leaky_relu(x, 0.1)

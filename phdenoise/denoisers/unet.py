@@ -16,9 +16,8 @@ from jaxtyping import Array, Float
 
 from phdenoise.denoisers.centre_blind import BOOST
 from phdenoise.denoisers.context import LINEAR
-from phdenoise.denoisers.convolution import convolve
 from phdenoise.denoisers.design import Design
-from phdenoise.denoisers.initial import he_normal
+from phdenoise.denoisers.layers import conv, double, run
 from phdenoise.denoisers.masking import choices_fixed, grid, period, replaced
 from phdenoise.denoisers.region import BlindRegion
 
@@ -70,12 +69,12 @@ class Unet(nnx.Module):
         x = jnp.concatenate([context, own[..., None]], axis=-1)
         kept = []
         for layers in self.down:
-            x = _run(layers, x)
+            x = run(layers, x)
             kept.append(x)
             x = _halve(x)
-        x = _run(self.bottom, x)
+        x = run(self.bottom, x)
         for layers, beside in reversed(list(zip(self.up, kept, strict=True))):
-            x = _run(layers, jnp.concatenate([_double(x), beside], axis=-1))
+            x = run(layers, jnp.concatenate([double(x), beside], axis=-1))
         mean = start + BOOST * self.mean(x)[..., 0]
         return mean, jax.nn.softplus(self.spread(x) + self.log_spread[...])[..., 0]
 
@@ -134,30 +133,10 @@ class MaskedUnet(nnx.Module):
 
 
 def _conv(inputs: int, outputs: int, side: int, rngs: nnx.Rngs, gain: float = 1.0) -> nnx.Conv:
-    init = he_normal(gain)
     half = side // 2
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (side, side),
-        padding=[(half, half)] * 2,
-        use_bias=False,
-        kernel_init=init,
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )
-
-
-def _run(layers: nnx.List, x: Array) -> Array:
-    for layer in layers:
-        x = jax.nn.leaky_relu(layer(x), 0.1)
-    return x
+    return conv(inputs, outputs, side, rngs, [(half, half)] * 2, gain)
 
 
 def _halve(x: Array) -> Array:
     n, h, w, k = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, k).mean((2, 4))
-
-
-def _double(x: Array) -> Array:
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

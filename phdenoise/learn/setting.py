@@ -11,7 +11,8 @@ from phdenoise.learn.config import FitConfig
 from phdenoise.learn.laws import MODELS, Units
 from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import estimate_noise, repeated_frames, repeats
+from phdenoise.noise import estimate_noise, repeated_frames
+from phdenoise.noise.repeats import sentences
 from phdenoise.types import InputError
 
 # Longest gap between frames, in median intervals.
@@ -131,7 +132,6 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
     )
     binned = (f"Frames were binned {binning} x {binning}.",) * (binning > 1)
     last = first + observed.shape[0] - 1
-    copies = (repeats.sentence(again),) * bool(again.any())
     return Setting(
         observed,
         _bin(believed[use], binning),
@@ -146,7 +146,7 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
         slope,
         scale.low,
         binning,
-        (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned, *copies),
+        (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned, *sentences(again)),
     )
 
 

@@ -52,11 +52,13 @@ def repeats(
     return out
 
 
-def sentence(repeated: Bool[np.ndarray, " t"]) -> str:
-    """What to say of them."""
+def sentences(repeated: Bool[np.ndarray, " t"]) -> list[str]:
+    """What to say of them; nothing where there are none."""
     found = np.flatnonzero(repeated)
+    if not found.size:
+        return []
     named = ", ".join(map(str, found[:8])) + (", ..." if found.size > 8 else "")
-    return (
+    return [
         f"Masked: {found.size} frame(s) repeat the frame before, value by value ({named}): "
         "what they show is predicted from the others."
-    )
+    ]

@@ -16,7 +16,6 @@ from jaxtyping import Array, Float
 from phdenoise.grid import Grid
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.models import Fickian, Model, Reference
-from phdenoise.physics.operators import flux_divergence, integral
 from phdenoise.types import Field, InputError, Scalar
 
 
@@ -45,7 +44,7 @@ class DrivenFickian(Model):
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """∇·( D(c) ∇c ) + Σₖ aₖ(t) sₖ [1/time]."""
         source = jnp.tensordot(self.drive(t), self.places, axes=1)
-        return flux_divergence(self.diffusivity(c), c, grid) + source
+        return Fickian(self.diffusivity, source).rhs(t, c, grid)
 
     def reference(self, c: Field, grid: Grid) -> Reference:
         """That of the diffusion alone."""
@@ -57,7 +56,7 @@ class DrivenFickian(Model):
 
     def energy(self, c: Field, grid: Grid) -> Scalar:
         """½ ∫c², non-increasing while nothing enters."""
-        return 0.5 * integral(c**2, grid)
+        return Fickian(self.diffusivity).energy(c, grid)
 
 
 def face(

@@ -44,28 +44,10 @@ class Network(eqx.Module):
         return _integral(self.heights, self.slopes, self.shifts, self.level, c)
 
 
-class IncreasingNetwork(eqx.Module):
-    """The same with positive heights: dg/dc > 0 everywhere.
-
-    Args:
-        heights: v > 0 [m].
-        slopes: w [m].
-        shifts: b [m].
-        level: v₀.
-    """
+class IncreasingNetwork(Network):
+    """The same with positive heights, v > 0: dg/dc > 0 everywhere."""
 
     heights: Float[Array, " m"] = curve(POSITIVE, sd=2.0)
-    slopes: Float[Array, " m"] = curve(REAL, sd=2.0)
-    shifts: Float[Array, " m"] = curve(REAL, sd=2.0, mean=0.0)
-    level: Float[Array, ""] = parameter(REAL, sd=5.0)
-
-    def __call__(self, c: Values) -> Values:
-        """g at every cell."""
-        return _sum(self.heights, self.slopes, self.shifts, c) + self.level.astype(c.dtype)
-
-    def integral(self, c: Values) -> Values:
-        """∫g from ½ to c."""
-        return _integral(self.heights, self.slopes, self.shifts, self.level, c)
 
 
 class NetworkEnthalpy(eqx.Module):
@@ -76,7 +58,7 @@ class NetworkEnthalpy(eqx.Module):
         eps: where the continuation of the logarithm begins.
     """
 
-    network: Network | IncreasingNetwork
+    network: Network
     eps: float = eqx.field(static=True, default=1e-4)
 
     def density(self, c: Values) -> Values:
@@ -101,7 +83,7 @@ class NetworkMobility(eqx.Module):
         eps: where the continuation of c(1−c) begins.
     """
 
-    network: Network | IncreasingNetwork
+    network: Network
     degenerate: bool = eqx.field(static=True, default=False)
     eps: float = eqx.field(static=True, default=1e-4)
 
@@ -113,7 +95,7 @@ class NetworkMobility(eqx.Module):
 
 def random_network(
     key: PRNGKeyArray, width: int, *, increasing: bool = False, level: float = 0.0
-) -> Network | IncreasingNetwork:
+) -> Network:
     """A nearly constant network whose steps are spread over [0, 1], to start a fit from."""
     places = jnp.linspace(-1, 1, width)
     heights = 0.1 * jax.random.normal(key, (width,)) / width

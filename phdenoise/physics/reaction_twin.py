@@ -17,9 +17,8 @@ from phdenoise.grid import Grid
 from phdenoise.physics.free_energy import LegendreEnthalpy
 from phdenoise.physics.mobility import ConstantMobility
 from phdenoise.physics.models import AllenCahn
-from phdenoise.physics.simulate import diverged, simulate
-from phdenoise.physics.twins import Times
-from phdenoise.types import Frames, InputError
+from phdenoise.physics.twins import Times, movie
+from phdenoise.types import Frames
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,4 @@ def allen_cahn_twin(
     wave = jnp.fft.irfft2(jnp.fft.rfft2(white) * filtered, s=config.shape)
     wave = (wave - jnp.mean(wave)) / jnp.std(wave)
     c0 = jnp.clip(config.mean + config.amplitude * wave, 0.02, 0.98).astype(config.dtype)
-    times = jnp.linspace(0, config.t_end, config.frames, dtype=config.dtype)
-    frames = _solve(config.model, config.grid, c0, times, substeps=config.substeps)
-    if bool(diverged(frames)):
-        raise InputError(
-            f"The twin diverges with {config.substeps} substeps per frame: raise them."
-        )
-    return times, frames
-
-
-_solve = jax.jit(simulate, static_argnames=("substeps",))
+    return movie(config, c0)

@@ -8,7 +8,7 @@ Defaults of the first are those of arXiv:2510.27667 on its longer window; its fr
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from phdenoise.grid import Grid
 from phdenoise.physics.free_energy import RegularSolution
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
-from phdenoise.physics.models import CahnHilliard, Fickian
+from phdenoise.physics.models import CahnHilliard, Fickian, Model
 from phdenoise.physics.simulate import diverged, simulate
 from phdenoise.types import Frames, InputError
 
@@ -119,7 +119,7 @@ def cahn_hilliard_twin(key: PRNGKeyArray, config: TwinConfig | None = None) -> t
     config = TwinConfig() if config is None else config
     noise = jax.random.normal(key, config.shape, dtype=config.dtype)
     c0 = jnp.clip(config.mean + config.amplitude * noise, 0, 1)
-    return _movie(config, c0, RAMP)
+    return movie(config, c0, RAMP)
 
 
 def fickian_twin(
@@ -143,10 +143,33 @@ def fickian_twin(
         distances.append(jnp.hypot(y - places[n, 0] * ny, x - places[n, 1] * nx) - radii[n])
     inside = jax.nn.sigmoid(-jnp.min(jnp.stack(distances), axis=0))
     c0 = (config.low + (config.high - config.low) * inside).astype(config.dtype)
-    return _movie(config, c0, 0)
+    return movie(config, c0)
 
 
-def _movie(config: TwinConfig | FickianTwinConfig, c0: Array, ramp: int) -> tuple[Times, Frames]:
+@runtime_checkable
+class Twin(Protocol):
+    """What `movie` needs of a twin's configuration; see `TwinConfig`."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def t_end(self) -> float: ...
+    @property
+    def substeps(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def model(self) -> Model: ...
+
+
+def movie(config: Twin, c0: Array, ramp: int = 0) -> tuple[Times, Frames]:
+    """Times [t] and clean frames [t, y, x] of a twin from its first field.
+
+    Raises:
+        InputError: the field is not of the twin's precision, or the solution diverges.
+    """
     if str(c0.dtype) != config.dtype:
         raise InputError(
             f"The twin asks for {config.dtype} but JAX gives {c0.dtype}: enable x64 first."

@@ -38,11 +38,15 @@ FARTHEST = 4
 
 
 class Calibration(NamedTuple):
-    """Factor for the predicted variance, how it was found, and the variance in parts where it could be had."""
+    """Factor for the predicted variance, how it was found, and the variance in parts where it could be had.
+
+    `variance` is what `doubt` makes of the prediction that was calibrated [t, y, x].
+    """
 
     scale: float
     sentence: str
     doubt: Doubt | None = None
+    variance: jax.Array | None = None
 
 
 def by_injection(
@@ -113,6 +117,7 @@ def by_injection(
         f"Variance of the blind prediction: {mean} (by injecting noise); sd {np.sqrt(found):.3g}, "
         f"{100 * min(variance / found, 1):.0f} % of it noise let through.",
         doubt._replace(weights=tuple(even * w for w in weights)),
+        jnp.float32(even) * whole.var,
     )
 
 

@@ -32,6 +32,7 @@ from phdenoise.denoisers.mixing import (
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian, NoiseEstimate, PoissonGaussian, estimate_noise
 from phdenoise.noise.cross import noise_correlation
+from phdenoise.noise.repeats import sentences
 from phdenoise.training.config import PRESETS, DenoiseConfig, check_config
 from phdenoise.training.denoise import denoise
 from phdenoise.training.learn import JUDGEABLE, held_out
@@ -164,7 +165,7 @@ def denoise_channels(
 
 
 def _measure(movie: Movie, config: DenoiseConfig) -> _Measured:
-    movie, repeats = check_movie(movie, config)
+    movie, copied = check_movie(movie, config)
     valid = movie.valid()
     found = estimate_noise(movie.frames, valid, config.noise)
     good, full, said = find_defects(movie.frames, valid, found, config)
@@ -172,7 +173,7 @@ def _measure(movie: Movie, config: DenoiseConfig) -> _Measured:
         found = estimate_noise(movie.frames, good, config.noise)
         movie = replace(movie, mask=good)
     noise, log = noise_model(movie, found, config)
-    return _Measured(movie, noise, found, good, full, [*log, *repeats, *said])
+    return _Measured(movie, noise, found, good, full, [*log, *sentences(copied), *said])
 
 
 def _filled(channels: Channels, valid: np.ndarray) -> np.ndarray:

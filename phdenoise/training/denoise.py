@@ -25,6 +25,7 @@ from phdenoise.noise import (
     PoissonGaussian,
     estimate_noise,
 )
+from phdenoise.noise.repeats import sentences
 from phdenoise.training.assemble import Problem, assemble
 from phdenoise.training.config import (
     PRESETS,
@@ -84,16 +85,14 @@ def denoise(
         return denoise_in_memory(
             movie, config, pretrained=pretrained, checkpoint=checkpoint, progress=progress
         )
-    there = movie.valid().any(axis=(1, 2))
-    movie, repeats = check_movie(movie, config)
-    copied = np.asarray(there & ~movie.valid().any(axis=(1, 2)))
+    movie, copied = check_movie(movie, config)
     frames, valid = movie.frames, movie.valid()
     found = estimate_noise(frames, valid, config.noise)
     good, full, said = find_defects(frames, valid, found, config)
     if said:
         found = estimate_noise(frames, good, config.noise)
     noise, log = noise_model(movie, found, config)
-    log += [*repeats, *said]
+    log += [*sentences(copied), *said]
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
     measured = movie

@@ -208,11 +208,10 @@ def learn(
         else:
             calibration = by_likelihood(blind_moments, frames, out, noise)
         scale, doubt = jnp.float32(calibration.scale), calibration.doubt
-        if doubt is None:
-            blind_moments = Moments(blind_moments.mean, scale * blind_moments.var)
-        else:
-            inside = (slice(frames.shape[1]), slice(frames.shape[2]))
-            blind_moments = doubt(denoiser, arrays, blind_moments, inside)
+        found_var = calibration.variance
+        blind_moments = Moments(
+            blind_moments.mean, scale * blind_moments.var if found_var is None else found_var
+        )
         denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * scale)
         measured = np.asarray(seen.any(axis=(1, 2)))
         everywhere = measured if present is None else present

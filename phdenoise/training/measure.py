@@ -12,7 +12,6 @@ from phdenoise.noise import (
     defects,
     repeated_frames,
 )
-from phdenoise.noise.repeats import sentence
 from phdenoise.training.config import DenoiseConfig
 from phdenoise.types import InputError, NoiseModel
 
@@ -20,8 +19,8 @@ from phdenoise.types import InputError, NoiseModel
 MOST_DEFECTS = 0.1
 
 
-def check_movie(movie: Movie, config: DenoiseConfig) -> tuple[Movie, list[str]]:
-    """The movie without what it did not measure, and what to say about it; raises where nothing is left."""
+def check_movie(movie: Movie, config: DenoiseConfig) -> tuple[Movie, np.ndarray]:
+    """The movie without frames that repeat the one before, and which those are [t]; raises where nothing is left."""
     valid = movie.valid()
     if not valid.any():
         raise InputError(f"{movie.name} has no valid pixel: every value is NaN or masked.")
@@ -32,8 +31,8 @@ def check_movie(movie: Movie, config: DenoiseConfig) -> tuple[Movie, list[str]]:
         )
     again = repeated_frames(movie.frames, valid)
     if config.defects == "keep" or not again.any():
-        return movie, []
-    return replace(movie, mask=valid & ~again[:, None, None]), [sentence(again)]
+        return movie, np.zeros_like(again)
+    return replace(movie, mask=valid & ~again[:, None, None]), again
 
 
 def find_defects(

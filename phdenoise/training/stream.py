@@ -24,7 +24,7 @@ from phdenoise.denoisers import (
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
-from phdenoise.noise.repeats import sentence
+from phdenoise.noise.repeats import sentences
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
 from phdenoise.training.config import DenoiseConfig, check_config
@@ -103,8 +103,7 @@ def denoise_parts(
     read = _screened(source, screen)
     parts = [read(*piece) for piece in chosen]
     noise, log = noise_model(header, found, config)
-    log += [sentence(repeated)] * bool(repeated.any())
-    log += [*said, _learned_from(chosen, shape, memory)]
+    log += [*sentences(repeated), *said, _learned_from(chosen, shape, memory)]
 
     def kept_out(region: BlindRegion) -> Callable[[slice, slice, slice], np.ndarray]:
         def of(frames: slice, rows: slice, columns: slice) -> np.ndarray:
