@@ -40,7 +40,7 @@ from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.streaming import denoise_file, exceeds
 from phdenoise.training import DenoiseConfig, denoise, denoise_channels
-from phdenoise.types import InputError
+from phdenoise.types import InputError, within
 
 Output = Annotated[str, arg(aliases=["-o"])]
 
@@ -260,7 +260,7 @@ def _denoise(command: Denoise) -> None:
             command.config,
             pretrained=pretrained,
             checkpoint=command.checkpoint,
-            progress=lambda *a: bar("denoise", *a),
+            progress=bar,
             target=target,
             clean=clean,
         )
@@ -269,7 +269,7 @@ def _denoise(command: Denoise) -> None:
             found = hallucination(
                 estimate,
                 dataclasses.replace(command.config, steps=steps),
-                progress=lambda *a: bar("noise alone", *a),
+                progress=within(bar, "noise alone"),
             )
             estimate = dataclasses.replace(
                 estimate,
@@ -318,8 +318,8 @@ def _conclude(command: Denoise, estimate: Estimate) -> None:
     if command.report is not None:
         from phdenoise.figures import trust_page
 
-        with atomic(Path(command.report), command.overwrite) as page:
-            page.write_text(trust_page(estimate), encoding="utf-8")
+        with _Bar() as bar, atomic(Path(command.report), command.overwrite) as page:
+            page.write_text(trust_page(estimate, bar), encoding="utf-8")
         print(f"Trust report: {Path(command.report).resolve()}")
 
 
@@ -337,7 +337,7 @@ def _denoise_channels(command: Denoise, channels: Channels) -> None:
             channels,
             command.config,
             checkpoint=command.checkpoint,
-            progress=lambda *a: bar("denoise", *a),
+            progress=bar,
         )
     for sentence in result.sentences():
         print(sentence)
@@ -349,8 +349,8 @@ def _denoise_channels(command: Denoise, channels: Channels) -> None:
         page = Path(command.report)
         for name, estimate in zip(result.names, result.estimates, strict=True):
             file = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
-            with atomic(file, command.overwrite) as text:
-                text.write_text(trust_page(estimate), encoding="utf-8")
+            with _Bar() as bar, atomic(file, command.overwrite) as text:
+                text.write_text(trust_page(estimate, bar), encoding="utf-8")
             print(f"Trust report of channel {name}: {file.resolve()}")
 
 
@@ -427,7 +427,7 @@ def _neutron(command: Neutron) -> None:
             command.output,
             settings,
             overwrite=command.overwrite,
-            progress=lambda *a: bar("denoise", *a),
+            progress=bar,
         )
     for warning in result.warnings:
         print(f"Warning: {warning}")

@@ -21,8 +21,9 @@ from phdenoise.grid import Grid
 from phdenoise.io import atomic_directory, write, write_json
 from phdenoise.learn import FitConfig, FitResult, LawSpace, ModelName
 from phdenoise.movie import Estimate, Movie
-from phdenoise.pipeline import Chain, ChainConfig, Progress, SimulateConfig, analyse, simulate
+from phdenoise.pipeline import Chain, ChainConfig, SimulateConfig, analyse, simulate
 from phdenoise.training import DenoiseConfig
+from phdenoise.types import Progress
 
 REPORT = "report.html"
 _NAMES = {
@@ -106,7 +107,7 @@ def run_demo(
             figures.save(figure, folder / f"{name}.png")
         _write_csv(folder / "numbers.csv", rows)
         write_json(_provenance(config, movie), folder / "provenance.json")
-        sections = _sections(chain, rows, sentences, drawn)
+        sections = _sections(chain, rows, sentences, drawn, progress)
         (folder / REPORT).write_text(
             figures.report_html(f"phdenoise: {movie.name}", sections), encoding="utf-8"
         )
@@ -307,6 +308,7 @@ def _sections(
     rows: list[dict[str, Any]],
     sentences: list[str],
     drawn: Mapping[str, tuple[Any, str]],
+    progress: Progress | None,
 ) -> list[figures.Section]:
     def pick(*groups: str) -> list[dict[str, Any]]:
         return [r for r in rows if r["group"] in groups]
@@ -318,7 +320,7 @@ def _sections(
         figures.Section(
             "Residual", [chain.estimate.trust["whiteness"]["sentence"]], (), [drawn["residual"]]
         ),
-        figures.trust_section(chain.estimate),
+        figures.trust_section(chain.estimate, progress),
         figures.Section("Law", (), [pick(f"fit {name}") for name in chain.fits], law),
         figures.Section("Training", (), (), [drawn["training"]]),
     ]

@@ -18,8 +18,7 @@ from phdenoise.metrics.trust import WHITE
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.training.train import Progress
-from phdenoise.types import NoiseModel
+from phdenoise.types import NoiseModel, Progress
 
 # Share of the noise's sd above which what is invented should be known to the reader.
 ALLOWED = 0.05
@@ -73,7 +72,7 @@ def hallucination(
         source: the movie, or its estimate, whose noise model is then used.
         config: of the denoising to test.
         seed: of the noise.
-        progress: called with (step, steps, loss).
+        progress: called with (stage, step, steps, score on held-out pixels).
 
     Raises:
         InputError: the movie has no noise to estimate, or cannot be denoised.

@@ -3,7 +3,6 @@
 file -> read -> Movie -> denoise -> Estimate(mean, variance) -> quantify -> c -> fit -> FitResult
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -28,10 +27,8 @@ from phdenoise.physics.twins import (
     fickian_twin,
 )
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Progress, within
 
-# Progress of the chain: (stage, step, steps, value).
-Progress = Callable[[str, int, int, float], None]
 # A law that accounts for less of the change than this is not worth a joint fit.
 WORTH_JOINT = 0.2
 
@@ -225,14 +222,7 @@ def analyse(
         InputError: the movie cannot be denoised. Fits that cannot be made are reported in `skipped`.
     """
     config = ChainConfig() if config is None else config
-    step: Callable[[int, int, float], None] | None = None
-    if progress is not None:
-        report = progress
-
-        def step(i: int, n: int, value: float) -> None:
-            report("denoise", i, n, value)
-
-    estimate = denoise(movie, config.denoise, progress=step)
+    estimate = denoise(movie, config.denoise, progress=within(progress, "denoise"))
     quality = _quality(estimate, clean)
     fits: dict[str, FitResult] = {}
     skipped: dict[str, str] = {}
@@ -255,7 +245,7 @@ def analyse(
                 _with_joint(config, joint),
                 estimate=estimate if joint else None,
                 start=known if joint else None,
-                progress=_named(progress, name),
+                progress=within(progress, f"{name} fit"),
             )
         except InputError as error:
             skipped[name] = str(error)
@@ -292,9 +282,3 @@ def _quality(estimate: Estimate, clean: Movie | None) -> dict[str, float]:
 
 def _with_joint(config: ChainConfig, joint: bool) -> FitConfig:
     return replace(config.fit, joint=joint, denoise=config.denoise)
-
-
-def _named(progress: Progress | None, name: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda stage, i, n, value: progress(f"{name} fit: {stage}", i, n, value)

@@ -11,8 +11,7 @@ from phdenoise.io import movie_shape, open_movie, write_parts
 from phdenoise.movie import Estimate
 from phdenoise.training import DenoiseConfig, denoise_parts
 from phdenoise.training.memory import parse_memory, whole_fits
-from phdenoise.training.stream import Stages
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Progress
 
 
 def exceeds(path: str | Path, config: DenoiseConfig, *, channel: str = "mean") -> bool:
@@ -34,7 +33,7 @@ def denoise_file(
     pretrained: Estimate | None = None,
     checkpoint: str | Path | None = None,
     overwrite: bool = False,
-    progress: Stages | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Denoise a movie from file to file, with no more memory than `config.memory`.
 

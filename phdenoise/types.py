@@ -4,6 +4,8 @@ Axis names used throughout the package: `t` frames, `y` rows, `x` columns;
 `*cells` are the axes of a grid, of which a movie has two.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -13,6 +15,24 @@ Frames = Float[Array, "t *cells"]
 Field = Float[Array, "*cells"]
 Scalar = Float[Array, ""]
 Mask = Bool[Array, "t y x"]
+
+# Progress of a loop: (step, steps, its objective or NaN).
+Steps = Callable[[int, int, float], None]
+# Progress of a job: (stage, step, steps, its objective or NaN).
+Progress = Callable[[str, int, int, float], None]
+
+
+def stage(progress: Progress | None, name: str) -> Steps | None:
+    """Progress of one stage of a job."""
+    return None if progress is None else partial(progress, name)
+
+
+def within(progress: Progress | None, name: str) -> Progress | None:
+    """Progress of a job that is a part of another: its stages are called "name: stage"."""
+    if progress is None:
+        return None
+    whole = progress
+    return lambda stage, *step: whole(f"{name}: {stage}", *step)
 
 
 class InputError(ValueError):

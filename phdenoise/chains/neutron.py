@@ -6,7 +6,6 @@ Everything is computed twice, from the frames as measured and from the denoised 
 did can be judged. Profiles average counts before the logarithm, which would turn noise into bias.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ from phdenoise.modalities.radiograph_corrections import spots
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.training import denoise
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Progress
 
 # Places along an electrode between which sources may be shared, and knots in time where no current is known.
 _PLACES, _KNOTS = 5, 7
@@ -49,7 +48,7 @@ def analyse_radiographs(
     config: NeutronConfig,
     *,
     current: tuple[np.ndarray, np.ndarray] | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
     estimate: Estimate | None = None,
 ) -> NeutronResult:
     """The chain.

@@ -5,7 +5,7 @@ settings), transmission.h5, profile.csv, collector.csv, numbers.csv, FIT_profile
 """
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from phdenoise.io import atomic_directory, check_writable, write, write_json
 from phdenoise.io.reading import fingerprint
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian
+from phdenoise.types import Progress
 
 UNIT = "mol/cm^3"
 REPORT = "report.html"
@@ -42,7 +43,7 @@ def run_neutron(
     settings: NeutronSettings,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> NeutronResult:
     """Read the calibrations, run the chain and write its folder, complete or not at all.
 
@@ -78,7 +79,9 @@ def run_neutron(
         for name, (figure, _) in drawn.items():
             figures.save(figure, folder / f"{name}.png")
         (folder / REPORT).write_text(
-            figures.report_html(f"phdenoise neutron: {movie.name}", _sections(result, rows, drawn)),
+            figures.report_html(
+                f"phdenoise neutron: {movie.name}", _sections(result, rows, drawn, progress)
+            ),
             encoding="utf-8",
         )
     return result
@@ -228,7 +231,10 @@ def draw(result: NeutronResult, config: NeutronConfig) -> dict[str, tuple[Any, s
 
 
 def _sections(
-    result: NeutronResult, rows: list[dict[str, Any]], drawn: Mapping[str, tuple[Any, str]]
+    result: NeutronResult,
+    rows: list[dict[str, Any]],
+    drawn: Mapping[str, tuple[Any, str]],
+    progress: Progress | None,
 ) -> list[figures.Section]:
     def of(*groups: str) -> list[dict[str, Any]]:
         return [r for r in rows if r["group"] in groups]
@@ -241,7 +247,7 @@ def _sections(
         figures.Section("Lithium", (), (), [drawn["lithium"], drawn["profiles"]]),
         figures.Section("Transport and accumulation", outcome, [of("fit")], transport),
         figures.Section("Denoising", result.estimate.log),
-        figures.trust_section(result.estimate),
+        figures.trust_section(result.estimate, progress),
     ]
 
 

@@ -20,11 +20,11 @@ from phdenoise.denoisers import linear
 from phdenoise.denoisers.centre_blind import STRIDE
 from phdenoise.denoisers.context import REACH, MovieArrays
 from phdenoise.denoisers.core import Denoiser
-from phdenoise.denoisers.predict import _members, prepare, symmetry_codes
-from phdenoise.types import InputError
+from phdenoise.denoisers.predict import UDVD_RADIUS, _members, prepare, symmetry_codes
+from phdenoise.types import InputError, Steps
 
-# Side of the window that a pixel is predicted in; far more than any network's radius but UDVD's.
-WINDOW = 96
+# Side of the window that a pixel is predicted in, beyond the networks' radius each way [px].
+WINDOW, UDVD_WINDOW = 96, 2 * (UDVD_RADIUS + 8)
 # Frames with less of the filter's absolute weight than this have no place where it lies.
 _LEAST = 0.02
 
@@ -53,6 +53,7 @@ def equivalent_filters(
     pixels: Sequence[tuple[int, int, int]],
     *,
     symmetries: int = 8,
+    progress: Steps | None = None,
 ) -> list[EquivalentFilter]:
     """Equivalent filters of the blind prediction at some pixels, one reverse pass each.
 
@@ -65,6 +66,7 @@ def equivalent_filters(
         valid: True where measured.
         pixels: (t, y, x) of each.
         symmetries: as in `predict_blind`.
+        progress: called with (pixel, pixels, nan).
 
     Raises:
         InputError: a pixel outside the movie.
@@ -80,7 +82,12 @@ def equivalent_filters(
         weights = np.asarray(arrays.weights)
         normal = linear._normal_equations(scaled, weights, valid)
         taps = [linear._solve(normal, used) for used in linear._parts(weights.shape[1])]
-    return [_one(denoiser, arrays, taps, frames.shape, p, symmetries) for p in pixels]
+    out = []
+    for k, pixel in enumerate(pixels):
+        out.append(_one(denoiser, arrays, taps, frames.shape, pixel, symmetries))
+        if progress:
+            progress(k + 1, len(pixels), np.nan)
+    return out
 
 
 def implicit_motion(
@@ -170,13 +177,11 @@ def _row(
 
 
 def _window(
-    arrays: MovieArrays, at: tuple[int, int], whole: bool
+    arrays: MovieArrays, at: tuple[int, int], everywhen: bool
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Corner and sides of the window to predict the pixel in, on the network's stride."""
     sizes = arrays.seen.shape[1:]
-    if whole:
-        return (0, 0), (sizes[0], sizes[1])
-    sides = [min(n, WINDOW) for n in sizes]
+    sides = [min(n, UDVD_WINDOW if everywhen else WINDOW) for n in sizes]
     corners = [
         int(np.clip((p - s // 2) // STRIDE * STRIDE, 0, n - s))
         for p, s, n in zip(at, sides, sizes, strict=True)

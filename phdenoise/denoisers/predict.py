@@ -21,7 +21,7 @@ from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.design import Design
 from phdenoise.denoisers.linear import SCALES, apply_linear, fit_linear
 from phdenoise.denoisers.region import BlindRegion
-from phdenoise.types import Moments
+from phdenoise.types import Moments, Steps
 
 # Largest side predicted at once [px], overlaps included.
 TILE = 576
@@ -229,15 +229,23 @@ def predict_blind(
 
 
 def predict_arrays(
-    denoiser: Denoiser, arrays: MovieArrays, shape: tuple[int, ...], *, symmetries: int = 8
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    shape: tuple[int, ...],
+    *,
+    symmetries: int = 8,
+    progress: Steps | None = None,
 ) -> Moments:
     """Blind mean and variance [t, y, x] of a movie that is prepared already."""
     t, ny, nx = shape
     mean = np.empty((t, ny, nx), np.float32)
     var = np.empty((t, ny, nx), np.float32)
-    for tile in tiles((ny, nx), denoiser.region, design=denoiser.design):
+    cut = tiles((ny, nx), denoiser.region, design=denoiser.design)
+    for k, tile in enumerate(cut):
         for i, out in enumerate(predict_tile(denoiser, arrays, tile, range(t), symmetries)):
             mean[i, *tile.kept], var[i, *tile.kept] = out
+            if progress:
+                progress(k * t + i + 1, len(cut) * t, np.nan)
     return Moments(jnp.asarray(mean), jnp.asarray(var))
 
 

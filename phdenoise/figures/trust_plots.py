@@ -11,19 +11,25 @@ from phdenoise.denoisers.filters import EquivalentFilter, equivalent_filters
 from phdenoise.figures.plots import COLOURS, COLUMN, WIDE
 from phdenoise.figures.report import Section, report_html
 from phdenoise.movie import Estimate
+from phdenoise.types import Progress, Steps, stage
 
 # Frames before and after that a filter's row shows, and pixels around.
 _SIDE, _AROUND = 2, 10
 
 
-def trust_page(estimate: Estimate) -> str:
-    """The trust report of a judged estimate as one HTML page."""
-    sections = [Section("What was done", list(estimate.log)), trust_section(estimate)]
+def trust_page(estimate: Estimate, progress: Progress | None = None) -> str:
+    """The trust report of a judged estimate as one HTML page; `progress` is that of `trust_section`."""
+    sections = [Section("What was done", list(estimate.log)), trust_section(estimate, progress)]
     return report_html(f"phdenoise: trust in {estimate.movie.name}", sections)
 
 
-def trust_section(estimate: Estimate) -> Section:
-    """Heading, numbers and figures of the report in `estimate.trust`."""
+def trust_section(estimate: Estimate, progress: Progress | None = None) -> Section:
+    """Heading, numbers and figures of the report in `estimate.trust`.
+
+    Args:
+        estimate: a judged one.
+        progress: called with (stage, step, steps, nan).
+    """
     trust = estimate.trust
     noise = trust["noise"]
     rows: list[dict[str, Any]] = [
@@ -55,7 +61,7 @@ def trust_section(estimate: Estimate) -> Section:
                 "Share of measured values inside the blind predictive intervals: on the line, error bars are honest.",
             )
         )
-    filters = _filters(estimate)
+    filters = _filters(estimate, stage(progress, "equivalent filters"))
     if filters:
         drawn.append(
             (
@@ -127,7 +133,7 @@ def equivalent_filter_images(filters: Sequence[EquivalentFilter]) -> Figure:
     return figure
 
 
-def _filters(estimate: Estimate) -> list[EquivalentFilter]:
+def _filters(estimate: Estimate, progress: Steps | None) -> list[EquivalentFilter]:
     """Filters where the scene is flat, where it has an edge, and where it changes most; in the middle frame."""
     settings = estimate.settings
     if not estimate.weights or "region" not in settings or "width" not in settings:
@@ -143,4 +149,4 @@ def _filters(estimate: Estimate) -> list[EquivalentFilter]:
         at = np.unravel_index(int(np.argmax(score[inner])), score[inner].shape)
         pixels.append((t, int(at[0]) + inner[0].start, int(at[1]) + inner[1].start))
     movie = estimate.movie
-    return equivalent_filters(denoiser, movie.frames, movie.valid(), pixels)
+    return equivalent_filters(denoiser, movie.frames, movie.valid(), pixels, progress=progress)

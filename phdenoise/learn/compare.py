@@ -6,7 +6,7 @@ worse (Hastie et al., The Elements of Statistical Learning, 2009, sec. 7.10). AI
 all frames, are asked for their opinion; the verdict is "decisive" only where all agree on the kind of law.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
@@ -29,9 +29,8 @@ from phdenoise.learn.trials import (
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.training import denoise
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Progress
 
-Progress = Callable[[str, int, int, float], None]
 # Noise, as a share of the movie's contrast, above which start frames are not taken at face value.
 NOISY = 0.03
 # Members of a family, from the fewest terms to the degrees of the settings.

@@ -1,6 +1,5 @@
 """Where the denoiser meets the law: the joint loss as one jitted function, and its network steps."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from phdenoise.learn.objective import (
 )
 from phdenoise.movie import Estimate
 from phdenoise.training.train import crop_loss, draw_crops
-from phdenoise.types import NoiseModel
+from phdenoise.types import NoiseModel, Steps
 
 # Small against training: the network is adjusted by the law here, not learned anew.
 LEARNING_RATE = 1e-4
@@ -178,7 +177,7 @@ def adapt_network(
     *,
     steps: int,
     seed: int,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Steps | None = None,
 ) -> Adapted:
     """Gradient steps of the joint loss on the network, law and field held where they are."""
     observation, prior, space = problem.observation, problem.prior, problem.space

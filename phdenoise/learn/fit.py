@@ -5,7 +5,6 @@ Taken at face value (`joint=False`) a movie is fitted by multiple shooting from 
 the raw measurement.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import equinox as eqx
@@ -37,12 +36,10 @@ from phdenoise.learn.target import field_target, windows_target
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics import substeps_for
 from phdenoise.training import denoise
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Progress, stage
 
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
-# Progress of a fit: (stage, iteration, iterations, cost).
-Progress = Callable[[str, int, int, float], None]
 
 
 def fit(
@@ -113,7 +110,7 @@ def _fit(
         substeps=substeps,
         iterations=config.iterations,
         tolerance=config.tolerance,
-        progress=_stage(progress, "law"),
+        progress=stage(progress, "law"),
     )
     minimum = found.minimum
     if not config.joint or estimate is None:
@@ -179,10 +176,6 @@ def _saying(setting: Setting, sentence: str) -> Setting:
     return replace(setting, sentences=(*setting.sentences, sentence))
 
 
-def _stage(progress: Progress | None, name: str) -> Callable[[int, int, float], None] | None:
-    return None if progress is None else lambda i, n, cost: progress(name, i, n, cost)
-
-
 def _joint(
     movie: Movie,
     space: LawSpace,
@@ -213,7 +206,7 @@ def _joint(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],
         iterations=config.iterations,
-        progress=_stage(progress, "law and field"),
+        progress=stage(progress, "law and field"),
     )
     statistics: dict[str, float] = {"substeps": float(substeps)}
     # The joint steps are those of the blind likelihood; other networks only give the field's start.
@@ -233,7 +226,7 @@ def _joint(
             minimum.point,
             steps=config.network_steps,
             seed=config.seed,
-            progress=_stage(progress, "network"),
+            progress=stage(progress, "network"),
         )
         statistics |= adapted.statistics
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from phdenoise.types import Steps
+
 # Tangents pushed through the solver at once.
 BATCH = 16
 # Residuals summed at once in double precision.
@@ -120,7 +122,7 @@ def descend(
     precision: float = 1e-6,
     damping: float = 1e-3,
     metric: np.ndarray | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Steps | None = None,
 ) -> Minimum:
     """Levenberg-Marquardt from x.
 

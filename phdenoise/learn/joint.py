@@ -5,7 +5,6 @@ raw measurement, never with a smoothed one, so that the misfit is a likelihood a
 intervals: the covariance of θ has the field marginalised. `phdenoise.learn.couple` adds the network's part.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -18,8 +17,8 @@ from jaxtyping import Array
 from phdenoise.learn import gauss_newton as gn
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
+from phdenoise.types import Steps
 
-Progress = Callable[[int, int, float], None]
 # Promised decrease of the cost at which the fit has converged; the posterior takes that last step.
 RESOLUTION = 0.2
 # Misfit per datum below which a law is near; above it the frames are taken in by and by.
@@ -131,7 +130,7 @@ def fit_law_and_field(
     laws: list[np.ndarray],
     *,
     iterations: int,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> gn.Minimum:
     """Descend in x = (θ, z) from the law that fits the early frames best.
 
@@ -177,7 +176,7 @@ def fit_law_and_field(
 
 
 def refine(
-    problem: Problem, x: np.ndarray, *, iterations: int, progress: Progress | None = None
+    problem: Problem, x: np.ndarray, *, iterations: int, progress: Steps | None = None
 ) -> gn.Minimum:
     """Descend on all frames from an x that is near."""
     return _descend(problem, x, iterations, RESOLUTION, progress)
@@ -242,7 +241,7 @@ def _descend(
     x: np.ndarray,
     iterations: int,
     resolution: float,
-    progress: Progress | None,
+    progress: Steps | None,
     beyond: Problem | None = None,
 ) -> gn.Minimum:
     """Minimum of a problem among the laws whose solution stays finite `beyond` its frames."""

@@ -5,7 +5,6 @@ their data need not be white: Oliver, He & Reynolds 1996 (randomised maximum lik
 (1989), doi:10.1214/aos/1176347265 (blocks). Hoffman & Gelman, JMLR 15, 1593 (2014) (NUTS).
 """
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -15,10 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from phdenoise.learn.target import Target
-from phdenoise.types import InputError
+from phdenoise.types import InputError, Steps
 
 CHAINS = 2
-Progress = Callable[[int, int, float], None]
 
 
 class Chains(NamedTuple):
@@ -31,7 +29,7 @@ class Chains(NamedTuple):
 
 
 def bootstrap(
-    target: Target, *, replicates: int, seed: int, progress: Progress | None = None
+    target: Target, *, replicates: int, seed: int, progress: Steps | None = None
 ) -> Float[np.ndarray, "n p"]:
     """Laws of resampled fits; those that fail are left out."""
     rng = np.random.default_rng(seed)
@@ -59,7 +57,7 @@ def require_blackjax() -> None:
 
 
 def nuts(
-    target: Target, *, samples: int, warmup: int, seed: int, progress: Progress | None = None
+    target: Target, *, samples: int, warmup: int, seed: int, progress: Steps | None = None
 ) -> Chains:
     """Laws by two chains of the No-U-Turn sampler, in coordinates in which the Laplace approximation is white.
 

@@ -1,6 +1,5 @@
 """From an optimum to a `FitResult`: numbers in the movie's units with intervals, curves, and a sentence."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -19,11 +18,11 @@ from phdenoise.learn.setting import Setting
 from phdenoise.learn.target import Target
 from phdenoise.learn.uncertainty import Assessed, assess, stretched
 from phdenoise.movie import Movie
+from phdenoise.types import Progress
 
 CURVE_POINTS = 101
 # Laws of which derived numbers are worked out.
 DERIVED = 200
-Progress = Callable[[str, int, int, float], None]
 
 
 class Optimum(NamedTuple):

@@ -33,7 +33,6 @@ from phdenoise.learn.shooting import (
 from phdenoise.physics import substeps_for
 from phdenoise.types import InputError
 
-Progress = Callable[[int, int, float], None]
 # Shares of the change over time below which two predictions are equally good: an rms of 0.3 %, that of the solver.
 RESOLVED = 1e-5
 # Substeps at most.

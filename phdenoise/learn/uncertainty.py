@@ -4,7 +4,6 @@ Laplace, bootstrap and NUTS give laws within the uncertainty, of which every ban
 bands themselves, at some concentrations, between which they are interpolated in units of Laplace's.
 """
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -17,9 +16,9 @@ from phdenoise.learn.laws import LawSpace, Units, law_curves
 from phdenoise.learn.profile import Scalar, profile
 from phdenoise.learn.sampling import bootstrap, nuts
 from phdenoise.learn.target import Target
+from phdenoise.types import Progress
 
 Method = Literal["laplace", "profile", "bootstrap", "nuts"]
-Progress = Callable[[str, int, int, float], None]
 # Draws of the law for its intervals.
 DRAWS = 2000
 # Concentrations at which curves are profiled.

@@ -27,7 +27,7 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.doubt import PARTS, Doubt, parts
 from phdenoise.noise import Correlated
-from phdenoise.types import Moments, NoiseModel
+from phdenoise.types import Moments, NoiseModel, Progress, stage
 
 # Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
 SCALE_PRIOR = 0.3
@@ -61,6 +61,7 @@ def by_injection(
     key: jax.Array,
     *,
     symmetries: int,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Scale of the variance by noise injection and residual covariance.
 
@@ -72,11 +73,15 @@ def by_injection(
         field: the noise's autocorrelation.
         key: of the added noise.
         symmetries: averaged by the prediction.
+        progress: called with (stage, step, steps, nan).
     """
     temporal = replace(denoiser, region=FRAME)
     shape = frames.shape
     hidden = denoiser.region.whole_frame
-    base = blind if hidden else predict_arrays(temporal, arrays, shape, symmetries=symmetries)
+    base = blind
+    if not hidden:
+        step = stage(progress, "prediction from other frames")
+        base = predict_arrays(temporal, arrays, shape, symmetries=symmetries, progress=step)
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
     again = prepare(
@@ -86,7 +91,8 @@ def by_injection(
         coefficients=arrays.coefficients,
         weights=np.asarray(arrays.weights),
     )
-    moved = predict_arrays(temporal, again, shape, symmetries=symmetries)
+    step = stage(progress, "with noise added once more")
+    moved = predict_arrays(temporal, again, shape, symmetries=symmetries, progress=step)
     passed = np.asarray(moved.mean - base.mean, np.float64)
     residual = np.where(valid, frames - np.asarray(base.mean), 0.0)
     own = np.where(valid, frames - np.asarray(blind.mean), 0.0)

@@ -37,9 +37,8 @@ from phdenoise.training.config import PRESETS, DenoiseConfig, check_config
 from phdenoise.training.denoise import denoise
 from phdenoise.training.learn import JUDGEABLE, held_out
 from phdenoise.training.measure import check_movie, find_defects, noise_model
-from phdenoise.training.train import Progress
 from phdenoise.trust import judged
-from phdenoise.types import InputError, Moments, NoiseModel
+from phdenoise.types import InputError, Moments, NoiseModel, Progress, within
 
 # Log-likelihood of the whole movie that mixing must win.
 EVIDENCE = 10.0
@@ -75,7 +74,7 @@ def denoise_channels(
             channel lacks is predicted there, and keeps the measurements of the others.
         config: see `DenoiseConfig`; its time is shared by the components, `sigma` holds for every channel.
         checkpoint: folder that keeps the trainings; interrupted ones go on from there.
-        progress: called with (step, steps, score on held-out pixels), component by component.
+        progress: called with (stage, step, steps, score on held-out pixels).
 
     Returns:
         Mean and variance of each channel, with its trust report, and the correlation of their errors.
@@ -257,7 +256,9 @@ def _predict(
             continue
         settings = replace(config, seconds=_seconds(config, shares[k]), **_AS_IT_IS)
         folder = None if checkpoint is None else Path(checkpoint) / f"component_{k}"
-        part = _denoise_component(u[k], line, valid, channels, settings, folder, progress)
+        part = _denoise_component(
+            u[k], line, valid, channels, settings, folder, within(progress, f"component {k}")
+        )
         assert part.blind_mean is not None
         assert part.blind_variance is not None
         predicted[k], doubt[k] = _sign(line) * part.blind_mean, part.blind_variance

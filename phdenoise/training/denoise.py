@@ -41,9 +41,9 @@ from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.objectives import Goal
 from phdenoise.training.seeing import lesson, see
-from phdenoise.training.train import Progress, Run
+from phdenoise.training.train import Run
 from phdenoise.trust import judged
-from phdenoise.types import InputError, Moments, NoiseModel
+from phdenoise.types import InputError, Moments, NoiseModel, Progress, stage, within
 
 
 def denoise(
@@ -64,7 +64,7 @@ def denoise(
         pretrained: an earlier result whose network is the start; its hidden region and width are kept, and
             `config.tune` says what may change. The linear part is fitted to this movie in any case.
         checkpoint: folder that keeps the training; an interrupted one goes on from there.
-        progress: called with (step, steps, score on held-out pixels).
+        progress: called with (stage, step, steps, score on held-out pixels).
         target: a second exposure of the same frames, with noise of its own (objective noise2noise).
         clean: the clean movie (objective supervised).
 
@@ -111,7 +111,7 @@ def denoise(
             config.seed,
             config.symmetries or PRESETS[config.preset].symmetries,
         )
-        teach = partial(denoise, measured, progress=progress)
+        teach = partial(denoise, measured)
         return judged(
             _seeing(
                 problem, choice, teach, [*log, *choice.log],
@@ -182,8 +182,14 @@ def _seeing(
     taught: list[Estimate] = []
     goal: Goal = objective
     if count:
-        taught = teachers(lambda c, folder: teach(c, checkpoint=folder), config, count, checkpoint)
+        teaching = progress
+
+        def one(number: int, own: DenoiseConfig, folder: Path | None) -> Estimate:
+            return teach(own, checkpoint=folder, progress=within(teaching, f"teacher {number}"))
+
+        taught = teachers(one, config, count, checkpoint)
         goal, checkpoint = "distil", checkpoint and Path(checkpoint) / "student"
+        progress = within(progress, "student")
     design = design_of_config(config, "unet")
     region = PIXEL if problem.field is problem.noise else FRAME
     settings = settings_of(config, design, goal, region) | {"region": "none"}
@@ -197,18 +203,19 @@ def _seeing(
     ) -> tuple[Denoiser, MovieArrays, Run, np.ndarray]:
         test = held_out(movie.shape, config.seed, region, design) & movie.valid()
         out = train_on(
-            movie, seen, test, 1, noise, region, config, pretrained, checkpoint, progress,
+            movie, seen, test, 1, noise, region, config, pretrained, checkpoint,
+            stage(progress, "training"),
             design=design, objective=goal, target=value, target_var=variance,
         )  # fmt: skip
         return *out, test
 
     with jax.enable_x64(False):
         if taught:
-            return distilled(problem, taught, learn, log, settings)
+            return distilled(problem, taught, learn, log, settings, progress)
         learned = lesson(
             objective, problem.movie, problem.seen, problem.noise, target=target, clean=clean
         )
-        return see(problem, learned, objective, learn, log, settings)
+        return see(problem, learned, objective, learn, log, settings, progress)
 
 
 def _field(found: NoiseEstimate, noise: NoiseModel) -> NoiseModel:

@@ -24,7 +24,7 @@ from phdenoise.noise import Poisson, PoissonGaussian
 from phdenoise.training.assemble import Problem, assemble, course
 from phdenoise.training.objectives import Objective
 from phdenoise.training.seeing import Train, risk_map, risk_over
-from phdenoise.types import Moments, NoiseModel
+from phdenoise.types import Moments, NoiseModel, Progress, stage
 
 # Averaging is not trusted to lower the variance beyond this share.
 LEAST = 0.5
@@ -60,6 +60,7 @@ def distilled(
     train: Train,
     log: Sequence[str],
     settings: Mapping[str, Any],
+    progress: Progress | None = None,
 ) -> Estimate:
     """The student of these teachers, or their average where that is better; not yet judged.
 
@@ -68,12 +69,14 @@ def distilled(
         taught: the teachers' estimates of it.
         train: the student's training.
         log, settings: for the estimate.
+        progress: called with (stage, step, steps, nan).
     """
     movie, valid = problem.movie, problem.movie.valid()
     said = lecture(taught)
     denoiser, arrays, run, _ = train(movie, problem.seen, problem.noise, said.mean, said.var)
-    averaged = {"symmetries": problem.symmetries}
-    out = predict_arrays(denoiser, arrays, movie.shape, **averaged)
+    averaged: dict[str, Any] = {"symmetries": problem.symmetries}
+    step = stage(progress, "prediction")
+    out = predict_arrays(denoiser, arrays, movie.shape, progress=step, **averaged)
     key = jax.random.key(problem.seed + 1)
     choice = choose(denoiser, arrays, said, movie.frames, valid, problem.field, key, **averaged)
     told = [s for e in taught for s in e.log if s.startswith(("Training", "Predicted variance"))]
@@ -103,7 +106,7 @@ def teachers(
     """Estimates of `count` blind denoisers.
 
     Args:
-        teach: makes one of (config, checkpoint).
+        teach: makes one of (number, config, checkpoint).
         config: of the denoising; `blind_predict` may list a region for each teacher, separated by commas.
         count: how many.
         checkpoint: folder of the trainings, one folder in it each.
@@ -113,7 +116,7 @@ def teachers(
     for k in range(count):
         own = replace(config, distill=0, seed=config.seed + k, blind_predict=shown[k % len(shown)])
         folder = None if checkpoint is None else Path(checkpoint) / f"teacher_{k}"
-        taught.append(teach(own, folder))
+        taught.append(teach(k + 1, own, folder))
     return taught
 
 

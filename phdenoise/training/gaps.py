@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from phdenoise.denoisers import Denoiser, predict_arrays, prepare
-from phdenoise.types import Moments
+from phdenoise.types import Moments, Steps
 
 # Measured frames between the gaps that are made; share of a movie's frames that one of them may take.
 SPACING, LONGEST = 4, 0.25
@@ -65,6 +65,7 @@ def by_hiding(
     *,
     stretches: int,
     symmetries: int,
+    progress: Steps | None = None,
 ) -> Gaps | None:
     """Factors for the gaps of a movie; None where it has no missing frames, or too few others to tell.
 
@@ -75,6 +76,7 @@ def by_hiding(
         present: frames of the whole movie that were measured, of which `frames` may be stretches.
         stretches: equally long movies, one after the other, of which `frames` consists.
         symmetries: averaged by the prediction.
+        progress: called with (step, steps, nan).
     """
     if present.all():
         return None
@@ -89,7 +91,9 @@ def by_hiding(
     weights = np.concatenate([denoiser.context_weights(p) for p in kept])
     visible, target = seen & shown[:, None, None], valid & shown[:, None, None]
     arrays = prepare(denoiser, frames, visible, target, weights=weights)
-    mean = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries).mean
+    mean = predict_arrays(
+        denoiser, arrays, frames.shape, symmetries=symmetries, progress=progress
+    ).mean
     lost = np.asarray(mean - blind.mean, np.float64) ** 2
     var = np.asarray(blind.var, np.float64)
     distance, outside = (np.concatenate(a) for a in zip(*map(_distances, kept), strict=True))

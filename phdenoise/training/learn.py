@@ -45,8 +45,8 @@ from phdenoise.training.config import (
 )
 from phdenoise.training.gaps import Gaps, by_hiding
 from phdenoise.training.objectives import JUDGED_PHASE, Goal, Objective, resolve
-from phdenoise.training.train import Plan, Progress, Run, start_run, train
-from phdenoise.types import InputError, Moments, NoiseModel
+from phdenoise.training.train import Plan, Run, start_run, train
+from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, stage
 
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
@@ -186,12 +186,18 @@ def learn(
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
         denoiser, arrays, run = train_on(
-            movie, seen, out, stretches, noise, region, config, pretrained, checkpoint, progress,
-            design=design, objective=objective,
+            movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
+            stage(progress, "training"), design=design, objective=objective,
         )  # fmt: skip
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or PRESETS[config.preset].symmetries
-        blind_moments = predict_arrays(denoiser, arrays, frames.shape, symmetries=symmetries)
+        blind_moments = predict_arrays(
+            denoiser,
+            arrays,
+            frames.shape,
+            symmetries=symmetries,
+            progress=stage(progress, "prediction"),
+        )
         if arrays.linear is not None and network == "blind":
             calibration = by_injection(
                 denoiser,
@@ -204,6 +210,7 @@ def learn(
                 found.correlated(),
                 jax.random.key(config.seed + 1),
                 symmetries=symmetries,
+                progress=progress,
             )
         else:
             calibration = by_likelihood(blind_moments, frames, out, noise)
@@ -217,7 +224,7 @@ def learn(
         everywhere = measured if present is None else present
         gaps = by_hiding(
             denoiser, blind_moments, frames, valid, seen, everywhere,
-            stretches=stretches, symmetries=symmetries,
+            stretches=stretches, symmetries=symmetries, progress=stage(progress, "hidden frames"),
         )  # fmt: skip
         if gaps is not None:
             factors = jnp.asarray(gaps.factors(measured))[:, None, None]
@@ -252,7 +259,7 @@ def train_on(
     config: DenoiseConfig,
     pretrained: Estimate | None,
     checkpoint: str | Path | None,
-    progress: Progress | None,
+    progress: Steps | None,
     *,
     design: Design,
     objective: Goal,

@@ -27,7 +27,7 @@ from phdenoise.training.assemble import Problem, assemble, course
 from phdenoise.training.calibrate import Calibration, by_likelihood
 from phdenoise.training.objectives import Objective, risk_terms
 from phdenoise.training.train import Run
-from phdenoise.types import InputError, Moments, NoiseModel
+from phdenoise.types import InputError, Moments, NoiseModel, Progress, stage
 
 # Trains a network: (movie, seen, noise, target, its variance) -> network, the movie as it sees it, course, held-out pixels.
 Train = Callable[..., tuple[Denoiser, MovieArrays, Run, np.ndarray]]
@@ -64,6 +64,7 @@ def see(
     train: Train,
     log: Sequence[str],
     settings: Mapping[str, Any],
+    progress: Progress | None = None,
 ) -> Estimate:
     """Train a network that sees the pixel it predicts, and denoise with it; not yet judged.
 
@@ -73,14 +74,16 @@ def see(
         objective: noise2noise, supervised, sure or pure.
         train: the training.
         log, settings: for the estimate.
+        progress: called with (stage, step, steps, nan).
     """
     movie, shape = problem.movie, problem.movie.shape
     noise = problem.field if objective == "sure" else problem.noise
     denoiser, arrays, run, test = train(
         learned.movie, learned.seen, noise, learned.target, learned.target_var
     )
-    averaged = {"symmetries": problem.symmetries}
-    out = own = predict_arrays(denoiser, arrays, learned.movie.shape, **averaged)
+    averaged: dict[str, Any] = {"symmetries": problem.symmetries}
+    step = stage(progress, "prediction")
+    out = own = predict_arrays(denoiser, arrays, learned.movie.shape, progress=step, **averaged)
     if learned.movie.shape != shape:
         whole = prepare(denoiser, movie.frames, problem.seen, movie.valid())
         out = predict_arrays(denoiser, whole, shape, **averaged)

@@ -8,7 +8,7 @@ whatever the blocks (`phdenoise.denoisers.chunks`).
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -32,15 +32,13 @@ from phdenoise.training.denoise import combined, diverged
 from phdenoise.training.learn import JUDGEABLE, held_out, learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
-from phdenoise.training.train import Progress
 from phdenoise.trust import judged
-from phdenoise.types import InputError, Moments
+from phdenoise.types import InputError, Moments, Progress, within
 
 Window = tuple[slice, slice, slice]
 # Receives the window, the measured part, its blind prediction and its posterior.
 Keep = Callable[[Window, Part, Moments, Moments], None]
 # Called with (stage, step, steps, value).
-Stages = Callable[[str, int, int, float], None]
 
 # Invalid rows between pieces that are laid side by side.
 _GAP = 24
@@ -68,7 +66,7 @@ def denoise_parts(
     *,
     pretrained: Estimate | None = None,
     checkpoint: str | Path | None = None,
-    progress: Stages | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Denoise a movie that need not fit in memory.
 
@@ -130,7 +128,7 @@ def denoise_parts(
         config,
         pretrained=pretrained,
         checkpoint=checkpoint,
-        progress=lambda *a: report("denoise", *a),
+        progress=within(progress, "learning"),
         test=lambda region: np.concatenate([kept_out(region)(*piece) for piece in chosen]),
         stretches=len(chosen),
         present=survey.present,
@@ -220,17 +218,13 @@ def denoise_in_memory(
             array[window] = np.asarray(found)
         good[window] = part.good
 
-    def report(stage: str, *step: Any) -> None:
-        if progress is not None and stage == "denoise":
-            progress(*step)
-
     estimate = denoise_parts(
         _InMemory(movie),
         keep,
         config,
         pretrained=pretrained,
         checkpoint=checkpoint,
-        progress=report,
+        progress=progress,
     )
     mean, variance, blind_mean, blind_variance = arrays
     return replace(
@@ -268,7 +262,7 @@ class _WithoutRepeats:
         return values, valid & ~self._repeated[frames, None, None]
 
 
-def _survey(source: Source, memory: float, report: Stages) -> Survey:
+def _survey(source: Source, memory: float, report: Progress) -> Survey:
     """One pass over the whole movie."""
     shape = source.header.shape
     # Values, whether valid, and what is computed of them.

@@ -22,10 +22,9 @@ from jaxtyping import Array, Float, PyTree
 
 from phdenoise.denoisers import Denoiser, MovieArrays
 from phdenoise.training.objectives import Crops, Goal, pixel_loss
-from phdenoise.types import NoiseModel
+from phdenoise.types import NoiseModel, Steps
 
 Tune = Literal["full", "gain", "none"]
-Progress = Callable[[int, int, float], None]
 
 EMA = 0.99
 WARM_UP = 50
@@ -189,7 +188,7 @@ def train(
     *,
     run: Run | None = None,
     save: Callable[[Run], None] | None = None,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> tuple[Denoiser, Run]:
     """Train on a movie; returns the denoiser with the best averaged weights, and the course of it.
 

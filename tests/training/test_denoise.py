@@ -70,7 +70,11 @@ def test_history_weights_and_progress_are_reported():
     calls = []
     config = DenoiseConfig(preset="quick", width=8, steps=25)
     estimate = denoise(Movie.from_array(noisy), config, progress=lambda *args: calls.append(args))
-    assert [c[:2] for c in calls] == [(25, 25)]
+    assert [c[1:3] for c in calls if c[0] == "training"] == [(25, 25)]
+    # Every long stage is heard of, and ends.
+    last = {name: (step, steps) for name, step, steps, _ in calls}
+    assert {"training", "prediction", "with noise added once more"} <= last.keys()
+    assert all(step == steps for step, steps in last.values())
     assert len(estimate.history["loss"]) == 25
     assert estimate.weights
     assert estimate.settings["seed"] == 0

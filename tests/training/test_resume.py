@@ -23,8 +23,9 @@ from phdenoise.movie import Movie
 from phdenoise.training import DenoiseConfig, denoise
 
 movie = Movie.from_array(np.load(sys.argv[1]))
-def progress(step, steps, value):
-    print(step, flush=True)
+def progress(stage, step, steps, value):
+    if stage == "training":
+        print(step, flush=True)
 config = DenoiseConfig(preset="quick", width=8, steps=150)
 estimate = denoise(movie, config, checkpoint=sys.argv[2], progress=progress)
 np.save(sys.argv[3], estimate.mean)
@@ -61,7 +62,7 @@ def test_a_killed_training_ends_with_the_same_bits(first, tmp_path):
         Movie.from_array(noisy_movie()[1]),
         CONFIG,
         checkpoint=tmp_path / "training",
-        progress=lambda step, *_: steps.append(step),
+        progress=lambda stage, step, *_: steps.append(step) if stage == "training" else None,
     )
     assert steps[0] > 75
     np.testing.assert_array_equal(resumed.mean, first.mean)
