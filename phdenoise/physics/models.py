@@ -28,6 +28,7 @@ from phdenoise.physics.operators import (
     integral,
     laplacian,
 )
+from phdenoise.physics.stencil import scaled, shared
 from phdenoise.physics.transforms import laplacian_symbol
 from phdenoise.types import Field, InputError, Scalar
 
@@ -87,12 +88,12 @@ class CahnHilliard(Model):
 
     def potential(self, c: Field, grid: Grid) -> Field:
         """μ = μ_h(c) − κ∇²c [kT]."""
-        return self.free_energy.chemical_potential(c) - self.kappa * laplacian(c, grid)
+        return self.free_energy.chemical_potential(c) - scaled(self.kappa, laplacian(c, grid))
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """∇·( D(c) ∇μ ) [1/time]."""
-        mu = self.potential(c, grid)
-        inner = flux_divergence(self.mobility(c), mu, grid)
+        mu = shared(self.potential(c, grid))
+        inner = flux_divergence(shared(self.mobility(c)), mu, grid)
         if not grid.open:
             return inner
         return inner + edge_inflow(self.mobility, mu, self.free_energy.chemical_potential, grid)

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from phdenoise.physics.stencil import once
+
 Values = Float[Array, "*s"]
 
 
@@ -27,7 +29,7 @@ def pointwise(function: Callable[[Array], Array], c: Values) -> Values:
 def _pointwise_jvp(function, primals, tangents):
     (c,), (dc,) = primals, tangents
     value, slope = jax.jvp(function, (c,), (jnp.ones_like(c),))
-    return value, _once(slope) * dc
+    return value, once(slope) * dc
 
 
 def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
@@ -53,21 +55,12 @@ def _legendre_sum_jvp(primals, tangents):
     # Cells on one axis: the transpose is then a matrix times a vector, five times faster.
     basis = jnp.stack(_columns(x.reshape(-1), p.shape[0]))
     shift = jnp.matmul(dp, basis, precision=jax.lax.Precision.HIGHEST).reshape(x.shape)
-    return value, shift + _once(slope) * dx
+    return value, shift + once(slope) * dx
 
 
 def legendre(x: Values, degree: int) -> Float[Array, "*s n"]:
     """P₀(x) … P_degree(x) on a new last axis."""
     return jnp.stack(_columns(x, degree + 1), axis=-1)
-
-
-def _once(factor: Array) -> Array:
-    """The same, kept as an array of its own.
-
-    XLA computes sums and products again wherever they are used, here for every tangent, whatever
-    barrier stands between. Divisions it holds for dear and keeps; this one is by 1, so exact.
-    """
-    return factor / jax.lax.stop_gradient(jnp.minimum(1 + jnp.abs(factor), 1))
 
 
 def _columns(x: Values, count: int) -> list[Array]:
