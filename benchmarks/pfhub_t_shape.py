@@ -39,9 +39,7 @@ def run(h: float, rtol: float, end: float, out: Path, tilt: float = 0.0) -> None
         return m * (laplace @ (np.asarray(chemical(c)) - kappa * (laplace @ c)))
 
     def jacobian(_: float, c: np.ndarray) -> sparse.csc_matrix:
-        return (
-            m * (laplace @ (sparse.diags(np.asarray(curvature(c))) - kappa * laplace))
-        ).tocsc()
+        return (m * (laplace @ (sparse.diags(np.asarray(curvature(c))) - kappa * laplace))).tocsc()
 
     def energy(c: np.ndarray) -> float:
         bulk = np.sum(np.asarray(well.density(jnp.asarray(c))))

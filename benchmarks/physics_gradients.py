@@ -23,7 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.grid import Grid
-from phdenoise.physics import CahnHilliard, LegendreEnthalpy, LegendreMobility, simulate, simulate_many
+from phdenoise.physics import (
+    CahnHilliard,
+    LegendreEnthalpy,
+    LegendreMobility,
+    simulate,
+    simulate_many,
+)
 
 Row = tuple[str, Callable[..., Any], tuple[Any, ...]]
 THETA = [-3, 0.05, 0.05, 0.02, -1.5, 0.1, 0.05, 0.05, 0.02, 0.01, np.log(8)]
@@ -107,7 +113,11 @@ def gradients(n: int, steps: int, rounds: int, stepper: str) -> list[dict[str, A
         ("forward solve", solve, (theta, c0)),
         ("reverse, a field per step", reverse(checkpoint=True), (theta, c0)),
         ("reverse, nested, 20 frames", reverse(checkpoint="nested"), (theta, c0)),
-        ("reverse, nested, the last field alone", reverse(checkpoint="nested", frames=1), (theta, c0)),
+        (
+            "reverse, nested, the last field alone",
+            reverse(checkpoint="nested", frames=1),
+            (theta, c0),
+        ),
         ("Jacobian, 11 parameters", jacobian, (theta, c0)),
     ]
     title = f"derivatives, {stepper}, {n} x {n}, {steps} steps, float32 (3 √steps = {3 * steps**0.5:.0f})"
@@ -154,10 +164,16 @@ def scaling(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
         grid, theta, c0 = problem(n)
         rows.append((f"{n} x {n}, 4 steps", solver(grid, 4, 2), (theta, c0)))
     out = table("size", rows, rounds, sizes[0] ** 2)
-    work = [n * n * np.log2(n * n) for n in sizes]
+    work = np.array([n * n * np.log2(n * n) for n in sizes])
+    cost = np.array([row["ratio"] for row in out])
     for n, row, w in zip(sizes, out, work, strict=True):
         row |= {"size": n, "relative": row["ratio"] / (w / work[0])}
         print(f"{n:5d}²  measured/N log N, of the smallest: {row['relative']:.2f}")
+    between = np.diff(np.log(cost)) / np.diff(np.log(work))
+    print(
+        f"exponent of the cost in N log N: {np.polyfit(np.log(work), np.log(cost), 1)[0]:.2f} over all;",
+        *(f"{n}²-{m}² {p:.2f}" for n, m, p in zip(sizes, sizes[1:], between, strict=False)),
+    )
     grid, theta, c0 = problem(sizes[0])
     counts = [50, 100, 200, 400, 800]
     steps = table(
@@ -168,7 +184,7 @@ def scaling(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
     )
     for k, row in zip(counts, steps, strict=True):
         row |= {"steps": k}
-    slope = np.polyfit(np.log(counts), np.log([row["run_s"] for row in steps]), 1)[0]
+    slope = np.polyfit(np.log(counts), np.log([row["ratio"] for row in steps]), 1)[0]
     print(f"exponent of the cost in steps: {slope:.2f}")
     return out + steps
 
@@ -185,21 +201,29 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     sizes = [r for r in rows if "size" in r]
     steps = [r for r in rows if "steps" in r]
     cells = np.array([r["size"] ** 2 for r in sizes], float)
-    seconds = np.array([r["run_s"] for r in sizes]) / 4
+    # The medians of the rounds' ratios, in seconds by the fastest run of the first row.
+    seconds = np.array([r["ratio"] for r in sizes]) * sizes[0]["run_s"] / 4
     model = cells * np.log(cells)
-    axes[0].loglog(cells, seconds, "o-", label="measured")
-    axes[0].loglog(cells, seconds[0] * model / model[0], "--", label="N log N")
-    axes[0].set(xlabel="cells N", ylabel="seconds per step")
+    axes[0].loglog(cells, 1e3 * seconds, "o-", label="measured")
+    axes[0].loglog(
+        cells, 1e3 * seconds[0] * model / model[0], "--", label="N log N from the smallest"
+    )
+    axes[0].set(xlabel="cells N", ylabel="time of a step [ms]")
     counts = np.array([r["steps"] for r in steps], float)
-    seconds = np.array([r["run_s"] for r in steps])
-    axes[1].loglog(counts, seconds, "o-", label="measured")
-    axes[1].loglog(counts, seconds[-1] * counts / counts[-1], "--", label="linear")
-    axes[1].set(xlabel="steps", ylabel="seconds")
+    seconds = np.array([r["ratio"] for r in steps]) * steps[0]["run_s"]
+    axes[1].loglog(counts, 1e3 * seconds, "o-", label="measured")
+    axes[1].loglog(counts, 1e3 * seconds[-1] * counts / counts[-1], "--", label="linear")
+    axes[1].set(
+        xlabel=f"steps on {sizes[0]['size']} x {sizes[0]['size']}", ylabel="time of a solve [ms]"
+    )
+    axes[1].set_xticks(counts, [f"{n:.0f}" for n in counts])
+    axes[1].xaxis.set_minor_locator(NullLocator())
     for axis in axes:
         axis.legend()
     figure.savefig(path, dpi=150)

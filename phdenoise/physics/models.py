@@ -16,7 +16,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Fixed, Flux, Grid
 from phdenoise.physics.faces import edge_inflow
@@ -67,6 +67,10 @@ class Model(eqx.Module):
         """Eigenvalues −(a + bλ + gλ²) ≤ 0 in the layout of `transforms` [1/time]."""
         symbol = laplacian_symbol(grid, reference.diffusion.dtype)
         return -(reference.decay + symbol * (reference.diffusion + symbol * reference.biharmonic))
+
+    def admissible(self, c: Field, grid: Grid) -> Bool[Array, ""]:
+        """Whether the law still drives every cell of the field c."""
+        return jnp.ones((), bool)
 
     def mass(self, c: Field, grid: Grid) -> Scalar:
         """∫c over the mask [length^d]."""

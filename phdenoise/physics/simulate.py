@@ -63,11 +63,17 @@ def simulate(
 
     Returns:
         Frames; test them with `diverged`: an unstable step or an ill-posed law is returned as is.
+
+    Raises:
+        InputError: if c0 does not fit the grid, or (outside jit) lies where the model does not drive
+            it: a reaction far outside (0, 1).
     """
     if substeps < 1:
         raise InputError(f"substeps must be at least 1, got {substeps}.")
     if tuple(c0.shape[-len(grid.shape) :]) != grid.shape:
         raise InputError(f"The initial field has shape {c0.shape}, the grid {grid.shape}.")
+    if not isinstance(c0, jax.core.Tracer):
+        _refuse_outside(model, grid, c0)
     method = resolve_stepper(stepper)
     dtype = c0.dtype
     if uniform is None:
@@ -125,14 +131,19 @@ def simulate(
     return jnp.concatenate([c0[None], frames])
 
 
-def diverged(frames: Float[Array, "t *cells"]) -> Bool[Array, ""]:
+def diverged(
+    frames: Float[Array, "t *cells"], model: Model | None = None, grid: Grid | None = None
+) -> Bool[Array, ""]:
     """True where a value is not finite, or a hundred times larger than 1 and the first frame.
 
     The continued laws grow only linearly outside (0, 1), so an unstable step may take long to
-    overflow.
+    overflow. With the model and its grid also where a frame is not `admissible` to it.
     """
     size = jnp.maximum(1.0, jnp.max(jnp.abs(frames[0])))
-    return ~(jnp.max(jnp.abs(frames)) < 100 * size)
+    grown = ~(jnp.max(jnp.abs(frames)) < 100 * size)
+    if model is None or grid is None:
+        return grown
+    return grown | ~jnp.all(jax.vmap(model.admissible, (0, None))(frames, grid))
 
 
 @eqx.filter_jit
@@ -207,6 +218,15 @@ def resolve_stepper(stepper: str | Stepper) -> Stepper:
 def as_dtype(tree: Tree, dtype: jnp.dtype) -> Tree:
     """The same tree with floating-point leaves of one dtype."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+def _refuse_outside(model: Model, grid: Grid, c0: Field) -> None:
+    inside = model.admissible(c0, grid)
+    if not isinstance(inside, jax.core.Tracer) and not bool(inside):
+        raise InputError(
+            f"The first field spans {float(jnp.min(c0)):.4g} to {float(jnp.max(c0)):.4g}, where the "
+            "law no longer drives it: map it into (0, 1) first."
+        )
 
 
 def _ramp(

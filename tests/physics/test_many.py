@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import CahnHilliard, ConstantMobility, RegularSolution, simulate, simulate_many
+from phdenoise.physics import (
+    CahnHilliard,
+    ConstantMobility,
+    RegularSolution,
+    simulate,
+    simulate_many,
+)
 from phdenoise.types import InputError
 
 GRID = Grid((6, 5), 1.0)
