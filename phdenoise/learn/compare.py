@@ -96,7 +96,7 @@ def _family(model: ModelName, setting: Setting, config: FitConfig, hidden: int) 
         mean = ndimage.gaussian_filter(setting.believed[:3].mean(0), 1.5)
         smooth = ndimage.gaussian_filter(setting.believed, (1, 1.5, 1.5))
         setting, variance = replace(setting, believed=smooth), np.full_like(mean, ROUGH**2)
-    spread, before = first_field(setting.believed, variance)
+    spread = first_field(setting.believed, variance)
     prior = field_prior(
         mean,
         setting.grid,
@@ -104,7 +104,7 @@ def _family(model: ModelName, setting: Setting, config: FitConfig, hidden: int) 
         waves=config.field_waves,
         dtype=np.dtype(config.precision),
     )
-    return from_field(space, setting, config, hidden, prior, before)
+    return from_field(space, setting, config, hidden, prior)
 
 
 def _hidden(setting: Setting, share: float) -> int:

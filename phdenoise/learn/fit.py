@@ -19,7 +19,7 @@ from phdenoise.learn.couple import adapt_network, network_problem
 from phdenoise.learn.gauss_newton import away
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName
-from phdenoise.learn.objective import Observation, field_prior, first_field
+from phdenoise.learn.objective import Observation, field_prior, first_field, intervals_before
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.sampling import require_blackjax
 from phdenoise.learn.setting import Setting, check_movie, inverse_variance, prepare_setting
@@ -196,12 +196,15 @@ def _joint(
         grid=setting.grid,
         uniform=is_uniform(setting.times),
     )
-    spread, before = first_field(setting.believed, setting.believed_variance[0])
+    spread = first_field(setting.believed, setting.believed_variance[0])
     prior = field_prior(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    problem = joint_fit.Problem(space, observation, prior, theta, substeps, before)
+    # μ_h against D is hardly determined, and the denoised movie's law is the best guess; D alone needs none.
+    centre = space.start(*guess) if space.model == "fickian" else theta
+    before = intervals_before(space.model)
+    problem = joint_fit.Problem(space, observation, prior, centre, substeps, before)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from scipy import ndimage
 
 from phdenoise.grid import Grid
-from phdenoise.learn.laws import LawSpace
+from phdenoise.learn.laws import LawSpace, ModelName
 from phdenoise.physics import simulate
 
 # Concentrations live in (0, 1); a field this close to an end is indistinguishable from it.
@@ -90,26 +90,27 @@ def field_prior(
 
 def first_field(
     frames: Float[np.ndarray, "t y x"], variance: Float[np.ndarray, "y x"]
-) -> tuple[Float[np.ndarray, "y x"], int]:
-    """How far the initial field may be from the first frame, and how many intervals before it the field is to stand.
+) -> Float[np.ndarray, "y x"]:
+    """How far the initial field may be from the first frame: standard deviation of its prior, in concentration.
 
     The first frame is denoised from one side of time: where it changes fast, as edges do that diffusion has just begun
-    to blur, it is wrong by as much as the next frame differs, many times its mean error. In a slow movie the field
-    stands one interval earlier, in which waves too short for the prior die out. In a fast one that would be out of
-    reach, and the law would have to be too slow.
+    to blur, it is wrong by as much as the next frame differs, many times its mean error.
 
     Args:
         frames: denoised.
         variance: of the first of them.
-
-    Returns:
-        Standard deviation of the prior [y, x], in concentration; 1 or 0.
     """
-    change = frames[1] - frames[0]
-    doubt = 2.0 * np.sqrt(variance.mean())
-    local = ndimage.gaussian_filter(4.0 * (variance + change**2), 1.0)
-    before = int(np.quantile(np.abs(change), 0.99) < max(doubt, SPREAD[0]))
-    return np.clip(np.sqrt(local), *SPREAD), before
+    local = ndimage.gaussian_filter(4.0 * (variance + (frames[1] - frames[0]) ** 2), 1.0)
+    return np.clip(np.sqrt(local), *SPREAD)
+
+
+def intervals_before(model: ModelName) -> int:
+    """Frame intervals before the first frame at which the initial field stands.
+
+    In one interval, waves too short for the prior die out. An interface with gradient energy has a width of its own,
+    also before. An edge that only diffuses was sharper then, out of the prior's reach: the law would have to be too slow.
+    """
+    return 0 if model == "fickian" else 1
 
 
 def _waves(size: int, count: int, periodic: bool) -> np.ndarray:

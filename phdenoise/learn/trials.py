@@ -20,7 +20,7 @@ from phdenoise.learn.criteria import Criteria, by_block, criteria, independent
 from phdenoise.learn.gauss_newton import Minimum, Normal, normal_equations
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace
-from phdenoise.learn.objective import FieldPrior, Observation
+from phdenoise.learn.objective import FieldPrior, Observation, intervals_before
 from phdenoise.learn.setting import Setting, inverse_variance
 from phdenoise.learn.shooting import (
     Windows,
@@ -157,12 +157,8 @@ def from_field(
     config: FitConfig,
     held_out: int,
     prior: FieldPrior,
-    burn_in: int,
 ) -> Family:
-    """The raw measurement against a law and an initial field, the last `held_out` frames for the judgement.
-
-    The field stands `burn_in` frame intervals before the first frame.
-    """
+    """The raw measurement against a law and an initial field, the last `held_out` frames for the judgement."""
     dtype = np.dtype(config.precision)
     weights = inverse_variance(setting.variance, setting.valid)
     cut = setting.observed.shape[0] - held_out
@@ -186,7 +182,7 @@ def from_field(
     )
     theta, substeps = _begin(space, setting, windows, config)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    base = joint_fit.Problem(space, whole, prior, theta, substeps, burn_in)
+    base = joint_fit.Problem(space, whole, prior, theta, substeps, intervals_before(space.model))
     laws = [theta, *(space.start(*law) for law in start_grid(*guess))]
 
     def fit(free: np.ndarray, begin: np.ndarray | None) -> Fitted:
