@@ -6,8 +6,10 @@ The law is fitted three times: to c as measured, to the denoised c, and jointly:
 stretches that start from the denoised frames. What the last one predicts is an estimate of c of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,8 @@ from phdenoise.types import InputError, Progress, stage, within
 
 # Fewest frames that are denoised, and to which a law is fitted.
 _DENOISED, _FITTED = 5, 8
+# Pixels kept around the particle.
+_MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,13 @@ class StxmResult:
     """What the scans say.
 
     Attributes:
-        movie: c as measured, nan outside the particle.
+        movie: c as measured, each frame by itself, in a box around the particle and nan outside it.
         sd: of it, independent from frame to frame [t, y, x].
-        common_sd: of an error that all frames share, that of the background [y, x].
-        estimate: denoised c.
+        common_sd: of an error of the denoised c that all frames share, by background and thickness [y, x].
+        estimate: denoised c; its `movie` is c at the thickness that all frames together give.
         mask: the particle [y, x].
         thickness: in units of the end members [y, x], mean over time.
+        box: rows and columns of the scans that all this shows.
         beam: I₀ and flicker.
         displacement: of the scans (dy, dx) [e, t, 2] [px].
         noise: of c; None for a single frame.
@@ -59,6 +64,7 @@ class StxmResult:
     estimate: Estimate
     mask: np.ndarray
     thickness: np.ndarray
+    box: tuple[slice, slice]
     beam: Beam
     displacement: np.ndarray
     noise: NoiseEstimate | None
@@ -101,38 +107,38 @@ def analyse_scans(
         _look_for_drift(same, beam, above, warnings)
     level = mean_incident(beam)
     bare = _before(scans, beam, same, variance, above, config, warnings)
-    modality = LithiumFraction(
-        jnp.asarray(level[above]), jnp.asarray(config.lithiated), jnp.asarray(config.delithiated), jnp.asarray(1.0), False
-    )  # fmt: skip
     lift = np.exp(bare.od)[:, None]
     seen = np.isfinite(same[above]).all(axis=0)
     scaled = np.nan_to_num(same[above] * lift, nan=1.0), np.nan_to_num(variance[above] * lift**2, nan=1.0)
-    c, sd = (np.asarray(a, float) for a in modality.quantify(*scaled))
+    free = _modality(level[above], config, None)
     thick = _thickness(scaled[0], level[above], config)
-    mask = _particle(np.where(seen, thick, np.nan), config)
-    slope = np.asarray(_slope(modality, *scaled), float)
-    common = np.abs(np.nanmean(np.where(seen, slope, np.nan), axis=0)) * bare.sd.mean(axis=0)
-    good = mask & seen & np.isfinite(sd)
-    movie = Movie.from_array(
-        np.where(good, c, np.nan).astype(np.float32), times=scans.times, pixel_size=scans.pixel_size,
-        time_unit=scans.time_unit, length_unit=scans.length_unit, intensity_unit="lithium fraction", name=scans.name,
-    )  # fmt: skip
-    sd = np.where(good, sd, np.nan)
-    noise = None
-    if len(c) >= _DENOISED:
-        noise = estimate_noise(movie.frames, movie.valid())
-        estimate = estimate or denoise(movie, config.denoise, progress=within(progress, "denoise"))
-        _judge(noise, beam, sd, warnings)
+    mask, box = _particle(np.where(seen, thick, np.nan), config)
+    (one, other), thick, seen, mask = (a[..., *box] for a in scaled), thick[..., *box], seen[..., *box], mask[box]
+    each = _fraction(free, one, other, seen & mask, scans)
+    doubt = np.stack([bare.sd[(..., *box)].mean(axis=0), np.zeros(mask.shape)])
+    steady, kind = each, free
+    thickness = np.nanmean(np.where(seen, thick, np.nan), axis=0)
+    if config.steady and len(scans.times) >= _DENOISED:
+        kind = _modality(level[above], config, jnp.asarray(np.where(mask, np.maximum(thickness, 1e-3), 1.0)))
+        steady = _fraction(kind, one, other, seen & mask, scans)
+        doubt[1] = np.nanstd(np.where(seen, thick, np.nan), axis=0) / np.sqrt(np.maximum(seen.sum(axis=0), 1))  # fmt: skip
+    slopes = np.abs([np.asarray(a, float).mean(axis=0) for a in _slopes(kind, one, other)])
+    common = np.sqrt(np.sum((slopes * doubt) ** 2, axis=0))
+    noise, denoised = None, as_measured(steady.movie, steady.sd)
+    if len(scans.times) >= _DENOISED:
+        noise = estimate_noise(steady.movie.frames, steady.movie.valid())
+        denoised = estimate or denoise(steady.movie, config.denoise, progress=within(progress, "denoise"))
+        _judge(noise, beam, steady.sd, warnings)
     else:
-        warnings.append(f"{len(c)} frame(s): too few to denoise, lithium is given as measured.")
-        estimate = as_measured(movie, sd)
-    fits, skipped = _fits(movie, sd, estimate, mask, config, progress)
+        warnings.append(f"{len(scans.times)} frame(s): too few to denoise, lithium is given as measured.")  # fmt: skip
+    estimate, movie, sd = denoised, each.movie, each.sd
+    fits, skipped = _fits(each, steady, estimate, mask, config, progress)
     versions = {"measured": movie.frames, "denoised": estimate.mean}
     if "joint" in fits:
         versions["law"] = np.where(np.isfinite(fits["joint"].frames), fits["joint"].frames, estimate.mean)
     even_ = {k: uniformity(v.astype(float), mask & np.isfinite(v).all(0)) for k, v in versions.items()}  # fmt: skip
     result = StxmResult(
-        movie, sd, np.where(mask, common, np.nan), estimate, mask, np.where(mask, np.nanmean(thick, axis=0), 0.0),
+        movie, sd, np.where(mask, common, np.nan), estimate, mask, np.where(mask, thickness, 0.0), box,
         beam, where, noise, fits, skipped, even_, tuple(warnings), (),
     )  # fmt: skip
     return _said(result)
@@ -240,27 +246,68 @@ def _thickness(counts: np.ndarray, level: np.ndarray, config: StxmConfig) -> np.
     return np.tensordot(np.linalg.pinv(basis).sum(axis=0), od, axes=1)
 
 
-def _particle(thickness: np.ndarray, config: StxmConfig) -> np.ndarray:
-    """The largest connected piece whose mean thickness exceeds a share of the largest, holes filled."""
+def _particle(
+    thickness: np.ndarray, config: StxmConfig
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Where the mean thickness exceeds a share of the largest, holes filled and specks left out; and the box around it."""
     mean = ndimage.median_filter(np.nan_to_num(np.nanmean(thickness, axis=0)), 3)
-    thick = mean > config.min_thickness * np.quantile(mean, 0.95)
-    label, count = ndimage.label(thick)
-    if count == 0 or not np.quantile(mean, 0.95) > 0:
+    top = float(np.quantile(mean, 0.95))
+    label, count = ndimage.label(mean > config.min_thickness * top)
+    if count == 0 or not top > 0:
         raise InputError("No particle is found: the scans show no absorption of the end members.")
     sizes = np.bincount(label.ravel())[1:]
     # Pieces smaller than a fiftieth of the largest are noise.
     kept = np.isin(label, 1 + np.nonzero(sizes >= 0.02 * sizes.max())[0])
-    return ndimage.binary_fill_holes(kept)
+    mask = ndimage.binary_fill_holes(kept)
+    rows, columns = (np.nonzero(mask.any(axis=a))[0] for a in (1, 0))
+    box = tuple(
+        slice(max(int(i[0]) - _MARGIN, 0), min(int(i[-1]) + 1 + _MARGIN, n))
+        for i, n in zip((rows, columns), mask.shape, strict=True)
+    )
+    return mask, (box[0], box[1])
+
+
+class Fraction(NamedTuple):
+    """c and its sd, nan where it was not measured."""
+
+    movie: Movie
+    sd: np.ndarray
+
+
+def _modality(
+    level: np.ndarray, config: StxmConfig, thickness: jax.Array | None
+) -> LithiumFraction:
+    given = jnp.asarray(1.0) if thickness is None else thickness
+    return LithiumFraction(
+        jnp.asarray(level), jnp.asarray(config.lithiated), jnp.asarray(config.delithiated), given, thickness is not None
+    )  # fmt: skip
+
+
+def _fraction(
+    modality: LithiumFraction, counts: np.ndarray, variance: np.ndarray, good: np.ndarray, scans: Scans
+) -> Fraction:
+    c, sd = (np.asarray(a, float) for a in modality.quantify(counts, variance))
+    good = good & np.isfinite(sd)
+    movie = Movie.from_array(
+        np.where(good, c, np.nan).astype(np.float32), times=scans.times, pixel_size=scans.pixel_size,
+        time_unit=scans.time_unit, length_unit=scans.length_unit, intensity_unit="lithium fraction", name=scans.name,
+    )  # fmt: skip
+    return Fraction(movie, np.where(good, sd, np.nan))
 
 
 @jax.jit
-def _slope(modality: LithiumFraction, counts: np.ndarray, variance: np.ndarray) -> jax.Array:
-    """dc/dB, the change of c where one background is added to all optical densities [t, y, x]."""
+def _slopes(
+    modality: LithiumFraction, counts: np.ndarray, variance: np.ndarray
+) -> tuple[jax.Array, jax.Array]:
+    """dc/dB and dc/dd, the change of c with a background added to all optical densities and with the thickness [t, y, x]."""
 
-    def fraction(shift: jax.Array) -> jax.Array:
-        return modality.quantify(counts * jnp.exp(-shift), variance)[0]
+    def fraction(shift: jax.Array, more: jax.Array) -> jax.Array:
+        thicker = eqx.tree_at(lambda m: m.thickness, modality, modality.thickness + more)
+        return thicker.quantify(counts * jnp.exp(-shift), variance)[0]
 
-    return jax.jvp(fraction, (jnp.zeros(()),), (jnp.ones(()),))[1]
+    zero, one = jnp.zeros(()), jnp.ones(())
+    by_background = jax.jvp(lambda b: fraction(b, zero), (zero,), (one,))[1]
+    return by_background, jax.jvp(lambda d: fraction(zero, d), (zero,), (one,))[1]
 
 
 def _judge(noise: NoiseEstimate, beam: Beam, sd: np.ndarray, warnings: list[str]) -> None:
@@ -274,8 +321,8 @@ def _judge(noise: NoiseEstimate, beam: Beam, sd: np.ndarray, warnings: list[str]
 
 
 def _fits(
-    movie: Movie,
-    sd: np.ndarray,
+    each: Fraction,
+    steady: Fraction,
     estimate: Estimate,
     mask: np.ndarray,
     config: StxmConfig,
@@ -283,23 +330,25 @@ def _fits(
 ) -> tuple[dict[str, ParticleFit], dict[str, str]]:
     if not config.law:
         return {}, {}
-    if len(movie.times) < _FITTED:
-        return {}, {"law": f"A law needs {_FITTED} frames or more."}
-    measured, clean = movie.frames.astype(float), estimate.mean.astype(float)
+    times = each.movie.times
+    if len(times) < _FITTED:
+        return {}, {"any version": f"{_FITTED} frames or more are needed."}
+    measured, better = (v.movie.frames.astype(float) for v in (each, steady))
+    clean = estimate.mean.astype(float)
     clean_sd = np.where(mask, np.sqrt(estimate.variance.astype(float)), np.nan)
-    # What denoising made up for pixels that were not measured is as good as its variance says.
+    # A stretch starts from a whole field.
     filled = np.where(np.isfinite(measured), measured, clean)
     runs = {
-        "measured": (measured, sd, filled, sd),
+        "measured": (measured, each.sd, filled, each.sd),
         "denoised": (clean, clean_sd, clean, clean_sd),
-        "joint": (measured, sd, clean, clean_sd),
+        "joint": (better, steady.sd, clean, clean_sd),
     }
     fits, skipped = {}, {}
     for name, (frames, errors, starts, start_sd) in runs.items():
         try:
             fits[name] = fit_particle(
-                frames, errors, mask, movie.times, config.fit, starts=starts, start_sd=start_sd,
-                time_unit=movie.time_unit, progress=stage(progress, f"law, {name}"),
+                frames, errors, mask, times, config.fit, starts=starts, start_sd=start_sd,
+                time_unit=each.movie.time_unit, progress=stage(progress, f"law, {name}"),
             )  # fmt: skip
         except InputError as error:
             skipped[name] = str(error)
@@ -307,11 +356,9 @@ def _fits(
 
 
 def _said(result: StxmResult) -> StxmResult:
-    from dataclasses import replace
-
     out = [
         f"Lithium fraction of {int(result.mask.sum())} pixels; sd of one pixel {np.nanmedian(result.sd):.3g} as measured, "
-        f"{np.median(np.sqrt(result.estimate.variance[:, result.mask])):.3g} denoised (medians); the background adds "
+        f"{np.median(np.sqrt(result.estimate.variance[:, result.mask])):.3g} denoised (medians); background and thickness add "
         f"{np.nanmedian(result.common_sd):.2g}, the same at all times.",
     ]
     if result.beam.flicker.any():

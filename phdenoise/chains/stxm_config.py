@@ -31,6 +31,8 @@ class StxmConfig:
     """Register the scans by the particle's outline and bring them to one place."""
     min_thickness: float = 0.3
     """The particle is where its thickness, mean over time, exceeds this share of its 95 % quantile."""
+    steady: bool = True
+    """The thickness stays as it is: the denoised lithium takes its mean over time, which lowers its noise."""
     law: bool = True
     """Fit the law of the particle, where it fills or empties."""
     fit: ParticleFitConfig = field(default_factory=ParticleFitConfig)

@@ -99,7 +99,7 @@ def beam_given(
 
 
 def even(counts: Counts, beam: Beam, *, gain: float = 1.0) -> tuple[Counts, Counts]:
-    """Counts at one I₀ for each energy, and their variance: counting and flicker.
+    """Counts at one I₀ for each energy, and their variance: counting, flicker, and the error of I₀ itself.
 
     Returns:
         counts I Ī₀/I₀ with Ī₀ the mean over frames (and pixels) of an energy, variance; [counts], [counts²].
@@ -108,7 +108,8 @@ def even(counts: Counts, beam: Beam, *, gain: float = 1.0) -> tuple[Counts, Coun
     ratio = mean_incident(beam)[:, None, None, None] / level
     same = counts * ratio
     variance = gain * np.maximum(counts, gain) * ratio**2
-    return same, variance + (beam.flicker[:, None, None, None] * same) ** 2
+    relative = beam.flicker[:, None] ** 2 + beam.relative_sd**2
+    return same, variance + relative[..., None, None] * same**2
 
 
 def mean_incident(beam: Beam) -> Float[np.ndarray, " e"]:

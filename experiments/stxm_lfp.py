@@ -1,0 +1,391 @@
+"""Study: what denoising is worth to X-ray scans of lithium iron phosphate, on simulated particles and on real stacks.
+
+    python -m experiments.stxm_lfp run|collect|figure [--fast] [--data FOLDER]
+
+`twin`: a particle that fills at constant current with heterogeneous k(x,y), scanned at two energies through a beam that
+flickers along the lines; lithium as measured, denoised and by the law is compared with the truth, and so is each law.
+`edge`: real scans at 123 energies over the Fe L edge; maps of the two ends of its chemistry from a few energies, as scanned
+and denoised, are compared with the fit to all. Scans before the edge repeat each other and judge the error bars.
+`repeats`: real full-field images, three repeats with ten flat fields: error bars of the optical density.
+The last two need stxm_fe_l_edge.npz and txm_nca_8324eV.npz in the folder --data (or $PHDENOISE_DATA), else they are left out.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from phdenoise.chains.stxm import analyse_scans
+from phdenoise.chains.stxm_config import Scans, StxmConfig
+from phdenoise.figures import save
+from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
+from phdenoise.io import atomic
+from phdenoise.learn.particle_fit import ParticleFitConfig, uniformity
+from phdenoise.modalities.drift import find_drift
+from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
+from phdenoise.movie import Movie
+from phdenoise.physics.particle_twins import ParticleTwinConfig
+from phdenoise.study import collect, read_table, run_sweep
+from phdenoise.study.run import run_id
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
+
+VERSIONS = ("measured", "denoised", "joint")
+
+
+def _twin() -> StxmTwinConfig:
+    particle = ParticleTwinConfig(
+        shape=(48, 48), radius=16.0, frames=128, length=5.0, substeps=3, stages=10
+    )
+    return StxmTwinConfig(particle=particle, pre_edge=32)
+
+
+def _denoise() -> DenoiseConfig:
+    return DenoiseConfig(preset="quick", steps=400, seconds=3600.0, symmetries=4)
+
+
+def _fit() -> ParticleFitConfig:
+    return ParticleFitConfig(length=5.0, window=14)
+
+
+@dataclass(frozen=True)
+class StxmStudy:
+    """One run of the study."""
+
+    scene: Literal["twin", "edge", "repeats"] = "twin"
+    """What is looked at."""
+    twin: StxmTwinConfig = field(default_factory=_twin)
+    """The simulated particle and microscope."""
+    seed: int = 0
+    """Of the particle and the counts."""
+    data: str = ""
+    """File of real scans."""
+    side: int = 96
+    """Rows and columns of it that are used, from its middle."""
+    denoise: DenoiseConfig = field(default_factory=_denoise)
+    """How to denoise."""
+    fit: ParticleFitConfig = field(default_factory=_fit)
+    """How to fit the law."""
+
+
+def run(config: StxmStudy, store: Path) -> dict[str, float]:
+    """Numbers of one run; its arrays go to `store`."""
+    row, arrays = {"twin": _particle, "edge": _edge, "repeats": _repeats}[config.scene](config)
+    store.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
+        temporary.open("wb") as file,
+    ):
+        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    return row
+
+
+def scans_of(scene: StxmScene, config: StxmTwinConfig) -> tuple[Scans, StxmConfig]:
+    """What the chain is given of a simulated particle, and its settings."""
+    twin = scene.twin
+    ny, nx = scene.thickness.shape
+    free = max(int((ny - 1) / 2 - config.particle.radius) - int(np.ceil(2 * config.drift)), 1)
+    scans = Scans(
+        scene.counts, np.asarray(config.energies[1:]), np.asarray(twin.times, float), time_unit="1/k0",
+        name="particle", before=scene.before, before_energies=np.full(len(scene.before), config.energies[0]),
+    )  # fmt: skip
+    return scans, StxmConfig(
+        lithiated=config.lithiated[1:],
+        delithiated=config.delithiated[1:],
+        incident_region=(0, free, 0, nx),
+        drift=config.drift > 0,
+    )
+
+
+def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    scene = simulate_stxm(config.seed, config.twin)
+    scans, chain = scans_of(scene, config.twin)
+    chain = replace(chain, denoise=replace(config.denoise, seed=config.seed), fit=config.fit)
+    result = analyse_scans(scans, chain)
+    truth = np.asarray(scene.twin.frames, float)[(..., *result.box)]
+    grid_mask = np.asarray(scene.twin.grid.mask)[result.box]
+    mask = result.mask & grid_mask
+    log_k = np.log(np.asarray(scene.twin.model.rate_constant(), float)[result.box])
+    c = {
+        "measured": result.movie.frames.astype(float),
+        "steady": result.estimate.movie.frames.astype(float),
+        "denoised": result.estimate.mean.astype(float),
+        "law": np.where(np.isfinite(result.fits["joint"].frames), result.fits["joint"].frames, result.estimate.mean),
+    }  # fmt: skip
+    sd = {
+        "measured": result.sd,
+        "steady": np.full(truth.shape, np.nan),
+        "denoised": np.sqrt(result.estimate.variance + result.common_sd**2),
+    }
+    row = {
+        "particle_pixels": float(mask.sum()),
+        "outline_jaccard": float(mask.sum() / (result.mask | grid_mask).sum()),
+        "flicker_true": scene.flicker,
+        "flicker_found": float(result.beam.flicker.mean()),
+        "sd_common": _rms(result.common_sd[mask]),
+        "UC_true": uniformity(truth, mask),
+    }
+    if config.twin.drift > 0:
+        above = result.displacement - result.displacement.mean((0, 1))
+        true = scene.displacement - scene.displacement.mean((0, 1))
+        row["drift_error"] = _rms(above - true)
+    for name, value in c.items():
+        error = (value - truth)[:, mask]
+        row[f"error_{name}"] = _rms(error)
+        row[f"ratio_{name}"] = row[f"error_{name}"] / row["error_measured"]
+        if name in sd and np.isfinite(sd[name][:, mask]).any():
+            inside = np.abs(error) < 1.645 * sd[name][:, mask]
+            row[f"covered_90_{name}"] = float(np.nanmean(inside[np.isfinite(error)]))
+    for name, value in result.uniformity.items():
+        row[f"UC_{name}"] = value
+    level = scene.twin.model
+    arrays = {
+        "times": scans.times, "mask": mask, "truth": truth, "rate_true": np.exp(log_k - log_k[mask].mean()),
+        **{f"c_{k}": v for k, v in c.items()},
+    }  # fmt: skip
+    for name, fit in result.fits.items():
+        at = fit.curves["c"]
+        mu = np.log(at / (1 - at)) + float(level.free_energy.omega) * (1 - 2 * at)
+        scale = float(np.exp(log_k[mask].mean()))
+        j = scale * np.sqrt(at) * (1 - at)
+        found = np.log(fit.rate[mask])
+        found, true = found - found.mean(), log_k[mask] - log_k[mask].mean()
+        row |= {
+            f"k_correlation_{name}": float(np.corrcoef(found, true)[0, 1]),
+            f"k_rms_{name}": _rms(found - true),
+            f"k_covered_90_{name}": float(np.mean(np.abs(found - true) < 1.645 * fit.rate_sd[mask])),
+            f"mu_rms_{name}": _rms(fit.curves["mu_h"] - mu),
+            f"mu_covered_90_{name}": float(np.mean((fit.curves["mu_h_low"] <= mu) & (mu <= fit.curves["mu_h_high"]))),
+            f"j0_rms_{name}": _rms(fit.curves["j0"] / j - 1),
+            f"j0_covered_90_{name}": float(np.mean((fit.curves["j0_low"] <= j) & (j <= fit.curves["j0_high"]))),
+            f"explained_{name}": fit.statistics["explained_variance"],
+            f"converged_{name}": float(fit.converged),
+        }  # fmt: skip
+        arrays |= {f"rate_{name}": fit.rate, f"rate_sd_{name}": fit.rate_sd}
+        arrays |= {f"curve_{name}_{k}": v for k, v in fit.curves.items()}
+        arrays |= {"mu_true": mu, "j0_true": j}
+    return row, arrays
+
+
+def _edge(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Few energies against all, on real scans of absorption."""
+    with np.load(config.data, allow_pickle=False) as archive:
+        stack, energies = archive["absorption"].astype(float), archive["energy_eV"]
+    ny, nx = stack.shape[1:]
+    side = min(config.side, ny, nx)
+    rows, columns = (slice((n - side) // 2, (n - side) // 2 + side) for n in (ny, nx))
+    stack = stack[:, rows, columns]
+    estimate = denoise(
+        Movie.from_array(stack.astype(np.float32), times=energies, time_unit="eV", name="Fe L edge"),
+        config.denoise,
+    )
+    before = energies < 704.0
+    base = stack[before].mean(axis=0)
+    od, clean = stack - base, estimate.mean - estimate.mean[before].mean(axis=0)
+    # The two ends of the chemistry: pixels of most and least absorption at 708 eV against 710 eV, among those that absorb.
+    near = [np.abs(energies - e) < 0.7 for e in (708.0, 710.2)]
+    at708, at710 = (od[k].mean(axis=0) for k in near)
+    strong = at708 + at710 > np.quantile(at708 + at710, 0.4)
+    share = np.where(strong, at708 / (at708 + at710), np.nan)
+    low, high = np.nanquantile(share, [0.03, 0.97])
+    ends = np.stack([od[:, share >= high].mean(axis=1), od[:, share <= low].mean(axis=1)], axis=1)
+    noise = float(np.sqrt(stack[before].var(axis=0, ddof=1).mean()))
+    full, full_sd, _ = _two_ends(od, ends, noise, base_scans=int(before.sum()))
+    picked = np.array([int(np.argmin(np.abs(energies - e))) for e in (708.0, 710.2)])
+    few, few_sd, _ = _two_ends(od[picked], ends[picked], noise, base_scans=int(before.sum()))
+    cleaned, _, _ = _two_ends(clean[picked], ends[picked], noise, base_scans=int(before.sum()))
+    inside = strong & (full_sd < 0.05)
+    left, better = (few - full)[inside], (cleaned - full)[inside]
+    expected = np.sqrt(few_sd**2)[inside]
+    repeats = stack[before]
+    held = repeats[::2] - repeats[1::2].mean(axis=0)
+    cleaned_repeats = estimate.mean[before][::2] - repeats[1::2].mean(axis=0)
+    own = noise**2 / max(len(repeats[1::2]), 1)
+    return {
+        "pixels": float(inside.sum()),
+        "spread_of_share": float(np.nanstd(full[inside])),
+        "error_few": _rms(left),
+        "error_few_denoised": _rms(better),
+        "error_expected_few": _rms(expected),
+        "correlation_few": float(np.corrcoef(few[inside], full[inside])[0, 1]),
+        "correlation_few_denoised": float(np.corrcoef(cleaned[inside], full[inside])[0, 1]),
+        "covered_90_few": float(np.mean(np.abs(left) < 1.645 * np.hypot(expected, full_sd[inside]))),
+        "repeats_sd_measured": float(np.sqrt(max(np.mean(held**2) - own, 0))),
+        "repeats_sd_denoised": float(np.sqrt(max(np.mean(cleaned_repeats**2) - own, 0))),
+    }, {"full": np.where(inside, full, np.nan), "few": np.where(inside, few, np.nan),
+        "few_denoised": np.where(inside, cleaned, np.nan), "energies": energies, "ends": ends}  # fmt: skip
+
+
+def _two_ends(
+    od: np.ndarray, ends: np.ndarray, sd: float, *, base_scans: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share of the first end member, its sd and the sum of both, by generalised least squares: one base is in all."""
+    count = len(od)
+    covariance = sd**2 * (np.eye(count) + np.ones((count, count)) / base_scans)
+    weight = np.linalg.inv(covariance)
+    inverse = np.linalg.inv(ends.T @ weight @ ends)
+    a, b = np.tensordot(inverse @ ends.T @ weight, od, axes=1)
+    total = np.where(np.abs(a + b) > 1e-9, a + b, 1e-9)
+    slope = np.stack([b, -a]) / total**2
+    variance = np.einsum("ayx,ab,byx->yx", slope, inverse, slope)
+    return a / total, np.sqrt(variance), total
+
+
+def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Differences of repeats in units of their error bars: the images are shifted and dimmed a little between them."""
+    with np.load(config.data, allow_pickle=False) as archive:
+        sample, flat = archive["sample"].astype(float), archive["flat"].astype(float)
+    # Camera counts per photon, from the flat fields: neighbours in time have the same light but for a factor.
+    scaled = flat / flat.mean((1, 2), keepdims=True) * flat.mean()
+    gain = float(np.mean(np.diff(scaled, axis=0) ** 2) / 2 / scaled.mean())
+    light, beam_variance = scaled.mean(axis=0), scaled.var(axis=0, ddof=1) / len(scaled)
+    drift = find_drift(sample)
+    od = np.log(light / np.maximum(sample / drift.gain[:, None, None], 1))
+    variance = gain / np.maximum(sample, 1)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    z = [(od[i] - od[j]) / np.sqrt(variance[i] + variance[j]) for i, j in pairs]
+    moved = np.abs(np.diff(drift.displacement, axis=0)).max()
+    edges = np.hypot(*np.gradient(od.mean(axis=0))) < np.quantile(
+        np.hypot(*np.gradient(od.mean(axis=0))), 0.5
+    )
+    spread = [float(np.std(v[edges] - np.median(v[edges]))) for v in z]
+    rho = [float(np.corrcoef(v[:, :-1].ravel(), v[:, 1:].ravel())[0, 1]) for v in z]
+    return {
+        "gain": gain,
+        "z_sd_repeats": float(np.mean(spread)),
+        "noise_correlation_x": float(np.mean(rho)),
+        "drift_px": float(moved),
+        "light_range": float(np.ptp(drift.gain)),
+        "od_sd": float(np.sqrt(np.mean(variance + beam_variance / light**2))),
+    }, {"od": od.mean(axis=0), "difference": od[0] - od[1]}
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
+
+
+def configs(fast: bool, data: str) -> list[StxmStudy]:
+    """Particles, then the real stacks where their files are there."""
+    base = StxmStudy()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    if fast:
+        particle = replace(base.twin.particle, shape=(36, 36), radius=11.0, frames=96, modes=25, length=4.0)
+        base = replace(
+            base,
+            twin=replace(base.twin, particle=particle),
+            denoise=replace(base.denoise, steps=150, width=16, crop=28),
+            fit=replace(base.fit, modes=25, length=4.0, iterations=8, window=12),
+            side=48,
+        )
+        seeds = (0,)
+    out = [replace(base, seed=s) for s in seeds]
+    if not fast:
+        out.append(replace(base, twin=replace(base.twin, drift=0.6)))
+    for scene, name in (("edge", "stxm_fe_l_edge.npz"), ("repeats", "txm_nca_8324eV.npz")):
+        file = Path(data) / name
+        if data and file.is_file():
+            out.append(replace(base, scene=scene, data=str(file)))
+    return out
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to do, and where."""
+
+    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
+    """run the sweep (resumes), collect its CSV, or draw figures from what was stored."""
+    fast: bool = False
+    """A version of minutes."""
+    data: str = os.environ.get("PHDENOISE_DATA", "")
+    """Folder of the real stacks."""
+    output: Path = Path("results/stxm_lfp")
+    """Folder of runs, table and figures."""
+    processes: int = 1
+    """Runs at a time."""
+
+
+def main(arguments: Arguments) -> None:
+    """Run, collect or draw."""
+    folder = arguments.output / ("fast" if arguments.fast else "full")
+    table = folder / "table.csv"
+    every = configs(arguments.fast, arguments.data)
+    if arguments.what == "run":
+        run_sweep(
+            partial(run, store=folder / "arrays"),
+            every,
+            folder / "runs",
+            processes=arguments.processes,
+            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
+        )
+        print(f"Runs: {(folder / 'runs').resolve()}")
+    elif arguments.what == "collect":
+        rows = collect(folder / "runs", table)
+        print(f"{len(rows)} rows: {table.resolve()}")
+        for row in read_table(table):
+            if row["outcome"] == "done" and row["scene"] == "twin":
+                print(
+                    f"seed {row['seed']}: rms error of c {float(row['error_measured']):.4f} measured, {float(row['error_denoised']):.4f} "
+                    f"denoised ({float(row['ratio_denoised']):.3f}), {float(row['error_law']):.4f} by the law ({float(row['ratio_law']):.3f}); "
+                    f"90 % intervals cover {100 * float(row['covered_90_denoised']):.1f} %; k correlates "
+                    + ", ".join(f"{float(row[f'k_correlation_{v}']):.3f} ({v})" for v in VERSIONS)
+                    + "."
+                )
+    else:
+        _figures(folder, table, every)
+        print(f"Figures: {folder.resolve()}")
+
+
+def _arrays(folder: Path, config: StxmStudy) -> dict[str, np.ndarray]:
+    path = folder / "arrays" / f"{run_id(config)}.npz"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run the study first.")
+    with np.load(path, allow_pickle=False) as archive:
+        return {k: archive[k] for k in archive.files}
+
+
+def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
+    d = _arrays(folder, every[0])
+    blank = np.where(d["mask"] > 0, 0, np.nan)
+    pick = [int(t) for t in np.linspace(1, len(d["times"]) - 1, 6)]
+    rows = {k: d[f"c_{v}"] + blank for k, v in (("measured", "measured"), ("denoised", "denoised"), ("law", "law"))}  # fmt: skip
+    rows["truth"] = d["truth"] + blank
+    titles = [f"⟨c⟩ = {np.nanmean(rows['truth'][t]):.2f}" for t in pick]
+    save(fraction_maps(rows, titles, pick), folder / "lithium.png")
+    maps = {"truth": d["rate_true"] + blank} | {v: d[f"rate_{v}"] for v in VERSIONS}
+    save(rate_maps(maps), folder / "rate.png")
+    curves = {
+        v: {k: d[f"curve_{v}_{k}"] for k in ("c", "mu_h", "mu_h_low", "mu_h_high", "j0", "j0_low", "j0_high")}
+        for v in VERSIONS
+    }  # fmt: skip
+    truth = {"c": curves["joint"]["c"], "mu_h": d["mu_true"], "j0": d["j0_true"]}
+    save(reaction_curves(curves, rate_unit="k0", truth=truth), folder / "law.png")
+    done = [r for r in read_table(table) if r["outcome"] == "done" and r["scene"] == "twin"]
+    groups = {
+        f"seed {r['seed']}" + (", drift" if float(r["twin.drift"]) > 0 else ""): {
+            v: float(r[f"k_correlation_{v}"]) for v in VERSIONS
+        }
+        for r in done
+    }
+    save(fractions_of(groups, label="correlation of ln k with the truth", line=0.9), folder / "correlation.png")  # fmt: skip
+    for config in every:
+        if config.scene == "edge":
+            e = _arrays(folder, config)
+            shown = {"all energies": e["full"], "two energies": e["few"], "two, denoised": e["few_denoised"]}
+            stack = np.stack(list(shown.values()))
+            save(
+                fraction_maps({"share": stack}, list(shown), [0, 1, 2], label="share of the 708 eV end"),
+                folder / "edge.png",
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Arguments))
+    except InputError as error:
+        print(f"stxm_lfp: {error}", file=sys.stderr)
+        sys.exit(2)
