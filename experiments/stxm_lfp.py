@@ -25,7 +25,8 @@ from phdenoise.chains.stxm_config import Scans, StxmConfig
 from phdenoise.figures import save
 from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
 from phdenoise.io import atomic
-from phdenoise.learn.particle_fit import ParticleFitConfig, uniformity
+from phdenoise.learn.particle_data import ParticleFitConfig
+from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
 from phdenoise.movie import Movie
@@ -181,7 +182,9 @@ def _edge(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     rows, columns = (slice((n - side) // 2, (n - side) // 2 + side) for n in (ny, nx))
     stack = stack[:, rows, columns]
     estimate = denoise(
-        Movie.from_array(stack.astype(np.float32), times=energies, time_unit="eV", name="Fe L edge"),
+        Movie.from_array(
+            stack.astype(np.float32), times=energies, time_unit="eV", name="Fe L edge"
+        ),
         config.denoise,
     )
     before = energies < 704.0
@@ -274,7 +277,9 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
     base = StxmStudy()
     seeds: tuple[int, ...] = (0, 1, 2)
     if fast:
-        particle = replace(base.twin.particle, shape=(36, 36), radius=11.0, frames=96, modes=25, length=4.0)
+        particle = replace(
+            base.twin.particle, shape=(36, 36), radius=11.0, frames=96, modes=25, length=4.0
+        )
         base = replace(
             base,
             twin=replace(base.twin, particle=particle),
@@ -375,7 +380,11 @@ def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
     for config in every:
         if config.scene == "edge":
             e = _arrays(folder, config)
-            shown = {"all energies": e["full"], "two energies": e["few"], "two, denoised": e["few_denoised"]}
+            shown = {
+                "all energies": e["full"],
+                "two energies": e["few"],
+                "two, denoised": e["few_denoised"],
+            }
             stack = np.stack(list(shown.values()))
             save(
                 fraction_maps({"share": stack}, list(shown), [0, 1, 2], label="share of the 708 eV end"),

@@ -49,8 +49,14 @@ def test_stxm_notebook_runs():
     cells = json.loads((ROOT / "notebooks/stxm.ipynb").read_text())["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     for full, small in (
-        ("shape=(36, 36), radius=11.0, frames=64, modes=25", "shape=(28, 28), radius=7.0, frames=24, modes=6"),
-        ("modes=25, length=4.0, window=9, start_modes=25, iterations=8", "modes=4, window=6, iterations=2"),
+        (
+            "shape=(36, 36), radius=11.0, frames=64, modes=25",
+            "shape=(28, 28), radius=7.0, frames=24, modes=6",
+        ),
+        (
+            "modes=25, length=4.0, window=9, start_modes=25, iterations=8",
+            "modes=4, window=6, iterations=2",
+        ),
         ("steps=150, width=16", "steps=3, width=8"),
         ("pick = [2, 12, 22, 32, 42, 52]", "pick = [2, 12, 22]"),
         ("(0, 6, 0, 36)", "(0, 5, 0, 28)"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from phdenoise.learn.particle_fit import ParticleFitConfig
+from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.training import DenoiseConfig
 from phdenoise.types import InputError
 

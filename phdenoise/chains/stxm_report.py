@@ -163,7 +163,10 @@ def draw(result: StxmResult) -> dict[str, tuple[Any, str]]:
     if result.fits:
         maps = {name: fit.rate for name, fit in result.fits.items()}
         last = list(result.fits)[-1]
-        drawn["rate"] = (rate_maps(maps), "Rate constant over its geometric mean, from each version.")
+        drawn["rate"] = (
+            rate_maps(maps),
+            "Rate constant over its geometric mean, from each version.",
+        )
         drawn["rate_sd"] = (
             rate_maps({f"{last}, one sd": np.exp(result.fits[last].rate_sd)}, label="exp(sd of ln k)"),
             "Standard deviation of the logarithm of the rate constant.",

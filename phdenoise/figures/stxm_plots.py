@@ -71,7 +71,9 @@ def reaction_curves(
     labels = (r"$\mu_h(c) - \mu_h(1/2)$ [kT]", rf"$k_0\,j_0(c)$ [{rate_unit}]")
     for axis, name, label in zip(panels, ("mu_h", "j0"), labels, strict=True):
         for (title, c), colour in zip(fits.items(), COLOURS, strict=False):
-            axis.fill_between(c["c"], c[f"{name}_low"], c[f"{name}_high"], color=colour, alpha=0.18, lw=0)
+            axis.fill_between(
+                c["c"], c[f"{name}_low"], c[f"{name}_high"], color=colour, alpha=0.18, lw=0
+            )
             axis.plot(c["c"], c[name], color=colour, lw=1.3, label=title)
         if truth is not None:
             axis.plot(truth["c"], truth[name], "k--", lw=1.1, label="truth")

@@ -36,7 +36,9 @@ def read_sdf(path: Path, dataset: str | None) -> Source:
     kind = str(scan.get("Type", ""))
     if "Line Scan" in kind or "Point" in kind:
         raise InputError(f"{path} is a '{kind}': an image or a stack of images is needed.")
-    images = [_image(f, (y.size, x.size)) for f in _files(path, energies.size, region, len(regions))]
+    images = [
+        _image(f, (y.size, x.size)) for f in _files(path, energies.size, region, len(regions))
+    ]
     source = Source(np.stack(images), dataset=dataset)
     if energies.size > 1:
         order = np.argsort(energies)
@@ -64,9 +66,13 @@ def parse_header(text: str, label: str) -> dict[str, Any]:
     try:
         found, at = _fields(tokens, 0, None)
     except (IndexError, ValueError, RecursionError) as error:
-        raise InputError(f"{label} is damaged: its brackets do not close, copy it again.") from error
+        raise InputError(
+            f"{label} is damaged: its brackets do not close, copy it again."
+        ) from error
     if at != len(tokens):
-        raise InputError(f"{label} is damaged: a bracket closes that was not opened, copy it again.")
+        raise InputError(
+            f"{label} is damaged: a bracket closes that was not opened, copy it again."
+        )
     return found
 
 

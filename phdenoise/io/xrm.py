@@ -1,6 +1,6 @@
 """Images of full-field X-ray microscopes, .xrm (one) and .txrm (many): streams of an OLE file, by olefile.
 
-    ImageInfo/{ImageWidth, ImageHeight, NoOfImages, DataType, PixelSize, Energy},   ImageData{k}/Image{n}, k = ⌈n/100⌉
+ImageInfo/{ImageWidth, ImageHeight, NoOfImages, DataType, PixelSize, Energy},   ImageData{k}/Image{n}, k = ⌈n/100⌉
 """
 
 from pathlib import Path

@@ -134,7 +134,9 @@ def background(
         InputError: no scan, or as many energies as scans are not given.
     """
     if len(od) == 0 or len(energies) != len(od):
-        raise InputError(f"{len(od)} scans before the edge need as many energies, not {len(energies)}.")
+        raise InputError(
+            f"{len(od)} scans before the edge need as many energies, not {len(energies)}."
+        )
     weight = 1 / variance
     x = np.asarray(energies, float)
     if np.ptp(x) == 0:
