@@ -3,7 +3,7 @@
 counts -> I₀ and flicker -> one place -> OD − background -> (c, d) ± sd -> particle -> c ± sd at the mean of d
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -168,10 +168,7 @@ def _before(
         energies.append(np.repeat(scans.energies[~above], same.shape[1]))
     if scans.before is not None and scans.before_energies is not None:
         once = np.asarray(scans.before, float)[:, None]
-        own = _beam(
-            Scans(once, scans.before_energies, np.zeros(1), incident=_incident_before(scans)),
-            config,
-        )
+        own = _beam_before(once, scans, config)
         corrected, var = even(once, own, gain=config.gain)
         density, floor = _density(corrected, own)
         od.append(density[:, 0])
@@ -190,11 +187,13 @@ def _before(
     )
 
 
-def _incident_before(scans: Scans) -> np.ndarray | None:
-    """Images of I₀ belong to energies above the edge; the nearest serves before it."""
-    if scans.incident is None or scans.before_energies is None:
-        return None
-    return np.repeat(scans.incident[:1], len(scans.before_energies), axis=0)
+def _beam_before(once: np.ndarray, scans: Scans, config: StxmConfig) -> Beam:
+    """The beam of scans taken apart; what is known for the energies of the movie serves at the nearest."""
+    if config.incident_region is not None:
+        return _beam(replace(scans, counts=once), config)
+    if scans.incident is not None:
+        return beam_given(once, np.repeat(scans.incident[:1], len(once), axis=0))
+    return beam_given(once, np.asarray(config.incident[0], float))
 
 
 def _thickness(counts: np.ndarray, level: np.ndarray, config: StxmConfig) -> np.ndarray:

@@ -7,6 +7,7 @@ White, Econometrica 48, 817 (1980), doi:10.2307/1912934; for errors that correla
 """
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 # Lags of the residual's autocorrelation (frames, rows, columns).
 _LAGS = (3, 6, 6)
