@@ -122,7 +122,9 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
         "measured": result.sd,
         "steady": np.full(truth.shape, np.nan),
         "denoised": np.sqrt(result.estimate.variance + result.common_sd**2),
-    }
+        "law": np.where(np.isfinite(result.fits["joint"].frames), np.hypot(result.fits["joint"].frames_sd, result.common_sd),
+                        np.sqrt(result.estimate.variance + result.common_sd**2)),
+    }  # fmt: skip
     row = {
         "particle_pixels": float(mask.sum()),
         "outline_jaccard": float(mask.sum() / (result.mask | grid_mask).sum()),

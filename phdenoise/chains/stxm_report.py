@@ -215,6 +215,7 @@ def _quantities(path: Path, result: StxmResult) -> None:
         images[f"rate_{name}"] = (fit.rate, "1")
         images[f"rate_ln_sd_{name}"] = (fit.rate_sd, "1")
         images[f"law_{name}"] = (fit.frames, "1")
+        images[f"law_sd_{name}"] = (fit.frames_sd, "1")
     with h5py.File(path, "w") as file:
         for name, (values, unit) in images.items():
             values = values.astype(np.float32) if values.dtype == float else values

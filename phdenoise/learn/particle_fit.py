@@ -72,7 +72,8 @@ class ParticleFit:
         curves: c; mu_h (relative to c = ½), j0 (times k₀), each with _sd, _low and _high (90 %).
         rate: k(x,y) over its geometric mean [y, x], nan outside the particle.
         rate_sd: of its logarithm [y, x].
-        frames: what the law predicts for the frames that follow a start, nan elsewhere [t, y, x].
+        frames: what the law predicts for the frames that follow a start, where something was measured; nan elsewhere [t, y, x].
+        frames_sd: of it, by the law and by the modes in which starts are corrected; finer errors of starts are not in it.
         statistics: chi2_per_dof, explained_variance, inflation of the errors by their correlation, k_uniformity.
         theta, covariance: raw.
     """
@@ -84,6 +85,7 @@ class ParticleFit:
     rate: np.ndarray
     rate_sd: np.ndarray
     frames: np.ndarray
+    frames_sd: np.ndarray
     statistics: dict[str, float]
     theta: np.ndarray
     covariance: np.ndarray
@@ -164,12 +166,16 @@ def fit_particle(
         meat[np.ix_(own, own)] += piece
     full = bread @ meat @ bread
     theta, covariance = x[:p], full[:p, :p]
-    predicted = np.full(frames.shape, np.nan)
-    roots = np.where(seen, np.asarray(data.roots), 1)
-    model = np.asarray(data.frames) + np.where(seen, value / roots, np.nan)  # fmt: skip
-    for row, place in zip(model, places, strict=True):
-        target = predicted[place + 1 : place + 1 + row.shape[0]]
-        predicted[place + 1 : place + 1 + row.shape[0]] = np.where(np.isfinite(row), row, target)
+    predicted, predicted_sd = (np.full(frames.shape, np.nan) for _ in range(2))
+    for w, place in enumerate(places):
+        own, use = _own(w, p, rows.shape[0]), seen[w]
+        part = rows[:, w][:, use].astype(float)
+        spread = np.sqrt(np.einsum("pn,pn->n", part, full[np.ix_(own, own)] @ part))
+        roots = np.asarray(data.roots)[w][use]
+        frame, *pixel = np.nonzero(use)
+        at = (frame + place + 1, *pixel)
+        predicted[at] = np.asarray(data.frames)[w][use] + value[w][use] / roots
+        predicted_sd[at] = spread / roots
     statistics = {
         "chi2_per_dof": float((value.astype(float) ** 2).sum() / max(seen.sum() - x.size, 1)),
         "explained_variance": _explained(value.astype(float), data, seen),
@@ -180,7 +186,7 @@ def fit_particle(
     modes = np.asarray(data.modes, float)
     z = slice(p - config.modes, p)
     log_k = np.tensordot(theta[z], modes, axes=1)
-    spread = np.sqrt(np.einsum("ayx,ab,byx->yx", modes, covariance[z, z], modes))
+    rate_sd = np.sqrt(np.einsum("ayx,ab,byx->yx", modes, covariance[z, z], modes))
     curves = law_curves(theta, covariance, config.terms)
     return ParticleFit(
         outcome=outcome(found.message, found.converged, statistics),
@@ -188,8 +194,9 @@ def fit_particle(
         parameters=law_parameters(theta, covariance, config, time_unit),
         curves=curves,
         rate=np.where(mask, np.exp(log_k), np.nan),
-        rate_sd=np.where(mask, spread, np.nan),
+        rate_sd=np.where(mask, rate_sd, np.nan),
         frames=predicted,
+        frames_sd=predicted_sd,
         statistics=statistics,
         theta=theta,
         covariance=covariance,
