@@ -23,8 +23,6 @@ from phdenoise.types import InputError, Progress, stage, within
 
 # Fewest frames to which a law is fitted.
 _FITTED = 8
-# Correlation below which noise counts as white.
-_WHITE = 0.08
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,9 @@ def analyse_scans(
     noise, denoised = None, as_measured(steady.movie, steady.sd)
     if len(scans.times) >= DENOISED:
         noise = estimate_noise(steady.movie.frames, steady.movie.valid())
-        settings = replace(config.denoise, blind=matching_region(noise, config.denoise.blind))
-        denoised = estimate or denoise(steady.movie, settings, progress=within(progress, "denoise"))
+        denoised = estimate or denoise(
+            steady.movie, config.denoise, progress=within(progress, "denoise")
+        )
         _judge(noise, found.beam, steady.sd, warnings)
     else:
         warnings.append(
@@ -109,22 +108,6 @@ def analyse_scans(
         noise, fits, skipped, even_, tuple(warnings), (),
     )  # fmt: skip
     return _said(result)
-
-
-def matching_region(noise: NoiseEstimate, asked: str = "auto") -> str:
-    """What to hide: where the noise goes along lines only, as much of the line as it reaches.
-
-    The lines above and below then tell of the same moment, which frames before and after cannot.
-    """
-    if asked != "auto" or noise.blind != "frame":
-        return asked
-    rho, least = np.nan_to_num(noise.autocorrelation), max(_WHITE, 3 * noise.autocorrelation_sd)
-    reach = rho.shape[0] // 2
-    other = np.delete(np.abs(rho), reach, axis=0)
-    along = np.abs(rho[reach, reach + 1 :]) > least
-    if along.all() or not along[0] or np.max(other[reach - 1 : reach + 1], initial=0) > 2 * least:
-        return asked
-    return f"1x{2 * int(np.argmin(along)) + 1}"
 
 
 def as_measured(movie: Movie, sd: np.ndarray) -> Estimate:
