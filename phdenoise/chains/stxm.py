@@ -102,10 +102,10 @@ def analyse_scans(
         versions["law"] = np.where(
             np.isfinite(fits["joint"].frames), fits["joint"].frames, estimate.mean
         )
-    even_ = {k: uniformity(v.astype(float), mask & np.isfinite(v).all(0)) for k, v in versions.items()}  # fmt: skip
+    uniform = {k: uniformity(v.astype(float), mask & np.isfinite(v).all(0)) for k, v in versions.items()}  # fmt: skip
     result = StxmResult(
         movie, each.sd, found.common_sd, estimate, mask, found.thickness, found.box, found.beam, found.displacement,
-        noise, fits, skipped, even_, tuple(warnings), (),
+        noise, fits, skipped, uniform, tuple(warnings), (),
     )  # fmt: skip
     return _said(result)
 

@@ -249,7 +249,7 @@ def _fraction(
 
 @jax.jit
 def _slopes(
-    modality: LithiumFraction, counts: np.ndarray, variance: np.ndarray
+    modality: LithiumFraction, counts: np.ndarray | jax.Array, variance: np.ndarray | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """dc/dB and dc/dd, the change of c with a background added to all optical densities and with the thickness [t, y, x]."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phdenoise.learn.correlated_errors import correlated_information
-from phdenoise.learn.particle_data import ParticleFitConfig
+from phdenoise.learn.particle_data import ParticleFitConfig, particle_data
 from phdenoise.learn.particle_fit import fit_particle
 from phdenoise.learn.particle_summary import uniformity
 from phdenoise.physics.particle_twins import ParticleTwinConfig, particle_twin
@@ -90,7 +90,6 @@ def test_uniformity_of_known_fields():
     ("change", "words"),
     [
         ({"frames": 0.3 + np.zeros((12, 6, 6))}, "neither fills nor empties"),
-        ({"sd": np.ones((3, 6, 6))}, "one shape"),
         ({"config": ParticleFitConfig(window=40)}, "--fit.window"),
         ({"sd": np.full((12, 6, 6), np.inf)}, "Fewer than 4 frames"),
     ],
@@ -106,3 +105,9 @@ def test_mistakes_are_one_sentence(change, words):
     }
     with pytest.raises(InputError, match=words):
         fit_particle(**(given | change))
+
+
+def test_shapes_that_do_not_fit_are_one_sentence():
+    frames = np.ones((12, 6, 6))
+    with pytest.raises(InputError, match="one shape"):
+        particle_data(frames, frames[:3], np.ones((6, 6), bool), np.arange(12.0), frames, frames, ParticleFitConfig())  # fmt: skip
