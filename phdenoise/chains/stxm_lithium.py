@@ -100,15 +100,14 @@ def lithium(scans: Scans, config: StxmConfig, above: np.ndarray, warnings: list[
     good = seen[(..., *box)] & mask
     modality = _modality(level, config, None)
     each = _fraction(modality, light, spread, good, scans)
-    thickness = np.nanmean(thick, axis=0)
+    thickness, thickness_sd = _over_time(thick)
     doubt = np.stack([bare.sd[(..., *box)].mean(axis=0), np.zeros(mask.shape)])
     steady = each
     if config.steady and len(scans.times) >= DENOISED:
         known = np.where(mask, np.maximum(thickness, 1e-3), 1.0)
         modality = _modality(level, config, jnp.asarray(known))
         steady = _fraction(modality, light, spread, good, scans)
-        frames = np.maximum(np.isfinite(thick).sum(axis=0), 1)
-        doubt[1] = np.nanstd(thick, axis=0) / np.sqrt(frames)
+        doubt[1] = thickness_sd
     slopes = np.abs([np.asarray(a, float).mean(axis=0) for a in _slopes(modality, light, spread)])
     common = np.where(mask, np.sqrt(np.sum((slopes * doubt) ** 2, axis=0)), np.nan)
     thickness = np.where(mask, thickness, 0.0)
@@ -203,9 +202,18 @@ def _thickness(counts: np.ndarray, level: np.ndarray, config: StxmConfig) -> np.
     return np.tensordot(np.linalg.pinv(basis).sum(axis=0), od, axes=1)
 
 
+def _over_time(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the frames where a pixel was seen, 0 where it never was, and its standard error [y, x]."""
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0).sum(axis=0) / count
+    spread = np.where(known, (values - mean) ** 2, 0).sum(axis=0) / np.maximum(count - 1, 1)
+    return mean, np.sqrt(spread / count)
+
+
 def _particle(thickness: np.ndarray, config: StxmConfig) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Where the mean thickness exceeds a share of the largest, holes filled and specks left out; and the box around it."""
-    mean = ndimage.median_filter(np.nan_to_num(np.nanmean(thickness, axis=0)), 3)
+    mean = ndimage.median_filter(_over_time(thickness)[0], 3)
     top = float(np.quantile(mean, 0.95))
     label, count = ndimage.label(mean > config.min_thickness * top)
     if count == 0 or not top > 0:
