@@ -34,7 +34,7 @@ class FickianStudy:
     geometry: str = "2-D"
     """1-D (a profile) or 2-D (a square)."""
     twin: SimulateConfig = field(default_factory=lambda: SimulateConfig(frames=60))
-    """The movie; size and duration are those of the geometry."""
+    """The movie."""
     denoise: DenoiseConfig = field(default_factory=lambda: DenoiseConfig(preset="quick"))
     """How to denoise."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -45,8 +45,7 @@ class FickianStudy:
 
 def run(config: FickianStudy) -> dict[str, float]:
     """Errors of the movie and of D(c), by the way it was fitted."""
-    size, duration = GEOMETRIES[config.geometry]
-    movie, clean = simulate("fickian", replace(config.twin, size=size, duration=duration))
+    movie, clean = simulate("fickian", config.twin)
     estimate = denoise(movie, config.denoise)
     fits = {
         "clean": fit(clean, "fickian", config.fit),
@@ -85,7 +84,10 @@ def errors(result: FitResult, law: tuple[float, ...]) -> dict[str, float]:
 
 def configs(fast: bool) -> list[FickianStudy]:
     """The sweep; --fast is two geometries at one noise level, small networks, no joint fit."""
-    geometry = param("geometry", tuple(GEOMETRIES))
+    geometry = [
+        {"geometry": name, "twin.size": size, "twin.duration": duration}
+        for name, (size, duration) in GEOMETRIES.items()
+    ]
     if fast:
         base = FickianStudy(
             twin=SimulateConfig(frames=20),

@@ -234,10 +234,10 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; what follows takes that in.
-    problem, x, tilt = joint_fit.marginal(
-        problem, minimum.point, seed=config.seed, progress=stage(progress, "law alone")
+    problem, x = joint_fit.weigh(
+        problem, minimum.point, progress=stage(progress, "strength of the field's prior")
     )
-    found = joint_fit.posterior(problem, x, tilt)
+    found = joint_fit.posterior(problem, x)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())

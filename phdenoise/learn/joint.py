@@ -4,13 +4,9 @@ Gauss-Newton moves the law θ and the coefficients z of the initial field togeth
 raw measurement, never with a smoothed one, so that the misfit is a likelihood and its curvature gives honest
 intervals: the covariance of θ has the field marginalised. `phdenoise.learn.couple` adds the network's part.
 
-The law and the field that are likeliest together are not the likeliest law: a slower law lets more frames speak of the
-same field, which is then known better without being any likelier. Integrating the field out (Laplace),
-
-    −ln p(y | θ) = min_z cost(θ, z) + ½ ln det H_zz(θ),       H_zz = J_zᵀJ_z + 1
-
-takes that back; `marginal` adds the second term. Cox & Reid, J. R. Stat. Soc. B 49, 1 (1987),
-doi:10.1111/j.2517-6161.1987.tb01422.x.
+How far each wave of the field may be from the denoiser's is chosen by the evidence, in bands of wave number: a denoiser
+errs in long waves, and a prior as wide in all of them would let the field explain what the law must.
+MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
 """
 
 from functools import partial
@@ -36,10 +32,10 @@ HORIZONS = (0.2, 0.5)
 APPROACH = 6
 # Starts that are tried on the early frames.
 STARTS = 4
-# Fields drawn for the gradient of ln det H, how often it is taken anew, and Jacobians of the descent each time.
-DRAWS, ROUNDS, TILTED = 32, 3, 2
-# Factor by which the evidence may move the prior of the field at once.
-STRETCH = 3.0
+# Edges of the bands of waves that share a prior [periods, half periods in a closed box]; how often their strength is
+# chosen, by which factor at most, and Jacobians of the descent after each choice.
+BANDS = (1.5, 3.0, 5.0, 8.0, 12.0)
+ROUNDS, STRETCH, SETTLE = 2, 3.0, 2
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -102,12 +98,11 @@ class Problem(NamedTuple):
         return x[: self.space.size], x[self.space.size :].reshape(self.waves)
 
 
-class Marginal(NamedTuple):
-    """A problem with the field's prior as strong as the movie says, its x, and the gradient of ½ ln det H_zz there."""
+class Weighed(NamedTuple):
+    """A problem with the field's prior as strong as the evidence says, and its x."""
 
     problem: Problem
     x: np.ndarray
-    tilt: np.ndarray
 
 
 class Posterior(NamedTuple):
@@ -138,23 +133,6 @@ def _misfit(x: Array, data: _Data, static: _Static) -> Array:
         substeps=static.substeps,
         burn_in=static.burn_in,
     )
-
-
-@partial(jax.jit, static_argnames="static")
-def _tilt(x: Array, fields: Array, data: _Data, static: _Static) -> Array:
-    """∂/∂x of the mean over fields u [n, k] of ½ |J_z u|²: that of ½ ln det H_zz for u drawn from N(0, H_zz⁻¹)."""
-    size = static.space.size
-
-    def square(x: Array, u: Array) -> Array:
-        def shown(z: Array) -> Array:
-            return _misfit(jnp.concatenate([x[:size], z]), data, static)
-
-        return 0.5 * jnp.sum(jax.jvp(shown, (x[size:],), (u,))[1] ** 2)
-
-    def add(total: Array, u: Array) -> tuple[Array, None]:
-        return total + jax.grad(square)(x, u), None
-
-    return jax.lax.scan(add, jnp.zeros_like(x), fields)[0] / fields.shape[0]
 
 
 @partial(jax.jit, static_argnames="static")
@@ -219,50 +197,42 @@ def refine(
     return _descend(problem, x, iterations, RESOLUTION, progress)
 
 
-def marginal(
-    problem: Problem,
-    x: np.ndarray,
-    *,
-    seed: int,
-    progress: Steps | None = None,
-) -> Marginal:
-    """The likeliest law whatever the field, and its field, from the two that are likeliest together.
+def weigh(problem: Problem, x: np.ndarray, *, progress: Steps | None = None) -> Weighed:
+    """Let the evidence choose the prior of the field, band by band.
 
-    How far the field may be from its prior's mean is chosen with it, by the evidence: in MacKay's step the mean square
-    of the coefficients found is that of the prior for as many of them as the movie determines.
+    MacKay's step: the mean square of a band's coefficients, for as many of them as the movie determines, is that of
+    the prior. The law stays, and is fitted again with every choice.
 
     Args:
         problem: see `Problem`.
         x: (θ, z) at the minimum of the cost.
-        seed: of the fields that are drawn.
         progress: called with (iteration, iterations, cost).
     """
     size, dtype = problem.space.size, problem.observation.frames.dtype
-    draws = np.random.default_rng(seed).standard_normal((x.size - size, DRAWS))
-    tilt = np.zeros_like(x)
     for _ in range(ROUNDS):
-        data = normal_at(problem, x)[0].hessian
-        if not np.isfinite(data).all():
+        hessian = normal_with_prior(problem, x).hessian
+        if not np.isfinite(hessian).all():
             break
-        factor = _evidence(data, x, problem.sd, size)
-        scaled = problem.prior.amplitude * jnp.asarray(factor, dtype)
-        prior = eqx.tree_at(lambda p: p.amplitude, problem.prior, scaled)
-        problem, x = problem._replace(prior=prior), np.append(x[:size], x[size:] / factor)
-        hessian = factor**2 * data[size:, size:] + np.eye(x.size - size)
-        fields = np.linalg.solve(np.linalg.cholesky(hessian).T, draws).T
-        arrays, static = _arguments(problem)
-        slope = _tilt(jnp.asarray(x, dtype), jnp.asarray(fields, dtype), arrays, static)
-        tilt = np.asarray(slope, float)
-        x = _descend(problem, x, TILTED, RESOLUTION, progress, tilt=tilt).point
-    return Marginal(problem, x, tilt)
+        unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
+        factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
+        spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
+        prior = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
+        problem, x = problem._replace(prior=prior), np.append(x[:size], x[size:] / factor.ravel())
+        x = _descend(problem, x, SETTLE, RESOLUTION, progress).point
+    return Weighed(problem, x)
 
 
-def _evidence(data: np.ndarray, x: np.ndarray, sd: np.ndarray, size: int) -> float:
-    """Factor for the prior's standard deviation of the field; `data` is the Hessian without priors [n, n]."""
-    covariance = np.linalg.inv(data + np.diag(sd**-2.0))
-    determined = x.size - size - float(np.trace(covariance[size:, size:]))
-    found = float(np.sum(x[size:] ** 2)) / max(determined, 1.0)
-    return float(np.clip(np.sqrt(found), 1 / STRETCH, STRETCH))
+def _strength(problem: Problem, z: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Factors for the prior's standard deviation of the coefficients z, whose posterior variance is `unknown` [m, n]."""
+    half = 2.0 if problem.observation.grid.boundary == "periodic" else 1.0
+    radius = np.hypot(*np.meshgrid(*(np.arange(n) / half for n in z.shape), indexing="ij"))
+    band, factor = np.digitize(radius, BANDS), np.ones(z.shape)
+    for b in np.unique(band):
+        here = band == b
+        # Two more that are as the prior says: few coefficients must not decide.
+        found = (np.sum(z[here] ** 2) + 2.0) / (np.sum(1 - unknown[here]) + 2.0)
+        factor[here] = np.clip(np.sqrt(found), 1 / STRETCH, STRETCH)
+    return factor
 
 
 def normal_at(problem: Problem, x: np.ndarray) -> tuple[gn.Normal, np.ndarray]:
@@ -289,17 +259,12 @@ def residual_at(problem: Problem, x: np.ndarray) -> np.ndarray:
     return np.asarray(_misfit(jnp.asarray(x, problem.observation.frames.dtype), data, static))
 
 
-def posterior(problem: Problem, x: np.ndarray, tilt: np.ndarray | None = None) -> Posterior:
-    """Laplace approximation near an optimum: a last Gauss-Newton step, covariance of θ, trajectory with sd.
-
-    `tilt` [n] is the gradient of what is added to the cost, as `marginal` gives it.
-    """
+def posterior(problem: Problem, x: np.ndarray) -> Posterior:
+    """Laplace approximation near an optimum: a last Gauss-Newton step, covariance of θ, trajectory with sd."""
     data, static = _arguments(problem)
     observation, dtype = problem.observation, problem.observation.frames.dtype
     residual, rows = (np.asarray(a) for a in _jacobian(jnp.asarray(x, dtype), data, static))
     normal = gn.with_prior(gn.normal_equations(residual, rows), x, problem.start, problem.sd)
-    tilt = np.zeros_like(x) if tilt is None else tilt
-    normal = normal._replace(gradient=normal.gradient + tilt)
     size = problem.space.size
     weights = np.asarray(observation.weights, float)
     if not np.isfinite(normal.hessian).all():
@@ -308,7 +273,7 @@ def posterior(problem: Problem, x: np.ndarray, tilt: np.ndarray | None = None) -
         wild = np.full(path.shape, np.nan)
         return Posterior(x, x[:size], unknown, path, wild, unknown, float("nan"))
     last = move(problem, x, gn.dense_step(normal, 0.0)[0])
-    if cost(problem, last) + tilt @ (last - x) < normal.cost:
+    if cost(problem, last) < normal.cost:
         x = last
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
     hessian = normal.hessian
@@ -331,24 +296,18 @@ def _descend(
     resolution: float,
     progress: Steps | None,
     beyond: Problem | None = None,
-    tilt: np.ndarray | None = None,
 ) -> gn.Minimum:
-    """Minimum of a problem, tilted by a gradient, among the laws whose solution stays finite `beyond` its frames."""
+    """Minimum of a problem among the laws whose solution stays finite `beyond` its frames."""
     data, static = _arguments(problem)
     dtype = problem.observation.frames.dtype
-    start, sd, origin = problem.start, problem.sd, x
-    slope = np.zeros_like(x) if tilt is None else tilt
+    start, sd = problem.start, problem.sd
 
     def normal(x: np.ndarray) -> gn.Normal:
         found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
-        whole = gn.with_prior(found, x, start, sd)
-        whole = whole._replace(
-            cost=whole.cost + slope @ (x - origin), gradient=whole.gradient + slope
-        )
-        return gn.freeze(whole, problem.moving)
+        return gn.freeze(gn.with_prior(found, x, start, sd), problem.moving)
 
     def bounded(x: np.ndarray) -> float:
-        value = cost(problem, x) + float(slope @ (x - origin))
+        value = cost(problem, x)
         stays = beyond is None or not np.isfinite(value) or np.isfinite(cost(beyond, x))
         return value if stays else np.inf
 

@@ -54,17 +54,21 @@ class FieldPrior(eqx.Module):
     Attributes:
         mean: denoised field [y, x].
         waves_y, waves_x: orthonormal waves along each axis [y, m], [x, n].
-        amplitude: standard deviation of each coefficient, one for all or by pixel.
+        amplitude: standard deviation of the coefficients, one or by pixel.
+        spectrum: factors of it, by wave.
     """
 
     mean: Float[Array, "y x"]
     waves_y: Float[Array, "y m"]
     waves_x: Float[Array, "x n"]
     amplitude: Float[Array, "..."]
+    spectrum: Float[Array, "m n"]
 
     def field(self, z: Float[Array, "m n"]) -> Float[Array, "y x"]:
-        """Initial field c₀ = squash(mean + Σ amplitude z_mn w_m(y) w_n(x)) for white z."""
-        return squash(self.mean + self.amplitude * (self.waves_y @ z @ self.waves_x.T))
+        """Initial field c₀ = squash(mean + Σ amplitude g_mn z_mn w_m(y) w_n(x)) for white z."""
+        return squash(
+            self.mean + self.amplitude * (self.waves_y @ (self.spectrum * z) @ self.waves_x.T)
+        )
 
 
 def field_prior(
@@ -80,7 +84,7 @@ def field_prior(
     bases = [_waves(n, min(waves, n), grid.boundary == "periodic") for n in (ny, nx)]
     # White coefficients of variance a² give the field a mean variance of a² m n / (ny nx).
     amplitude = sd * np.sqrt(ny * nx / (bases[0].shape[1] * bases[1].shape[1]))
-    arrays = (mean, *bases, amplitude)
+    arrays = (mean, *bases, amplitude, np.ones([b.shape[1] for b in bases]))
     return FieldPrior(*(jnp.asarray(a, dtype) for a in arrays))
 
 
