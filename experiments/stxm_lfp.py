@@ -1,13 +1,11 @@
-"""Study: what denoising is worth to X-ray scans of lithium iron phosphate, on simulated particles and on real stacks.
+"""Study: what denoising is worth to X-ray scans of lithium iron phosphate, on simulated particles and on real images.
 
     python -m experiments.stxm_lfp run|collect|figure [--fast] [--data FOLDER]
 
 `twin`: a particle that fills at constant current with heterogeneous k(x,y), scanned at two energies through a beam that
 flickers along the lines; lithium as measured, denoised and by the law is compared with the truth, and so is each law.
-`edge`: real scans at 123 energies over the Fe L edge; maps of the two ends of its chemistry from a few energies, as scanned
-and denoised, are compared with the fit to all. Scans before the edge repeat each other and judge the error bars.
 `repeats`: real full-field images, three repeats with ten flat fields: error bars of the optical density.
-The last two need stxm_fe_l_edge.npz and txm_nca_8324eV.npz in the folder --data (or $PHDENOISE_DATA), else they are left out.
+The last needs txm_nca_8324eV.npz in the folder --data (or $PHDENOISE_DATA), and is left out without it.
 """
 
 import os
@@ -29,11 +27,10 @@ from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
-from phdenoise.movie import Movie
 from phdenoise.physics.particle_twins import ParticleTwinConfig
 from phdenoise.study import collect, read_table, run_sweep
 from phdenoise.study.run import run_id
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.training import DenoiseConfig
 from phdenoise.types import InputError
 
 VERSIONS = ("measured", "denoised", "joint")
@@ -58,16 +55,14 @@ def _fit() -> ParticleFitConfig:
 class StxmStudy:
     """One run of the study."""
 
-    scene: Literal["twin", "edge", "repeats"] = "twin"
+    scene: Literal["twin", "repeats"] = "twin"
     """What is looked at."""
     twin: StxmTwinConfig = field(default_factory=_twin)
     """The simulated particle and microscope."""
     seed: int = 0
     """Of the particle and the counts."""
     data: str = ""
-    """File of real scans."""
-    side: int = 96
-    """Rows and columns of it that are used, from its middle."""
+    """File of real images."""
     denoise: DenoiseConfig = field(default_factory=_denoise)
     """How to denoise."""
     fit: ParticleFitConfig = field(default_factory=_fit)
@@ -76,7 +71,7 @@ class StxmStudy:
 
 def run(config: StxmStudy, store: Path) -> dict[str, float]:
     """Numbers of one run; its arrays go to `store`."""
-    row, arrays = {"twin": _particle, "edge": _edge, "repeats": _repeats}[config.scene](config)
+    row, arrays = {"twin": _particle, "repeats": _repeats}[config.scene](config)
     store.mkdir(parents=True, exist_ok=True)
     with (
         atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
@@ -175,72 +170,6 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
     return row, arrays
 
 
-def _edge(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Few energies against all, on real scans of absorption."""
-    with np.load(config.data, allow_pickle=False) as archive:
-        stack, energies = archive["absorption"].astype(float), archive["energy_eV"]
-    ny, nx = stack.shape[1:]
-    side = min(config.side, ny, nx)
-    rows, columns = (slice((n - side) // 2, (n - side) // 2 + side) for n in (ny, nx))
-    stack = stack[:, rows, columns]
-    estimate = denoise(
-        Movie.from_array(
-            stack.astype(np.float32), times=energies, time_unit="eV", name="Fe L edge"
-        ),
-        config.denoise,
-    )
-    before = energies < 704.0
-    base = stack[before].mean(axis=0)
-    od, clean = stack - base, estimate.mean - estimate.mean[before].mean(axis=0)
-    # The two ends of the chemistry: pixels of most and least absorption at 708 eV against 710 eV, among those that absorb.
-    near = [np.abs(energies - e) < 0.7 for e in (708.0, 710.2)]
-    at708, at710 = (od[k].mean(axis=0) for k in near)
-    strong = at708 + at710 > np.quantile(at708 + at710, 0.4)
-    share = np.where(strong, at708 / (at708 + at710), np.nan)
-    low, high = np.nanquantile(share, [0.03, 0.97])
-    ends = np.stack([od[:, share >= high].mean(axis=1), od[:, share <= low].mean(axis=1)], axis=1)
-    noise = float(np.sqrt(stack[before].var(axis=0, ddof=1).mean()))
-    full, full_sd, _ = _two_ends(od, ends, noise, base_scans=int(before.sum()))
-    picked = np.array([int(np.argmin(np.abs(energies - e))) for e in (708.0, 710.2)])
-    few, few_sd, _ = _two_ends(od[picked], ends[picked], noise, base_scans=int(before.sum()))
-    cleaned, _, _ = _two_ends(clean[picked], ends[picked], noise, base_scans=int(before.sum()))
-    inside = strong & (full_sd < 0.05)
-    left, better = (few - full)[inside], (cleaned - full)[inside]
-    expected = np.sqrt(few_sd**2)[inside]
-    repeats = stack[before]
-    held = repeats[::2] - repeats[1::2].mean(axis=0)
-    cleaned_repeats = estimate.mean[before][::2] - repeats[1::2].mean(axis=0)
-    own = noise**2 / max(len(repeats[1::2]), 1)
-    return {
-        "pixels": float(inside.sum()),
-        "spread_of_share": float(np.nanstd(full[inside])),
-        "error_few": _rms(left),
-        "error_few_denoised": _rms(better),
-        "error_expected_few": _rms(expected),
-        "correlation_few": float(np.corrcoef(few[inside], full[inside])[0, 1]),
-        "correlation_few_denoised": float(np.corrcoef(cleaned[inside], full[inside])[0, 1]),
-        "covered_90_few": float(np.mean(np.abs(left) < 1.645 * np.hypot(expected, full_sd[inside]))),
-        "repeats_sd_measured": float(np.sqrt(max(np.mean(held**2) - own, 0))),
-        "repeats_sd_denoised": float(np.sqrt(max(np.mean(cleaned_repeats**2) - own, 0))),
-    }, {"full": np.where(inside, full, np.nan), "few": np.where(inside, few, np.nan),
-        "few_denoised": np.where(inside, cleaned, np.nan), "energies": energies, "ends": ends}  # fmt: skip
-
-
-def _two_ends(
-    od: np.ndarray, ends: np.ndarray, sd: float, *, base_scans: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of the first end member, its sd and the sum of both, by generalised least squares: one base is in all."""
-    count = len(od)
-    covariance = sd**2 * (np.eye(count) + np.ones((count, count)) / base_scans)
-    weight = np.linalg.inv(covariance)
-    inverse = np.linalg.inv(ends.T @ weight @ ends)
-    a, b = np.tensordot(inverse @ ends.T @ weight, od, axes=1)
-    total = np.where(np.abs(a + b) > 1e-9, a + b, 1e-9)
-    slope = np.stack([b, -a]) / total**2
-    variance = np.einsum("ayx,ab,byx->yx", slope, inverse, slope)
-    return a / total, np.sqrt(variance), total
-
-
 def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Differences of repeats in units of their error bars: the images are shifted and dimmed a little between them."""
     with np.load(config.data, allow_pickle=False) as archive:
@@ -275,7 +204,7 @@ def _rms(values: np.ndarray) -> float:
 
 
 def configs(fast: bool, data: str) -> list[StxmStudy]:
-    """Particles, then the real stacks where their files are there."""
+    """Particles, then the real images where their file is there."""
     base = StxmStudy()
     seeds: tuple[int, ...] = (0, 1, 2)
     if fast:
@@ -287,16 +216,14 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
             twin=replace(base.twin, particle=particle),
             denoise=replace(base.denoise, steps=150, width=16, crop=28),
             fit=replace(base.fit, modes=25, length=4.0, iterations=14, window=12, start_modes=30),
-            side=48,
         )
         seeds = (0,)
     out = [replace(base, seed=s) for s in seeds]
     if not fast:
         out.append(replace(base, twin=replace(base.twin, drift=0.6)))
-    for scene, name in (("edge", "stxm_fe_l_edge.npz"), ("repeats", "txm_nca_8324eV.npz")):
-        file = Path(data) / name
-        if data and file.is_file():
-            out.append(replace(base, scene=scene, data=str(file)))
+    file = Path(data) / "txm_nca_8324eV.npz"
+    if data and file.is_file():
+        out.append(replace(base, scene="repeats", data=str(file)))
     return out
 
 
@@ -309,7 +236,7 @@ class Arguments:
     fast: bool = False
     """A version of minutes."""
     data: str = os.environ.get("PHDENOISE_DATA", "")
-    """Folder of the real stacks."""
+    """Folder of the real images."""
     output: Path = Path("results/stxm_lfp")
     """Folder of runs, table and figures."""
     processes: int = 1
@@ -379,19 +306,6 @@ def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
         for r in done
     }
     save(fractions_of(groups, label="correlation of ln k with the truth", line=0.9), folder / "correlation.png")  # fmt: skip
-    for config in every:
-        if config.scene == "edge":
-            e = _arrays(folder, config)
-            shown = {
-                "all energies": e["full"],
-                "two energies": e["few"],
-                "two, denoised": e["few_denoised"],
-            }
-            stack = np.stack(list(shown.values()))
-            save(
-                fraction_maps({"share": stack}, list(shown), [0, 1, 2], label="share of the 708 eV end"),
-                folder / "edge.png",
-            )  # fmt: skip
 
 
 if __name__ == "__main__":
