@@ -4,7 +4,8 @@
     var I(r − d) = var I · Π_axes [ (1−φ)² + φ² + 2φ(1−φ) ρ ],   φ the fraction of a pixel moved, ρ the noise's correlation
 
 The last term matters where the beam flickers along a scan line: interpolation averages less of such noise away than of
-independent noise. Registration: `phdenoise.modalities.registration`.
+independent noise. What is left of the displacement, a tenth of a pixel or so, moves fronts and is not in the variance. Registration:
+`phdenoise.modalities.registration`.
 """
 
 from typing import NamedTuple
