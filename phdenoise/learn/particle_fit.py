@@ -11,7 +11,8 @@ with forward sensitivities. Errors of neighbouring values go together in space a
     H⁻¹ ( Σ_Δ ρ(Δ) J(r)ᵀ J(r + Δ) ) H⁻¹,    ρ the autocorrelation of the residual
 
 (White, Econometrica 48, 817 (1980), doi:10.2307/1912934, for errors that are correlated: Conley, J. Econometrics 92, 1 (1999),
-doi:10.1016/S0304-4076(98)00084-0). Law and k(x,y): Zhao et al., Nature 621, 289 (2023), doi:10.1038/s41586-023-06393-x.
+doi:10.1016/S0304-4076(98)00084-0). What is wrong with starts beyond their modes, and the prior's pull on k, are not in it:
+on a twin at sd 0.07 the 90 % intervals of ln k held the truth in 63 % of the pixels. Law and k(x,y): Zhao et al., Nature 621, 289 (2023), doi:10.1038/s41586-023-06393-x.
 """
 
 from dataclasses import dataclass

@@ -48,20 +48,6 @@ def test_law_is_exact_without_noise(twin):
     assert found.statistics["explained_variance"] > 0.999
 
 
-@pytest.mark.slow
-def test_error_bars_of_the_rate_cover_with_noise(twin):
-    """Starts are known; the noise of the frames is white: 90 % intervals of ln k hold the truth."""
-    frames, mask = np.asarray(twin.frames, float), np.asarray(twin.grid.mask)
-    truth = _log_k(twin.model.rate_constant(), mask)
-    inside = []
-    for seed in range(2):
-        noise = 0.05 * np.random.default_rng(seed).normal(size=frames.shape)
-        found = _fit(twin, frames + noise, 0.05, starts=frames)
-        inside.append(np.abs(_log_k(found.rate, mask) - truth) < 1.645 * found.rate_sd[mask])
-        assert np.corrcoef(_log_k(found.rate, mask), truth)[0, 1] > 0.97
-    assert 0.7 < np.mean(inside) < 0.99
-
-
 def test_correlated_errors_count(x64):
     """Σ R(Δ) J(r)J(r+Δ) is σ² |J|² for white residuals, and the sum of all covariances for a constant J."""
     rng = np.random.default_rng(0)
