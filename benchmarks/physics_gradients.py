@@ -1,11 +1,13 @@
 """Cost of derivatives, batches and size as ratios to one forward solve: `python benchmarks/physics_gradients.py`.
 
-Every table times its rows in turn, several rounds, and divides the smallest of each: ratios hold on a busy
-machine where seconds do not. Fields of memory are temporary bytes over the bytes of one field.
+Every table times its rows in turn, each as often as fills the time of the dearest, and takes the median of the
+rounds' ratios: they hold on a busy machine where seconds do not. "cpu" is the ratio of processor time, which two
+threads do not shorten and waiting does not lengthen. Fields of memory are temporary bytes over those of one field.
 
-    reverse   gradient of 500 steps by `simulate`, stored or recomputed; aim: 5 forward solves, 3 √steps fields
+    reverse   gradient of 500 steps by `simulate`, stored or recomputed, of a loss on 20 frames or on the last;
+              aim: 5 forward solves, 3 √steps fields
     forward   Jacobian for 11 parameters with its tangents batched; aim: 12 forward solves
-    batch     32 laws in one vmap; aim: below 32 solves, without compiling again
+    batch     32 laws or seeds by `simulate_many`, and in one vmap; aim: below 32 solves, without compiling again
     size      one step from 64² to 1024²; aim: as N log N
     steps     one solve of 50 to 800 steps; aim: linear
 """
@@ -21,7 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.grid import Grid
-from phdenoise.physics import CahnHilliard, LegendreEnthalpy, LegendreMobility, simulate
+from phdenoise.physics import (
+    CahnHilliard,
+    LegendreEnthalpy,
+    LegendreMobility,
+    simulate,
+    simulate_many,
+)
 
 Row = tuple[str, Callable[..., Any], tuple[Any, ...]]
 THETA = [-3, 0.05, 0.05, 0.02, -1.5, 0.1, 0.05, 0.05, 0.02, 0.01, np.log(8)]
@@ -55,18 +63,28 @@ def table(title: str, rows: list[Row], rounds: int, cells: int) -> list[dict[str
         compiled.append((program, arguments))
         out.append({"table": title, "name": name, "compile_s": seconds, "fields": fields})
         jax.block_until_ready(program(*arguments))
-    best = np.full(len(rows), np.inf)
-    for _ in range(rounds):
+    clocks = np.zeros((rounds + 1, len(rows), 2))
+    often = np.ones(len(rows), int)
+    for turn in range(rounds + 1):
         for i, (program, arguments) in enumerate(compiled):
-            begin = time.perf_counter()
-            jax.block_until_ready(program(*arguments))
-            best[i] = min(best[i], time.perf_counter() - begin)
-    print(f"\n{title}\n{'':44s} {'compile s':>9s} {'run s':>9s} {'ratio':>7s} {'fields':>8s}")
-    for row, seconds in zip(out, best, strict=True):
-        row |= {"run_s": seconds, "ratio": seconds / best[0]}
+            begin = time.perf_counter(), time.process_time()
+            for _ in range(often[i]):
+                jax.block_until_ready(program(*arguments))
+            spent = time.perf_counter() - begin[0], time.process_time() - begin[1]
+            clocks[turn, i] = np.array(spent) / often[i]
+        if turn == 0:
+            often = np.clip(np.round(clocks[0, :, 0].max() / clocks[0, :, 0]), 1, 64).astype(int)
+    clocks = clocks[1:]
+    ratios = np.median(clocks / clocks[:, :1], axis=0)
+    best = clocks[..., 0].min(axis=0)
+    print(
+        f"\n{title}\n{'':44s} {'compile s':>9s} {'run s':>9s} {'ratio':>7s} {'cpu':>7s} {'fields':>7s}"
+    )
+    for row, seconds, (ratio, cpu) in zip(out, best, ratios, strict=True):
+        row |= {"run_s": seconds, "ratio": ratio, "cpu": cpu}
         print(
-            f"{row['name']:44s} {row['compile_s']:9.1f} {seconds:9.4f} {row['ratio']:7.2f} "
-            f"{row['fields']:8.0f}",
+            f"{row['name']:44s} {row['compile_s']:9.1f} {seconds:9.4f} {ratio:7.2f} {cpu:7.2f} "
+            f"{row['fields']:7.0f}",
             flush=True,
         )
     return out
@@ -78,7 +96,8 @@ def gradients(n: int, steps: int, rounds: int, stepper: str) -> list[dict[str, A
     frames = 20
 
     def reverse(**options: Any) -> Callable[..., Any]:
-        solve = solver(grid, steps, frames, stepper=stepper, **options)
+        options = {"frames": frames, "stepper": stepper} | options
+        solve = solver(grid, steps, **options)
         return jax.grad(lambda theta, c0: jnp.mean(solve(theta, c0) ** 2), argnums=(0, 1))
 
     solve = solver(grid, steps, frames, stepper=stepper)
@@ -93,7 +112,12 @@ def gradients(n: int, steps: int, rounds: int, stepper: str) -> list[dict[str, A
     rows: list[Row] = [
         ("forward solve", solve, (theta, c0)),
         ("reverse, a field per step", reverse(checkpoint=True), (theta, c0)),
-        ("reverse, nested: √steps fields", reverse(checkpoint="nested"), (theta, c0)),
+        ("reverse, nested, 20 frames", reverse(checkpoint="nested"), (theta, c0)),
+        (
+            "reverse, nested, the last field alone",
+            reverse(checkpoint="nested", frames=1),
+            (theta, c0),
+        ),
         ("Jacobian, 11 parameters", jacobian, (theta, c0)),
     ]
     title = f"derivatives, {stepper}, {n} x {n}, {steps} steps, float32 (3 √steps = {3 * steps**0.5:.0f})"
@@ -105,15 +129,24 @@ def batch(n: int, steps: int, rounds: int) -> list[dict[str, Any]]:
     grid, theta, c0 = problem(n)
     laws = theta + 0.02 * jax.random.normal(jax.random.key(1), (32, theta.size), theta.dtype)
     solve = solver(grid, steps, 2)
+    seeds = c0 + 0.01 * jax.random.normal(jax.random.key(2), (32, n, n), c0.dtype)
+    times = np.linspace(0, 0.5 * steps, 3)
     traced = []
 
     def together(laws: jax.Array, c0: jax.Array) -> jax.Array:
         traced.append(laws.shape)
-        return jax.vmap(solve, (0, None))(laws, c0)
+        models = jax.vmap(law)(laws)
+        return simulate_many(models, grid, c0, times, over="laws", substeps=steps // 2)[:, -1]
+
+    def starts(theta: jax.Array, seeds: jax.Array) -> jax.Array:
+        model = law(theta)
+        return simulate_many(model, grid, seeds, times, over="fields", substeps=steps // 2)[:, -1]
 
     rows: list[Row] = [
         ("one law", solve, (theta, c0)),
-        ("32 laws, vmap", together, (laws, c0)),
+        ("32 laws, simulate_many", together, (laws, c0)),
+        ("32 seeds, simulate_many", starts, (theta, seeds)),
+        ("32 laws, vmap", jax.vmap(solve, (0, None)), (laws, c0)),
     ]
     out = table(f"batch, {n} x {n}, {steps} steps", rows, rounds, n * n)
     again = jax.jit(together)
@@ -131,10 +164,16 @@ def scaling(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
         grid, theta, c0 = problem(n)
         rows.append((f"{n} x {n}, 4 steps", solver(grid, 4, 2), (theta, c0)))
     out = table("size", rows, rounds, sizes[0] ** 2)
-    work = [n * n * np.log2(n * n) for n in sizes]
+    work = np.array([n * n * np.log2(n * n) for n in sizes])
+    cost = np.array([row["ratio"] for row in out])
     for n, row, w in zip(sizes, out, work, strict=True):
         row |= {"size": n, "relative": row["ratio"] / (w / work[0])}
         print(f"{n:5d}²  measured/N log N, of the smallest: {row['relative']:.2f}")
+    between = np.diff(np.log(cost)) / np.diff(np.log(work))
+    print(
+        f"exponent of the cost in N log N: {np.polyfit(np.log(work), np.log(cost), 1)[0]:.2f} over all;",
+        *(f"{n}²-{m}² {p:.2f}" for n, m, p in zip(sizes, sizes[1:], between, strict=False)),
+    )
     grid, theta, c0 = problem(sizes[0])
     counts = [50, 100, 200, 400, 800]
     steps = table(
@@ -145,7 +184,7 @@ def scaling(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
     )
     for k, row in zip(counts, steps, strict=True):
         row |= {"steps": k}
-    slope = np.polyfit(np.log(counts), np.log([row["run_s"] for row in steps]), 1)[0]
+    slope = np.polyfit(np.log(counts), np.log([row["ratio"] for row in steps]), 1)[0]
     print(f"exponent of the cost in steps: {slope:.2f}")
     return out + steps
 
@@ -162,21 +201,29 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     sizes = [r for r in rows if "size" in r]
     steps = [r for r in rows if "steps" in r]
     cells = np.array([r["size"] ** 2 for r in sizes], float)
-    seconds = np.array([r["run_s"] for r in sizes]) / 4
+    # The medians of the rounds' ratios, in seconds by the fastest run of the first row.
+    seconds = np.array([r["ratio"] for r in sizes]) * sizes[0]["run_s"] / 4
     model = cells * np.log(cells)
-    axes[0].loglog(cells, seconds, "o-", label="measured")
-    axes[0].loglog(cells, seconds[0] * model / model[0], "--", label="N log N")
-    axes[0].set(xlabel="cells N", ylabel="seconds per step")
+    axes[0].loglog(cells, 1e3 * seconds, "o-", label="measured")
+    axes[0].loglog(
+        cells, 1e3 * seconds[0] * model / model[0], "--", label="N log N from the smallest"
+    )
+    axes[0].set(xlabel="cells N", ylabel="time of a step [ms]")
     counts = np.array([r["steps"] for r in steps], float)
-    seconds = np.array([r["run_s"] for r in steps])
-    axes[1].loglog(counts, seconds, "o-", label="measured")
-    axes[1].loglog(counts, seconds[-1] * counts / counts[-1], "--", label="linear")
-    axes[1].set(xlabel="steps", ylabel="seconds")
+    seconds = np.array([r["ratio"] for r in steps]) * steps[0]["run_s"]
+    axes[1].loglog(counts, 1e3 * seconds, "o-", label="measured")
+    axes[1].loglog(counts, 1e3 * seconds[-1] * counts / counts[-1], "--", label="linear")
+    axes[1].set(
+        xlabel=f"steps on {sizes[0]['size']} x {sizes[0]['size']}", ylabel="time of a solve [ms]"
+    )
+    axes[1].set_xticks(counts, [f"{n:.0f}" for n in counts])
+    axes[1].xaxis.set_minor_locator(NullLocator())
     for axis in axes:
         axis.legend()
     figure.savefig(path, dpi=150)

@@ -14,6 +14,7 @@ from phdenoise.physics.kinetics import (
     SymmetricButlerVolmer,
 )
 from phdenoise.physics.law_parameters import Parameters, free_parameters
+from phdenoise.physics.many import simulate_many
 from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
 from phdenoise.physics.models import (
     AllenCahn,
@@ -105,6 +106,7 @@ __all__ = [
     "reference_mobility",
     "rim",
     "simulate",
+    "simulate_many",
     "smooth_prior",
     "spline_fit",
     "stages_for",

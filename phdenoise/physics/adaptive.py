@@ -37,6 +37,7 @@ class Outcome(IntEnum):
     step_too_small = 2
     not_finite = 3
     bad_start = 4
+    left_range = 5
 
     @property
     def sentence(self) -> str:
@@ -59,6 +60,11 @@ _SENTENCES = {
         "ill-posed or undefined at this field."
     ),
     Outcome.bad_start: "The first field, or its rate of change, is not finite.",
+    Outcome.left_range: (
+        "The field lies outside the range in which the law drives it (for a reaction, more than "
+        "100 eps outside [0, 1]): begin inside, with noise mapped into (0, 1), or end before the "
+        "current has filled or emptied the particle."
+    ),
 }
 
 
@@ -137,6 +143,7 @@ def integrate(
     times = jnp.asarray(times, dtype)
     rough = _Norm(grid, rtol, atol)
     f0 = model.rhs(times[0], c0, grid)
+    begins_inside = model.admissible(c0, grid)
     guess = 0.01 * rough(c0, c0) / jnp.maximum(rough(f0, c0), 1e-30)
     span = times[-1] - times[0]
     guess = jnp.clip(guess, 1e-8 * span, span)
@@ -153,7 +160,8 @@ def integrate(
         accepted=jnp.asarray(0),
         rejected=jnp.asarray(0),
         finite=fine,
-        alive=fine,
+        inside=begins_inside,
+        alive=fine & begins_inside,
     )
 
     def going(s: _State) -> Array:
@@ -170,7 +178,9 @@ def integrate(
         c, error, dense = method.step_dense(model, grid, coefficients, s.t, s.c, h)
         size = jax.lax.stop_gradient(rough(error, jnp.maximum(jnp.abs(s.c), jnp.abs(c))))
         finite = jnp.isfinite(size) & jnp.all(jnp.isfinite(c))
-        size = jnp.where(finite, jnp.maximum(size, 1e-4), jnp.inf)
+        # A shorter step may stay inside where this one overshot.
+        inside = model.admissible(c, grid) | ~finite
+        size = jnp.where(finite & inside, jnp.maximum(size, 1e-4), jnp.inf)
         good = size <= 1
         t = jnp.where(last, times[-1], s.t + h)
         factor = SAFETY * size ** (-0.7 / 3) * s.before ** (0.4 / 3)
@@ -197,6 +207,7 @@ def integrate(
             accepted=accepted,
             rejected=s.rejected + ~good,
             finite=finite,
+            inside=inside,
             alive=good | (dt > floor),
         )
 
@@ -204,6 +215,7 @@ def integrate(
     valid = jnp.arange(times.shape[0]) < end.following
     whole = end.following >= times.shape[0]
     failure = jnp.where(end.finite, Outcome.step_too_small.value, Outcome.not_finite.value)
+    failure = jnp.where(end.inside, failure, Outcome.left_range.value)
     outcome = jnp.where(end.alive, Outcome.too_many_steps.value, failure)
     outcome = jnp.where(whole, Outcome.reached.value, outcome)
     outcome = jnp.where(fine, outcome, Outcome.bad_start.value)
@@ -223,6 +235,7 @@ class _State(NamedTuple):
     accepted: Array
     rejected: Array
     finite: Array
+    inside: Array
     alive: Array
 
 

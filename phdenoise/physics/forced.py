@@ -5,6 +5,8 @@
 
 from collections.abc import Callable
 
+from jaxtyping import Array, Bool
+
 from phdenoise.grid import Grid
 from phdenoise.physics.models import Model, Reference
 from phdenoise.types import Field, Scalar
@@ -33,6 +35,10 @@ class Forced(Model):
     def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
         """That of the model."""
         return self.model.spectral_radius(c, grid)
+
+    def admissible(self, c: Field, grid: Grid) -> Bool[Array, ""]:
+        """That of the model."""
+        return self.model.admissible(c, grid)
 
     def energy(self, c: Field, grid: Grid) -> Scalar:
         """That of the model; a source may raise it."""

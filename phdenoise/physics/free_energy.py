@@ -136,7 +136,7 @@ def mixing_entropy(c: Values, eps: float) -> Values:
 
 def _logit(c: Values, eps: float) -> Values:
     inside = jnp.clip(c, eps, 1 - eps)
-    return jnp.log(inside / (1 - inside)) + (c - inside) / (eps * (1 - eps))
+    return jnp.log(inside / (1 - inside)) + (c - inside) * (1 / (eps * (1 - eps)))
 
 
 def _derivative(function, c: Values) -> Values:

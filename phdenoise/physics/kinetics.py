@@ -41,6 +41,10 @@ class Kinetics(eqx.Module):
         """R(c, μ + V), dimensionless; its sign is that of −(μ + V)."""
         raise NotImplementedError
 
+    def edge(self) -> float:
+        """ε within (0, 1) where the logarithms of c and 1 − c are continued."""
+        raise NotImplementedError
+
     def voltage(self, c: Values, mu: Values, weight: Values, current: Scalar) -> Scalar:
         """V [kT] at which Σ weight · R = current.
 
@@ -98,6 +102,10 @@ class ButlerVolmer(Kinetics):
     exchange: ExchangeCurrent
     alpha: Scalar = parameter(UNIT, sd=0.5)
 
+    def edge(self) -> float:
+        """ε of the exchange current."""
+        return self.exchange.eps
+
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """j₀ [ exp(−αη) − exp((1−α)η) ]."""
         a, b = self._exponents()
@@ -131,6 +139,10 @@ class SymmetricButlerVolmer(Kinetics):
 
     exchange: ExchangeCurrent
 
+    def edge(self) -> float:
+        """ε of the exchange current."""
+        return self.exchange.eps
+
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """j₀ [ exp(−η/2) − exp(η/2) ]."""
         forth, back = _one_way(self.exchange, c, -0.5 * mu, 0.5 * mu)
@@ -160,6 +172,10 @@ class CoupledIonElectron(Kinetics):
     reorganisation: Scalar = eqx.field(converter=jnp.asarray)
     activity: Scalar = eqx.field(converter=jnp.asarray, default=1.0)
     eps: float = eqx.field(static=True, default=1e-4)
+
+    def edge(self) -> float:
+        """ε of this law."""
+        return self.eps
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
         """(1−c)/√(4πλ) [ c₊ κ(−η_f) − c κ(η_f) ]."""

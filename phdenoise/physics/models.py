@@ -16,7 +16,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Fixed, Flux, Grid
 from phdenoise.physics.faces import edge_inflow
@@ -28,6 +28,7 @@ from phdenoise.physics.operators import (
     integral,
     laplacian,
 )
+from phdenoise.physics.stencil import scaled, shared
 from phdenoise.physics.transforms import laplacian_symbol
 from phdenoise.types import Field, InputError, Scalar
 
@@ -67,6 +68,10 @@ class Model(eqx.Module):
         symbol = laplacian_symbol(grid, reference.diffusion.dtype)
         return -(reference.decay + symbol * (reference.diffusion + symbol * reference.biharmonic))
 
+    def admissible(self, c: Field, grid: Grid) -> Bool[Array, ""]:
+        """Whether the law still drives every cell of the field c."""
+        return jnp.ones((), bool)
+
     def mass(self, c: Field, grid: Grid) -> Scalar:
         """∫c over the mask [length^d]."""
         return integral(c, grid)
@@ -87,12 +92,12 @@ class CahnHilliard(Model):
 
     def potential(self, c: Field, grid: Grid) -> Field:
         """μ = μ_h(c) − κ∇²c [kT]."""
-        return self.free_energy.chemical_potential(c) - self.kappa * laplacian(c, grid)
+        return self.free_energy.chemical_potential(c) - scaled(self.kappa, laplacian(c, grid))
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """∇·( D(c) ∇μ ) [1/time]."""
-        mu = self.potential(c, grid)
-        inner = flux_divergence(self.mobility(c), mu, grid)
+        mu = shared(self.potential(c, grid))
+        inner = flux_divergence(shared(self.mobility(c)), mu, grid)
         if not grid.open:
             return inner
         return inner + edge_inflow(self.mobility, mu, self.free_energy.chemical_potential, grid)

@@ -137,7 +137,7 @@ def _run(
     times = jnp.linspace(0, span, config.frames, dtype=config.dtype)
     model, grid = as_dtype(model, c0.dtype), as_dtype(grid, c0.dtype)
     frames = _solve(model, grid, c0, times, substeps=config.substeps, stepper=RKC2(config.stages))
-    if bool(diverged(frames)):
+    if bool(diverged(frames, model, grid)):
         raise InputError("The twin diverges: raise its substeps or stages.")
     voltage = jax.lax.map(lambda c: model.voltage(c, grid), frames)
     return ParticleTwin(times, frames, voltage, model, grid)

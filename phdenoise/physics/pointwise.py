@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from phdenoise.physics.stencil import once
+
 Values = Float[Array, "*s"]
 
 
@@ -27,7 +29,7 @@ def pointwise(function: Callable[[Array], Array], c: Values) -> Values:
 def _pointwise_jvp(function, primals, tangents):
     (c,), (dc,) = primals, tangents
     value, slope = jax.jvp(function, (c,), (jnp.ones_like(c),))
-    return value, slope * dc
+    return value, once(slope) * dc
 
 
 def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
@@ -50,9 +52,10 @@ def _legendre_sum(coefficients: Array, x: Array) -> Array:
 def _legendre_sum_jvp(primals, tangents):
     (p, x), (dp, dx) = primals, tangents
     value, slope = jax.jvp(partial(_legendre_sum.fun, p), (x,), (jnp.ones_like(x),))
-    basis = jnp.stack(_columns(x, p.shape[0]))
-    shift = jnp.tensordot(dp, basis, axes=1, precision=jax.lax.Precision.HIGHEST)
-    return value, shift + slope * dx
+    # Cells on one axis: the transpose is then a matrix times a vector, five times faster.
+    basis = jnp.stack(_columns(x.reshape(-1), p.shape[0]))
+    shift = jnp.matmul(dp, basis, precision=jax.lax.Precision.HIGHEST).reshape(x.shape)
+    return value, shift + once(slope) * dx
 
 
 def legendre(x: Values, degree: int) -> Float[Array, "*s n"]:

@@ -19,7 +19,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
 from phdenoise.physics.kinetics import Kinetics
@@ -132,6 +132,16 @@ class AllenCahnReaction(Model):
         mu = self.potential(c, grid)
         eta = mu + self.voltage(c, grid)
         return -jnp.sum(integral(eta * self._reaction(c, mu, grid), grid))
+
+    def admissible(self, c: State, grid: Grid) -> Bool[Array, ""]:
+        """Whether every cell lies within 100 ε of [0, 1].
+
+        The exchange current falls by e⁵⁰ over that margin where it vanishes faster than the one-way
+        rate grows: a cell beyond is not driven back, but stays.
+        """
+        margin = 100 * self.kinetics.edge()
+        beyond = _inside(jnp.maximum(-c, c - 1), grid)
+        return jnp.all(beyond <= margin)
 
     def mass(self, c: State, grid: Grid) -> Scalar:
         """∫c over the mask, all layers [length²]."""

@@ -53,7 +53,8 @@ def simulate(
         stepper: "etdrk4", "rosenbrock", "rkc2" or an object.
         reference: of `reference_mobility`; by default that of c0.
         checkpoint: in reverse mode recompute each step from its stored field; "nested" stores only
-            the frames and the fields of one interval, for one more forward solve; False stores all.
+            every √n-th field of n steps and those between two of them, for one more forward solve;
+            False stores all.
         uniform: take every interval equal to the first; by default so if `times` are known when
             tracing and equal, else each interval prepares its own constants.
         ramp: split the first step into ramp + 1 steps that start 2^ramp times smaller and double.
@@ -62,11 +63,17 @@ def simulate(
 
     Returns:
         Frames; test them with `diverged`: an unstable step or an ill-posed law is returned as is.
+
+    Raises:
+        InputError: if c0 does not fit the grid, or (outside jit) lies where the model does not drive
+            it: a reaction far outside (0, 1).
     """
     if substeps < 1:
         raise InputError(f"substeps must be at least 1, got {substeps}.")
     if tuple(c0.shape[-len(grid.shape) :]) != grid.shape:
         raise InputError(f"The initial field has shape {c0.shape}, the grid {grid.shape}.")
+    if not isinstance(c0, jax.core.Tracer):
+        _refuse_outside(model, grid, c0)
     method = resolve_stepper(stepper)
     dtype = c0.dtype
     if uniform is None:
@@ -87,37 +94,56 @@ def simulate(
         uniform = False
     shared = method.prepare(model, grid, steps[0], reference) if uniform else None
 
-    def interval(
-        model: Model, grid: Grid, shared: Any, c: Field, start: Scalar, dt: Scalar
+    nested = checkpoint == "nested"
+    length = _segment(substeps, substeps * steps.shape[0]) if nested else substeps
+
+    def segment(
+        model: Model, grid: Grid, shared: Any, c: Field, start: Scalar, dt: Scalar, begin: Array
     ) -> Field:
         coefficients = method.prepare(model, grid, dt, reference) if shared is None else shared
 
+        def step(c: Field, index: Array) -> Field:
+            return method.step(model, grid, coefficients, start + dt * index.astype(dtype), c, dt)
+
         def substep(c: Field, index: Array) -> tuple[Field, None]:
-            t = start + dt * index.astype(dtype)
-            return method.step(model, grid, coefficients, t, c, dt), None
+            if substeps % length == 0:
+                return step(c, index), None
+            return jax.lax.cond(index < substeps, step, lambda c, _: c, c, index), None
 
         body = jax.checkpoint(substep, prevent_cse=False) if checkpoint else substep
-        return jax.lax.scan(body, c, jnp.arange(substeps))[0]
+        return jax.lax.scan(body, c, begin + jnp.arange(length))[0]
 
-    if checkpoint == "nested":
-        interval = jax.checkpoint(interval, prevent_cse=False)
+    if nested:
+        segment = jax.checkpoint(segment, prevent_cse=False)
+    begins = jnp.arange(0, substeps, length)
+
+    def interval(c: Field, start: Scalar, dt: Scalar) -> Field:
+        def part(c: Field, begin: Array) -> tuple[Field, None]:
+            return segment(model, grid, shared, c, start, dt, begin), None
+
+        return jax.lax.scan(part, c, begins)[0] if len(begins) > 1 else part(c, begins[0])[0]
 
     def frame(c: Field, item: tuple[Scalar, Scalar]) -> tuple[Field, Field]:
-        c = interval(model, grid, shared, c, *item)
+        c = interval(c, *item)
         return c, c
 
     _, frames = jax.lax.scan(frame, c, (times[:-1], steps))
     return jnp.concatenate([c0[None], frames])
 
 
-def diverged(frames: Float[Array, "t *cells"]) -> Bool[Array, ""]:
+def diverged(
+    frames: Float[Array, "t *cells"], model: Model | None = None, grid: Grid | None = None
+) -> Bool[Array, ""]:
     """True where a value is not finite, or a hundred times larger than 1 and the first frame.
 
     The continued laws grow only linearly outside (0, 1), so an unstable step may take long to
-    overflow.
+    overflow. With the model and its grid also where a frame is not `admissible` to it.
     """
     size = jnp.maximum(1.0, jnp.max(jnp.abs(frames[0])))
-    return ~(jnp.max(jnp.abs(frames)) < 100 * size)
+    grown = ~(jnp.max(jnp.abs(frames)) < 100 * size)
+    if model is None or grid is None:
+        return grown
+    return grown | ~jnp.all(jax.vmap(model.admissible, (0, None))(frames, grid))
 
 
 @eqx.filter_jit
@@ -194,6 +220,15 @@ def as_dtype(tree: Tree, dtype: jnp.dtype) -> Tree:
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
 
 
+def _refuse_outside(model: Model, grid: Grid, c0: Field) -> None:
+    inside = model.admissible(c0, grid)
+    if not isinstance(inside, jax.core.Tracer) and not bool(inside):
+        raise InputError(
+            f"The first field spans {float(jnp.min(c0)):.4g} to {float(jnp.max(c0)):.4g}, where the "
+            "law no longer drives it: map it into (0, 1) first."
+        )
+
+
 def _ramp(
     method: Stepper,
     model: Model,
@@ -217,6 +252,15 @@ def _ramp(
         return method.step(model, grid, coefficients, t, c, h), None
 
     return jax.lax.scan(step, c, (places, widths))[0]
+
+
+def _segment(substeps: int, total: int) -> int:
+    """Steps between two stored fields: about √total, a divisor of `substeps` where one is near."""
+    wanted = max(1, round(total**0.5))
+    if substeps <= 2 * wanted:
+        return substeps
+    near = [n for n in range(wanted // 2 + 1, 2 * wanted) if substeps % n == 0]
+    return min(near, key=lambda n: max(n / wanted, wanted / n)) if near else wanted
 
 
 def _known_uniform(times: np.ndarray | Array) -> bool:

@@ -47,6 +47,28 @@ def flux(d: Cells, m: Cells, *, axis: int, wrap: bool) -> Cells:
     return _flux.bind(d, m, axis=axis, wrap=wrap)
 
 
+def scaled(factor: Float[Array, ""], c: Cells) -> Cells:
+    """factor · c, whose derivative by the number is summed as a matrix product."""
+    return _scaled.bind(factor.astype(c.dtype).reshape((1,) * c.ndim), c)
+
+
+def shared(c: Cells) -> Cells:
+    """c itself; a cotangent that comes back is made an array of its own.
+
+    Where several operators use it, XLA would compute it again inside each.
+    """
+    return _shared.bind(c)
+
+
+def once(factor: Array) -> Array:
+    """The same, kept as an array of its own.
+
+    XLA computes sums and products again wherever they are used, in each tangent of a batch, whatever
+    barrier stands between. Divisions it holds for dear and keeps; this one is by 1, so exact.
+    """
+    return factor / jax.lax.stop_gradient(jnp.minimum(1 + jnp.abs(factor), 1))
+
+
 def _evaluate_lower(c: Array, *, axis: int, sign: int, wrap: bool) -> Array:
     # Without wrapping the ghost value makes face 0 vanish: c₀ + s(−s c₀) = 0.
     ghost = _part(c, axis, -1) if wrap else -sign * _part(c, axis, 0)
@@ -72,6 +94,14 @@ def _evaluate_flux(d: Array, m: Array, *, axis: int, wrap: bool) -> Array:
     d0, d1, d2 = _neighbours(d, axis, wrap)
     m0, m1, m2 = _neighbours(m, axis, wrap)
     return 0.5 * ((d1 + d2) * (m2 - m1) - (d0 + d1) * (m1 - m0))
+
+
+def _evaluate_scaled(factor: Array, c: Array) -> Array:
+    return factor * c
+
+
+def _evaluate_shared(c: Array) -> Array:
+    return c
 
 
 def _evaluate_cross(a: Array, b: Array, *, axis: int, wrap: bool) -> Array:
@@ -138,6 +168,10 @@ def _fold(cotangent: Array, like: Any) -> Array:
     extra = cotangent.ndim - like.aval.ndim
     cotangent = jnp.sum(cotangent, axis=tuple(range(extra)))
     axes = tuple(i for i, n in enumerate(like.aval.shape) if n == 1 != cotangent.shape[i])
+    if cotangent.ndim - 1 in axes:
+        # XLA adds one by one, in a matrix product several at once.
+        ones = jnp.ones((cotangent.shape[-1], 1), cotangent.dtype)
+        cotangent = jnp.matmul(cotangent, ones, precision=jax.lax.Precision.HIGHEST)
     return jnp.sum(cotangent, axis=axes, keepdims=True)
 
 
@@ -146,6 +180,8 @@ _upper = _primitive("upper", _evaluate_upper)
 _second = _primitive("second", _evaluate_second)
 _flux = _primitive("flux", _evaluate_flux)
 _cross = _primitive("cross", _evaluate_cross)
+_scaled = _primitive("scaled", _evaluate_scaled)
+_shared = _primitive("shared", _evaluate_shared)
 
 ad.deflinear2(_lower, lambda ct, _, **settings: [_upper.bind(ct, **settings)])
 ad.deflinear2(_upper, lambda ct, _, **settings: [_lower.bind(ct, **settings)])
@@ -160,3 +196,9 @@ ad.defbilinear(
     lambda ct, a, b, **settings: _fold(_flux.bind(ct, b, **settings), a),
     lambda ct, a, b, **settings: _fold(_flux.bind(ct, a, **settings), b),
 )
+ad.defbilinear(
+    _scaled,
+    lambda ct, k, c: _fold(ct * c, k),
+    lambda ct, k, c: _fold(_scaled.bind(k, ct), c),
+)
+ad.deflinear2(_shared, lambda ct, _: [once(ct)])

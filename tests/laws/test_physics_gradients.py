@@ -145,3 +145,17 @@ def test_one_row_is_the_one_dimensional_equation(x64):
         for c in (row, jnp.tile(row, (4, 1)))
     ]
     np.testing.assert_allclose(lines[1], jnp.tile(lines[0], (1, 4, 1)), atol=1e-13)
+
+
+def test_nested_checkpoints_of_a_prime_number_of_steps_change_nothing(x64):
+    # Eleven steps make four segments of three, the last cut short.
+    grid, c0 = Grid((4, 5), 1.0), start((4, 5))
+    model = Fickian(LegendreMobility(jnp.asarray([0.0, 0.5])))
+
+    def loss(c0, checkpoint):
+        frames = simulate(model, grid, c0, TIMES[:2], substeps=11, checkpoint=checkpoint)
+        return jnp.sum(frames[-1] * jnp.cos(jnp.arange(20.0)).reshape(4, 5))
+
+    value = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    for nested, stored in zip(value(c0, "nested"), value(c0, True), strict=True):
+        np.testing.assert_allclose(nested, stored, rtol=1e-12, atol=1e-13)
