@@ -1,4 +1,4 @@
-"""`phdenoise info, denoise, simulate, fit, demo, neutron`: the command line, generated from the dataclasses.
+"""`phdenoise info, denoise, simulate, fit, demo, neutron, stxm`: the command line, generated from the dataclasses.
 
 Everything a command can be told is a field with its unit and default; `phdenoise COMMAND --help` shows them.
 A user's mistake ends with one sentence on standard error and exit code 2.
@@ -20,6 +20,7 @@ from phdenoise import selfcheck
 from phdenoise.chains.neutron import NeutronConfig
 from phdenoise.chains.neutron_files import NeutronFiles
 from phdenoise.chains.neutron_report import REPORT, NeutronSettings, run_neutron
+from phdenoise.chains.stxm_report import StxmSettings, run_stxm
 from phdenoise.channels import Channels
 from phdenoise.demo import DemoConfig, run_demo
 from phdenoise.hallucination import hallucination
@@ -156,6 +157,19 @@ class Neutron:
     """Replace an existing folder."""
 
 
+@dataclass(frozen=True)
+class Stxm:
+    """X-ray scans of a particle to its lithium fraction, denoised, and the law of its reaction, with a report."""
+
+    file: Positional[tuple[str, ...]]
+    """Scans: one movie for each energy (give --energies), or one stack over energies for each time."""
+    output: Output
+    """Folder to write: report.html, lithium.h5, quantities.h5, FIT_particle.json, numbers.csv, mean.csv, figures, provenance.json."""
+    config: Annotated[StxmSettings, arg(name="")] = field(default_factory=StxmSettings)
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
 Command = (
     Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Denoise, tyro.conf.subcommand("denoise")]
@@ -163,6 +177,7 @@ Command = (
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Neutron, tyro.conf.subcommand("neutron")]
+    | Annotated[Stxm, tyro.conf.subcommand("stxm")]
 )
 
 
@@ -436,6 +451,18 @@ def _neutron(command: Neutron) -> None:
     print(f"Report: {(Path(command.output) / REPORT).resolve()}")
 
 
+def _stxm(command: Stxm) -> None:
+    with _Bar() as bar:
+        result = run_stxm(
+            command.file, command.output, command.config, overwrite=command.overwrite, progress=bar
+        )
+    for warning in result.warnings:
+        print(f"Warning: {warning}")
+    for sentence in result.sentences:
+        print(sentence)
+    print(f"Report: {(Path(command.output) / REPORT).resolve()}")
+
+
 _RUN: dict[type, Any] = {
     Info: _info,
     Denoise: _denoise,
@@ -443,6 +470,7 @@ _RUN: dict[type, Any] = {
     Fit: _fit,
     Demo: _demo,
     Neutron: _neutron,
+    Stxm: _stxm,
 }
 
 

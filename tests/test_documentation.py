@@ -44,10 +44,35 @@ def test_neutron_notebook_runs():
     assert names["result"].fit.outcome
 
 
+@pytest.mark.slow
+def test_stxm_notebook_runs():
+    cells = json.loads((ROOT / "notebooks/stxm.ipynb").read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for full, small in (
+        (
+            "shape=(36, 36), radius=11.0, frames=64, modes=25",
+            "shape=(28, 28), radius=7.0, frames=24, modes=6",
+        ),
+        (
+            "modes=25, length=4.0, window=9, start_modes=25, iterations=8",
+            "modes=4, window=6, iterations=2",
+        ),
+        ("steps=150, width=16", "steps=3, width=8"),
+        ("pick = [2, 12, 22, 32, 42, 52]", "pick = [2, 12, 22]"),
+        ("(0, 6, 0, 36)", "(0, 5, 0, 28)"),
+    ):
+        assert full in code
+        code = code.replace(full, small)
+    names: dict = {}
+    exec(compile(code, "stxm", "exec"), names)
+    assert np.isfinite(names["result"].estimate.mean).all()
+    assert set(names["result"].fits) == {"measured", "denoised", "joint"}
+
+
 def test_readme_names_what_exists(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
     for command in re.findall(r"^\| `phdenoise (\w+)", text, flags=re.MULTILINE):
-        assert command in ("info", "denoise", "simulate", "fit", "demo", "neutron")
+        assert command in ("info", "denoise", "simulate", "fit", "demo", "neutron", "stxm")
     for script in re.findall(r"python (benchmarks/\w+\.py)", text):
         assert (ROOT / script).exists(), script
     block = next(b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))

@@ -11,6 +11,7 @@ import numpy as np
 
 from phdenoise.io import units
 from phdenoise.io.native import FORMAT, read_extras, stored_mask
+from phdenoise.io.nxstxm import stxm_axes, stxm_signal
 from phdenoise.io.source import TIME_NAMES, Source
 from phdenoise.types import InputError
 
@@ -38,6 +39,7 @@ def describe(file: h5py.File, item: h5py.Dataset) -> Source:
     source = Source(np.empty((item.shape[0], 0, 0), item.dtype), dataset=item.name)
     source.intensity_unit = _text(item.attrs.get("units")) or None
     _read_axes(item, source)
+    stxm_axes(item, source)
     _read_boundary(item, source)
     if FORMAT in file.attrs:
         read_extras(file, item.name, source)
@@ -59,6 +61,7 @@ def _named(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset:
 def _default(file: h5py.File, path: Path) -> h5py.Dataset:
     """Default plot, else the only numeric dataset with two or more axes."""
     item = _default_signal(file)
+    item = stxm_signal(file) if item is None else item
     if item is not None and item.ndim >= 2:
         return item
     movies = [d for d in _datasets(file) if d.ndim >= 2 and d.dtype.kind in "biuf"]

@@ -10,8 +10,10 @@ import numpy as np
 from phdenoise.io.arrays import read_npy, read_npz
 from phdenoise.io.extras import read_em, read_fits
 from phdenoise.io.hdf5 import read_hdf5
+from phdenoise.io.sdf import read_sdf
 from phdenoise.io.source import Source, check_values, default_name, to_movie
 from phdenoise.io.tiff import read_tiff
+from phdenoise.io.xrm import read_xrm
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
 
@@ -22,6 +24,8 @@ _READERS: dict[str, Callable[[Path, str | None], Source]] = {
     ".npz": read_npz,
     **dict.fromkeys((".mrc", ".dm3", ".dm4", ".emd"), read_em),
     **dict.fromkeys((".fits", ".fit"), read_fits),
+    ".hdr": read_sdf,
+    **dict.fromkeys((".xrm", ".txrm"), read_xrm),
 }
 _FRAME_SUFFIXES = (".tif", ".tiff", ".fits", ".fit")
 

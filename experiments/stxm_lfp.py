@@ -1,0 +1,316 @@
+"""Study: what denoising is worth to X-ray scans of lithium iron phosphate, on simulated particles and on real images.
+
+    python -m experiments.stxm_lfp run|collect|figure [--fast] [--data FOLDER]
+
+`twin`: a particle that fills at constant current with heterogeneous k(x,y), scanned at two energies through a beam that
+flickers along the lines; lithium as measured, denoised and by the law is compared with the truth, and so is each law.
+`repeats`: real full-field images, three repeats with ten flat fields: error bars of the optical density.
+The last needs txm_nca_8324eV.npz in the folder --data (or $PHDENOISE_DATA), and is left out without it.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from phdenoise.chains.stxm import analyse_scans
+from phdenoise.chains.stxm_config import Scans, StxmConfig
+from phdenoise.figures import save
+from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
+from phdenoise.io import atomic
+from phdenoise.learn.particle_data import ParticleFitConfig
+from phdenoise.learn.particle_summary import uniformity
+from phdenoise.modalities.drift import find_drift
+from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
+from phdenoise.physics.particle_twins import ParticleTwinConfig
+from phdenoise.study import collect, read_table, run_sweep
+from phdenoise.study.run import run_id
+from phdenoise.training import DenoiseConfig
+from phdenoise.types import InputError
+
+VERSIONS = ("measured", "denoised", "joint")
+
+
+def _twin() -> StxmTwinConfig:
+    particle = ParticleTwinConfig(
+        shape=(48, 48), radius=16.0, frames=128, length=5.0, substeps=3, stages=10
+    )
+    return StxmTwinConfig(particle=particle, pre_edge=32)
+
+
+def _denoise() -> DenoiseConfig:
+    return DenoiseConfig(preset="quick", steps=400, seconds=3600.0, symmetries=4)
+
+
+def _fit() -> ParticleFitConfig:
+    return ParticleFitConfig(length=5.0, window=14, start_modes=40, iterations=25)
+
+
+@dataclass(frozen=True)
+class StxmStudy:
+    """One run of the study."""
+
+    scene: Literal["twin", "repeats"] = "twin"
+    """What is looked at."""
+    twin: StxmTwinConfig = field(default_factory=_twin)
+    """The simulated particle and microscope."""
+    seed: int = 0
+    """Of the particle and the counts."""
+    data: str = ""
+    """File of real images."""
+    denoise: DenoiseConfig = field(default_factory=_denoise)
+    """How to denoise."""
+    fit: ParticleFitConfig = field(default_factory=_fit)
+    """How to fit the law."""
+
+
+def run(config: StxmStudy, store: Path) -> dict[str, float]:
+    """Numbers of one run; its arrays go to `store`."""
+    row, arrays = {"twin": _particle, "repeats": _repeats}[config.scene](config)
+    store.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
+        temporary.open("wb") as file,
+    ):
+        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    return row
+
+
+def scans_of(scene: StxmScene, config: StxmTwinConfig) -> tuple[Scans, StxmConfig]:
+    """What the chain is given of a simulated particle, and its settings."""
+    twin = scene.twin
+    ny, nx = scene.thickness.shape
+    free = max(int((ny - 1) / 2 - config.particle.radius) - int(np.ceil(2 * config.drift)), 1)
+    scans = Scans(
+        scene.counts, np.asarray(config.energies[1:]), np.asarray(twin.times, float), time_unit="1/k0",
+        name="particle", before=scene.before, before_energies=np.full(len(scene.before), config.energies[0]),
+    )  # fmt: skip
+    return scans, StxmConfig(
+        lithiated=config.lithiated[1:],
+        delithiated=config.delithiated[1:],
+        incident_region=(0, free, 0, nx),
+        drift=config.drift > 0,
+    )
+
+
+def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    scene = simulate_stxm(config.seed, config.twin)
+    scans, chain = scans_of(scene, config.twin)
+    chain = replace(chain, denoise=replace(config.denoise, seed=config.seed), fit=config.fit)
+    result = analyse_scans(scans, chain)
+    truth = np.asarray(scene.twin.frames, float)[(..., *result.box)]
+    grid_mask = np.asarray(scene.twin.grid.mask)[result.box]
+    mask = result.mask & grid_mask
+    log_k = np.log(np.asarray(scene.twin.model.rate_constant(), float)[result.box])
+    c = {
+        "measured": result.movie.frames.astype(float),
+        "steady": result.estimate.movie.frames.astype(float),
+        "denoised": result.estimate.mean.astype(float),
+        "law": np.where(np.isfinite(result.fits["joint"].frames), result.fits["joint"].frames, result.estimate.mean),
+    }  # fmt: skip
+    sd = {
+        "measured": result.sd,
+        "steady": np.full(truth.shape, np.nan),
+        "denoised": np.sqrt(result.estimate.variance + result.common_sd**2),
+        "law": np.where(np.isfinite(result.fits["joint"].frames), np.hypot(result.fits["joint"].frames_sd, result.common_sd),
+                        np.sqrt(result.estimate.variance + result.common_sd**2)),
+    }  # fmt: skip
+    row = {
+        "particle_pixels": float(mask.sum()),
+        "outline_jaccard": float(mask.sum() / (result.mask | grid_mask).sum()),
+        "flicker_true": scene.flicker,
+        "flicker_found": float(result.beam.flicker.mean()),
+        "sd_common": _rms(result.common_sd[mask]),
+        "UC_true": uniformity(truth, mask),
+    }
+    if config.twin.drift > 0:
+        above = result.displacement - result.displacement.mean((0, 1))
+        true = scene.displacement - scene.displacement.mean((0, 1))
+        row["drift_error"] = _rms(above - true)
+    for name, value in c.items():
+        error = (value - truth)[:, mask]
+        row[f"error_{name}"] = _rms(error)
+        row[f"ratio_{name}"] = row[f"error_{name}"] / row["error_measured"]
+        if name in sd and np.isfinite(sd[name][:, mask]).any():
+            inside = np.abs(error) < 1.645 * sd[name][:, mask]
+            row[f"covered_90_{name}"] = float(np.nanmean(inside[np.isfinite(error)]))
+    for name, value in result.uniformity.items():
+        row[f"UC_{name}"] = value
+    level = scene.twin.model
+    arrays = {
+        "times": scans.times, "mask": mask, "truth": truth, "rate_true": np.exp(log_k - log_k[mask].mean()),
+        **{f"c_{k}": v for k, v in c.items()},
+    }  # fmt: skip
+    for name, fit in result.fits.items():
+        at = fit.curves["c"]
+        mu = np.log(at / (1 - at)) + float(level.free_energy.omega) * (1 - 2 * at)
+        scale = float(np.exp(log_k[mask].mean()))
+        j = scale * np.sqrt(at) * (1 - at)
+        found = np.log(fit.rate[mask])
+        found, true = found - found.mean(), log_k[mask] - log_k[mask].mean()
+        row |= {
+            f"k_correlation_{name}": float(np.corrcoef(found, true)[0, 1]),
+            f"k_rms_{name}": _rms(found - true),
+            f"k_covered_90_{name}": float(np.mean(np.abs(found - true) < 1.645 * fit.rate_sd[mask])),
+            f"mu_rms_{name}": _rms(fit.curves["mu_h"] - mu),
+            f"mu_covered_90_{name}": float(np.mean((fit.curves["mu_h_low"] <= mu) & (mu <= fit.curves["mu_h_high"]))),
+            f"j0_rms_{name}": _rms(fit.curves["j0"] / j - 1),
+            f"j0_covered_90_{name}": float(np.mean((fit.curves["j0_low"] <= j) & (j <= fit.curves["j0_high"]))),
+            f"explained_{name}": fit.statistics["explained_variance"],
+            f"converged_{name}": float(fit.converged),
+        }  # fmt: skip
+        arrays |= {f"rate_{name}": fit.rate, f"rate_sd_{name}": fit.rate_sd}
+        arrays |= {f"curve_{name}_{k}": v for k, v in fit.curves.items()}
+        arrays |= {"mu_true": mu, "j0_true": j}
+    return row, arrays
+
+
+def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Differences of repeats in units of their error bars: the images are shifted and dimmed a little between them."""
+    with np.load(config.data, allow_pickle=False) as archive:
+        sample, flat = archive["sample"].astype(float), archive["flat"].astype(float)
+    # Camera counts per photon, from the flat fields: neighbours in time have the same light but for a factor.
+    scaled = flat / flat.mean((1, 2), keepdims=True) * flat.mean()
+    gain = float(np.mean(np.diff(scaled, axis=0) ** 2) / 2 / scaled.mean())
+    light, beam_variance = scaled.mean(axis=0), scaled.var(axis=0, ddof=1) / len(scaled)
+    drift = find_drift(sample)
+    od = np.log(light / np.maximum(sample / drift.gain[:, None, None], 1))
+    variance = gain / np.maximum(sample, 1)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    z = [(od[i] - od[j]) / np.sqrt(variance[i] + variance[j]) for i, j in pairs]
+    moved = np.abs(np.diff(drift.displacement, axis=0)).max()
+    edges = np.hypot(*np.gradient(od.mean(axis=0))) < np.quantile(
+        np.hypot(*np.gradient(od.mean(axis=0))), 0.5
+    )
+    spread = [float(np.std(v[edges] - np.median(v[edges]))) for v in z]
+    rho = [float(np.corrcoef(v[:, :-1].ravel(), v[:, 1:].ravel())[0, 1]) for v in z]
+    return {
+        "gain": gain,
+        "z_sd_repeats": float(np.mean(spread)),
+        "noise_correlation_x": float(np.mean(rho)),
+        "drift_px": float(moved),
+        "light_range": float(np.ptp(drift.gain)),
+        "od_sd": float(np.sqrt(np.mean(variance + beam_variance / light**2))),
+    }, {"od": od.mean(axis=0), "difference": od[0] - od[1]}
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
+
+
+def configs(fast: bool, data: str) -> list[StxmStudy]:
+    """Particles, then the real images where their file is there."""
+    base = StxmStudy()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    if fast:
+        particle = replace(
+            base.twin.particle, shape=(36, 36), radius=11.0, frames=96, modes=25, length=4.0
+        )
+        base = replace(
+            base,
+            twin=replace(base.twin, particle=particle),
+            denoise=replace(base.denoise, steps=150, width=16, crop=28),
+            fit=replace(base.fit, modes=25, length=4.0, iterations=14, window=12, start_modes=30),
+        )
+        seeds = (0,)
+    out = [replace(base, seed=s) for s in seeds]
+    if not fast:
+        out.append(replace(base, twin=replace(base.twin, drift=0.6)))
+    file = Path(data) / "txm_nca_8324eV.npz"
+    if data and file.is_file():
+        out.append(replace(base, scene="repeats", data=str(file)))
+    return out
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to do, and where."""
+
+    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
+    """run the sweep (resumes), collect its CSV, or draw figures from what was stored."""
+    fast: bool = False
+    """A version of minutes."""
+    data: str = os.environ.get("PHDENOISE_DATA", "")
+    """Folder of the real images."""
+    output: Path = Path("results/stxm_lfp")
+    """Folder of runs, table and figures."""
+    processes: int = 1
+    """Runs at a time."""
+
+
+def main(arguments: Arguments) -> None:
+    """Run, collect or draw."""
+    folder = arguments.output / ("fast" if arguments.fast else "full")
+    table = folder / "table.csv"
+    every = configs(arguments.fast, arguments.data)
+    if arguments.what == "run":
+        run_sweep(
+            partial(run, store=folder / "arrays"),
+            every,
+            folder / "runs",
+            processes=arguments.processes,
+            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
+        )
+        print(f"Runs: {(folder / 'runs').resolve()}")
+    elif arguments.what == "collect":
+        rows = collect(folder / "runs", table)
+        print(f"{len(rows)} rows: {table.resolve()}")
+        for row in read_table(table):
+            if row["outcome"] == "done" and row["scene"] == "twin":
+                print(
+                    f"seed {row['seed']}: rms error of c {float(row['error_measured']):.4f} measured, {float(row['error_denoised']):.4f} "
+                    f"denoised ({float(row['ratio_denoised']):.3f}), {float(row['error_law']):.4f} by the law ({float(row['ratio_law']):.3f}); "
+                    f"90 % intervals cover {100 * float(row['covered_90_denoised']):.1f} %; k correlates "
+                    + ", ".join(f"{float(row[f'k_correlation_{v}']):.3f} ({v})" for v in VERSIONS)
+                    + "."
+                )
+    else:
+        _figures(folder, table, every)
+        print(f"Figures: {folder.resolve()}")
+
+
+def _arrays(folder: Path, config: StxmStudy) -> dict[str, np.ndarray]:
+    path = folder / "arrays" / f"{run_id(config)}.npz"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run the study first.")
+    with np.load(path, allow_pickle=False) as archive:
+        return {k: archive[k] for k in archive.files}
+
+
+def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
+    d = _arrays(folder, every[0])
+    blank = np.where(d["mask"] > 0, 0, np.nan)
+    pick = [int(t) for t in np.linspace(1, len(d["times"]) - 1, 6)]
+    rows = {k: d[f"c_{v}"] + blank for k, v in (("measured", "measured"), ("denoised", "denoised"), ("law", "law"))}  # fmt: skip
+    rows["truth"] = d["truth"] + blank
+    titles = [f"⟨c⟩ = {np.nanmean(rows['truth'][t]):.2f}" for t in pick]
+    save(fraction_maps(rows, titles, pick), folder / "lithium.png")
+    maps = {"truth": d["rate_true"] + blank} | {v: d[f"rate_{v}"] for v in VERSIONS}
+    save(rate_maps(maps), folder / "rate.png")
+    curves = {
+        v: {k: d[f"curve_{v}_{k}"] for k in ("c", "mu_h", "mu_h_low", "mu_h_high", "j0", "j0_low", "j0_high")}
+        for v in VERSIONS
+    }  # fmt: skip
+    truth = {"c": curves["joint"]["c"], "mu_h": d["mu_true"], "j0": d["j0_true"]}
+    save(reaction_curves(curves, rate_unit="k0", truth=truth), folder / "law.png")
+    done = [r for r in read_table(table) if r["outcome"] == "done" and r["scene"] == "twin"]
+    groups = {
+        f"seed {r['seed']}" + (", drift" if float(r["twin.drift"]) > 0 else ""): {
+            v: float(r[f"k_correlation_{v}"]) for v in VERSIONS
+        }
+        for r in done
+    }
+    save(fractions_of(groups, label="correlation of ln k with the truth", line=0.9), folder / "correlation.png")  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Arguments))
+    except InputError as error:
+        print(f"stxm_lfp: {error}", file=sys.stderr)
+        sys.exit(2)

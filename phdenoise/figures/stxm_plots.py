@@ -1,0 +1,107 @@
+"""Figures of X-ray scans: lithium maps, rate constants, laws of the reaction, uniformity."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from phdenoise.figures.plots import COLOURS, WIDE
+
+
+def fraction_maps(
+    rows: Mapping[str, Float[np.ndarray, "t y x"]],
+    titles: Sequence[str],
+    pick: Sequence[int],
+    *,
+    label: str = "lithium fraction",
+) -> Figure:
+    """Maps of the lithium fraction from 0 to 1, a row for each version; nan is blank."""
+    first = next(iter(rows.values()))
+    panel = WIDE * 0.85 / len(pick)
+    height = len(rows) * panel * first.shape[1] / first.shape[2] + 0.6
+    figure = Figure(figsize=(WIDE, height), layout="constrained")
+    axes = figure.subplots(len(rows), len(pick), squeeze=False)
+    for line, (name, movie) in zip(axes, rows.items(), strict=True):
+        for axis, t, title in zip(line, pick, titles, strict=True):
+            axis.imshow(movie[t], vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if line is axes[0]:
+                axis.set_title(title, fontsize=8)
+        line[0].set_ylabel(name, fontsize=8)
+    bar = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, aspect=30)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def rate_maps(maps: Mapping[str, Float[np.ndarray, "y x"]], *, label: str = "k / ⟨k⟩") -> Figure:
+    """Rate constants on one logarithmic scale about 1; nan is blank."""
+    figure = Figure(figsize=(WIDE, WIDE * 0.85 / max(len(maps), 3) + 0.5), layout="constrained")
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    logs = [np.log2(m) for m in maps.values()]
+    reach = max(float(np.nanquantile(np.abs(logs[0]), 0.99)), 0.1)
+    for axis, (name, _), values in zip(axes, maps.items(), logs, strict=True):
+        axis.imshow(values, vmin=-reach, vmax=reach, cmap="PuOr_r", interpolation="nearest")
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_title(name, fontsize=8)
+    bar = figure.colorbar(axes[0].images[0], ax=axes, shrink=0.9, aspect=20)
+    bar.set_label(f"log2 {label}", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def reaction_curves(
+    fits: Mapping[str, Mapping[str, Float[np.ndarray, " c"]]],
+    *,
+    rate_unit: str,
+    truth: Mapping[str, Float[np.ndarray, " c"]] | None = None,
+) -> Figure:
+    """μ_h(c) and k₀ j₀(c) with 90 % bands.
+
+    Args:
+        fits: label -> curves c and, for mu_h and j0, name, name_low, name_high.
+        rate_unit: of k₀.
+        truth: curves c, mu_h, j0.
+    """
+    figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    labels = (r"$\mu_h(c) - \mu_h(1/2)$ [kT]", rf"$k_0\,j_0(c)$ [{rate_unit}]")
+    for axis, name, label in zip(panels, ("mu_h", "j0"), labels, strict=True):
+        for (title, c), colour in zip(fits.items(), COLOURS, strict=False):
+            axis.fill_between(
+                c["c"], c[f"{name}_low"], c[f"{name}_high"], color=colour, alpha=0.18, lw=0
+            )
+            axis.plot(c["c"], c[name], color=colour, lw=1.3, label=title)
+        if truth is not None:
+            axis.plot(truth["c"], truth[name], "k--", lw=1.1, label="truth")
+        axis.set_xlabel("lithium fraction c", fontsize=8)
+        axis.set_ylabel(label, fontsize=8)
+        axis.tick_params(labelsize=7)
+        if truth is not None:
+            low, high = float(np.min(truth[name])), float(np.max(truth[name]))
+            axis.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
+    panels[1].set_ylim(bottom=0)
+    panels[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def fractions_of(
+    groups: Mapping[str, Mapping[str, float]], *, label: str, line: float | None = None
+) -> Figure:
+    """Numbers by version as points, a column for each group."""
+    figure = Figure(figsize=(WIDE * 0.6, 2.3), layout="constrained")
+    axis = figure.subplots()
+    versions = list(dict.fromkeys(v for g in groups.values() for v in g))
+    for number, (version, colour) in enumerate(zip(versions, COLOURS, strict=False)):
+        at = [k + 0.12 * (number - (len(versions) - 1) / 2) for k, g in enumerate(groups.values()) if version in g]  # fmt: skip
+        axis.plot(at, [g[version] for g in groups.values() if version in g], "o", color=colour, ms=5, label=version)  # fmt: skip
+    if line is not None:
+        axis.axhline(line, color="0.6", lw=0.9, ls="--")
+    axis.set_xticks(range(len(groups)), list(groups))
+    axis.set_ylabel(label, fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=7, frameon=False)
+    return figure

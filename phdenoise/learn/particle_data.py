@@ -1,0 +1,136 @@
+"""A movie of a particle cut into stretches for multiple shooting, and what is expected of its law beforehand."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from phdenoise.grid import Grid
+from phdenoise.physics.particle import mask_modes, smooth_prior
+from phdenoise.types import InputError
+
+
+@dataclass(frozen=True)
+class ParticleFitConfig:
+    """How to fit the law of a particle."""
+
+    modes: int = 40
+    """Modes of the particle in which ln k varies."""
+    length: float = 8.0
+    """Length over which ln k is smooth a priori [px]."""
+    spread: float = 0.5
+    """Standard deviation of ln k over the particle a priori."""
+    terms: int = 2
+    """Redlich-Kister terms of the potential; 1 is a regular solution."""
+    window: int = 7
+    """Frames that are predicted from each start."""
+    start_modes: int = 0
+    """Modes in which the first frame of each stretch is corrected, besides its mean; 0 for none."""
+    iterations: int = 15
+    """Gauss-Newton steps at most."""
+    substeps: int = 2
+    """Steps of the solver in a frame interval."""
+    stages: int = 10
+    """Stages of a step."""
+
+
+class ParticleData(eqx.Module):
+    """What is fitted; lengths in cells.
+
+    Attributes:
+        starts: first frames of the stretches [w, y, x].
+        start_modes: in which they may be wrong, times their sd a priori [m, y, x].
+        frames, roots: what follows them, and √(1/variance), zero where nothing is to be fitted [w, l, y, x].
+        times: of start and frames [w, l + 1].
+        rate: d⟨c⟩/dt [1/time].
+        modes: sₙ φₙ [n, y, x].
+        grid: with the particle's mask.
+    """
+
+    starts: Float[Array, "w y x"]
+    start_modes: Float[Array, "m y x"]
+    frames: Float[Array, "w l y x"]
+    roots: Float[Array, "w l y x"]
+    times: Float[Array, "w l1"]
+    rate: Float[Array, ""]
+    modes: Float[Array, "n y x"]
+    grid: Grid
+
+
+def particle_data(
+    frames: np.ndarray,
+    sd: np.ndarray,
+    mask: np.ndarray,
+    times: np.ndarray,
+    starts: np.ndarray,
+    start_sd: np.ndarray,
+    config: ParticleFitConfig,
+) -> tuple[ParticleData, list[int]]:
+    """Stretches, and the frame that each starts from; arguments as in `fit_particle`.
+
+    Raises:
+        InputError: shapes that do not fit, too few frames, or a particle that does not fill or empty.
+    """
+    count = len(frames)
+    if frames.ndim != 3 or sd.shape != frames.shape or starts.shape != frames.shape or start_sd.shape != frames.shape or mask.shape != frames.shape[1:]:  # fmt: skip
+        raise InputError(
+            f"A particle fit needs frames, sd and starts of one shape and a mask of a frame, got {frames.shape}, "
+            f"{sd.shape}, {starts.shape} and {mask.shape}."
+        )
+    if count < 4 or not 1 <= config.window < count:
+        raise InputError(
+            f"{count} frames cannot be cut into stretches of {config.window + 1}: use a --fit.window between 1 and "
+            f"{max(count - 1, 1)}, and 4 frames or more."
+        )
+    if config.start_modes < 0 or config.terms < 1:
+        raise InputError("--fit.terms must be 1 or more, and --fit.start-modes not negative.")
+    grid = Grid(mask.shape, 1.0, "no-flux", mask)
+    known = np.isfinite(frames) & np.isfinite(sd) & (sd > 0) & mask
+    mean = np.array([f[k].mean() if k.any() else np.nan for f, k in zip(frames, known, strict=True)])  # fmt: skip
+    good = np.isfinite(mean)
+    if good.sum() < 4:
+        raise InputError("Fewer than 4 frames of the particle are measured: no law can be fitted.")
+    rate = np.polyfit(times[good], mean[good], 1)[0]
+    if not abs(rate) * np.ptp(times) > 0.05:
+        raise InputError(
+            f"The particle neither fills nor empties: its mean lithium fraction changes by {rate * np.ptp(times):.2g}."
+        )
+    length = config.window
+    places = list(range(0, count - length, length))
+    if places[-1] + length < count - 1:
+        places.append(count - 1 - length)
+    following = [np.arange(p + 1, p + 1 + length) for p in places]
+    roots = np.where(known, 1 / np.where(known, sd, 1), 0)
+    cut = np.stack([roots[f] for f in following])
+    # Frames that the stretch before has predicted already.
+    twice = max(places[-2] + length - places[-1], 0) if len(places) > 1 else 0
+    cut[-1, :twice] = 0
+    eigen_modes, eigenvalues = mask_modes(grid, max(config.modes, config.start_modes))
+    modes = smooth_prior(eigenvalues[: config.modes], length=config.length, sd=config.spread)
+    begin = np.where(np.isfinite(starts) & mask, starts, 0.5)
+    waves = np.zeros((0, *mask.shape))
+    if config.start_modes:
+        spread = float(np.sqrt(np.nanmedian(np.where(known, start_sd, np.nan) ** 2)))
+        shapes = np.concatenate([mask[None].astype(float), eigen_modes[: config.start_modes]])
+        waves = spread / np.sqrt(len(shapes)) * shapes
+    single = partial(jnp.asarray, dtype=jnp.float32)
+    return ParticleData(
+        single(begin[places]),
+        single(waves),
+        single(np.nan_to_num(np.stack([frames[f] for f in following]))),
+        single(cut),
+        single(np.stack([times[np.r_[p, f]] for p, f in zip(places, following, strict=True)])),
+        single(rate),
+        single(modes[:, None, None] * eigen_modes[: config.modes]),
+        grid,
+    ), places
+
+
+def prior_of_law(config: ParticleFitConfig, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Start and prior sd of θ: two phases, a transition state that excludes half a site, currents near exchange."""
+    start = np.r_[4.0, np.zeros(config.terms - 1), 0.5, 0.5, np.log(2.0), np.log(10 * abs(rate)), np.zeros(config.modes)]  # fmt: skip
+    sd = np.r_[2.0, np.full(config.terms - 1, 1.0), 0.5, 0.5, 1.5, 2.0, np.ones(config.modes)]
+    return start, sd
