@@ -56,7 +56,8 @@ class Fronts(NamedTuple):
 
 def particle_charge(
     colour: Float[np.ndarray, "c t y x"],
-    covariance: Float[np.ndarray, "t y x c c"],
+    variance: Float[np.ndarray, "c t y x"],
+    rho: Float[np.ndarray, "c c"],
     labels: Int[np.ndarray, "t y x"],
     mixture: PhaseMixture,
     light_sd: Float[np.ndarray, "c t"],
@@ -68,7 +69,8 @@ def particle_charge(
 
     Args:
         colour: without drift.
-        covariance: of each pixel, between channels.
+        variance: of each pixel.
+        rho: correlation of the channels' errors at a pixel.
         labels: particles from 1.
         mixture: the colours of the phases.
         light_sd: relative standard deviation of the light's correction.
@@ -89,10 +91,9 @@ def particle_charge(
             if n == 0:
                 continue
             mean = colour[:, t, inside].mean(axis=1)
-            own = covariance[t, inside]
+            own = pixel_covariance(variance[:, t, inside], rho)
             if correlated:
                 root = np.sqrt(own[:, range(channels), range(channels)]).mean(axis=0)
-                rho = own.mean(axis=0) / np.sqrt(np.outer(*2 * (np.diag(own.mean(axis=0)),)))
                 noise = rho * np.outer(root, root)
             else:
                 noise = own.mean(axis=0) / n
@@ -111,6 +112,14 @@ def particle_charge(
             area_var[p, :, t] = limit_area + np.diag(more)
             soc_var[p, t] = limit_soc + x @ more @ x
     return Charge(area, np.sqrt(area_var), soc, np.sqrt(soc_var), pixels)
+
+
+def pixel_covariance(
+    variance: Float[np.ndarray, "c n"], rho: Float[np.ndarray, "c c"]
+) -> Float[np.ndarray, "n c c"]:
+    """Covariance of the channels at each pixel."""
+    sd = np.sqrt(variance.astype(float)).T
+    return sd[:, :, None] * sd[:, None, :] * rho
 
 
 def fronts(

@@ -31,6 +31,7 @@ class PhaseMixture(NamedTuple):
         nodes, weights: xⱼ and wⱼ [node].
         scatter: V [c, c].
         rounds: iterations; `ROUNDS` where it had not settled.
+        top: x of the last phase.
     """
 
     colours: np.ndarray
@@ -39,11 +40,12 @@ class PhaseMixture(NamedTuple):
     weights: np.ndarray
     scatter: np.ndarray
     rounds: int
+    top: float = 1.0
 
     @property
     def fractions(self) -> np.ndarray:
         """x of the phases [phase]."""
-        return np.linspace(0, 1, len(self.colours))
+        return np.linspace(0, self.top, len(self.colours))
 
     @property
     def shares(self) -> np.ndarray:
@@ -70,6 +72,7 @@ def fit_phases(
     phases: int = 3,
     *,
     start: Float[np.ndarray, "phase c"] | None = None,
+    top: float = 1.0,
     seed: int = 0,
 ) -> PhaseMixture:
     """Fit the mixture to pixels.
@@ -77,8 +80,9 @@ def fit_phases(
     Args:
         colour: of pixels inside particles; at most `MOST` of them are used, at random.
         covariance: S_i.
-        phases: how many, 2 or more, evenly spaced in x; the darkest is x = 0, the brightest x = 1.
+        phases: how many, 2 or more, evenly spaced in x; the darkest is x = 0, the brightest the last.
         start: colours to begin with, in the order of x.
+        top: x of the last phase.
         seed: of the choice of pixels and of the start.
 
     Raises:
@@ -141,7 +145,7 @@ def fit_phases(
             break
         before = mean
     cov = np.linalg.inv(information).reshape(phases, channels, phases, channels)
-    return PhaseMixture(m, np.einsum("kakb->kab", cov), nodes, weights, v, rounds)
+    return PhaseMixture(m, np.einsum("kakb->kab", cov), nodes, weights, v, rounds, top)
 
 
 def classify_colours(
@@ -160,8 +164,9 @@ def classify_colours(
     precision = np.linalg.inv(covariance + mixture.scatter)
     log, _ = _log_joint(colour, precision, mixture.colours, mix, mixture.weights)
     share = np.exp(log - logsumexp(log, axis=1, keepdims=True))
-    mean = share @ mixture.nodes
-    second = share @ mixture.nodes**2
+    x = mixture.top * mixture.nodes
+    mean = share @ x
+    second = share @ x**2
     probability = _membership(mixture.nodes, len(mixture.colours)) @ share.T
     return PhaseMaps(probability, mean, np.sqrt(np.maximum(second - mean**2, 0)))
 

@@ -152,7 +152,7 @@ def packed_particles(
     if count < 1:
         raise InputError(f"A bed needs a particle or more, got {count}.")
     points = random.uniform((0, 0), shape, (count, 2))
-    cells = np.stack(np.indices(shape), axis=-1) + 0.5
+    cells = np.moveaxis(np.indices(shape), 0, -1) + 0.5
     for _ in range(12):  # Lloyd's iteration, a step short of regular
         nearest = _distances(cells, points).argmin(axis=-1)
         centre = ndimage.center_of_mass(np.ones(shape), nearest, range(count))
@@ -160,8 +160,7 @@ def packed_particles(
     away = np.sort(_distances(cells, points), axis=-1)
     nearest = _distances(cells, points).argmin(axis=-1)
     labels = np.zeros(shape, int)
-    edge = np.minimum(np.minimum(*(a for a in (cells[..., 0], shape[0] - cells[..., 0]))),
-                      np.minimum(cells[..., 1], shape[1] - cells[..., 1]))  # fmt: skip
+    edge = np.minimum(cells, np.asarray(shape) - cells).min(axis=-1)
     inner = edge > gap
     if count > 1:
         # Half the difference of distances is the distance from the bisector, to first order.
