@@ -1,4 +1,4 @@
-"""`phdenoise info, denoise, simulate, fit, demo, neutron`: the command line, generated from the dataclasses.
+"""`phdenoise info, denoise, simulate, fit, demo, neutron, optical`: the command line, generated from the dataclasses.
 
 Everything a command can be told is a field with its unit and default; `phdenoise COMMAND --help` shows them.
 A user's mistake ends with one sentence on standard error and exit code 2.
@@ -20,6 +20,8 @@ from phdenoise import selfcheck
 from phdenoise.chains.neutron import NeutronConfig
 from phdenoise.chains.neutron_files import NeutronFiles
 from phdenoise.chains.neutron_report import REPORT, NeutronSettings, run_neutron
+from phdenoise.chains.optical_config import OpticalConfig
+from phdenoise.chains.optical_report import run_optical
 from phdenoise.channels import Channels
 from phdenoise.demo import DemoConfig, run_demo
 from phdenoise.hallucination import hallucination
@@ -156,6 +158,20 @@ class Neutron:
     """Replace an existing folder."""
 
 
+@dataclass(frozen=True)
+class Optical:
+    """Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."""
+
+    file: Positional[str]
+    """Colour movie: a stack (.tif .h5 .npz ...), or a video (.mp4 .avi .mov .mkv .gif)."""
+    output: Output
+    """Folder to write: report.html, channels.h5, fraction.h5, maps.npz, particles.csv, numbers.csv, figures, provenance.json."""
+    config: Annotated[OpticalConfig, arg(name="")] = field(default_factory=OpticalConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
 Command = (
     Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Denoise, tyro.conf.subcommand("denoise")]
@@ -163,6 +179,7 @@ Command = (
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Neutron, tyro.conf.subcommand("neutron")]
+    | Annotated[Optical, tyro.conf.subcommand("optical")]
 )
 
 
@@ -436,6 +453,26 @@ def _neutron(command: Neutron) -> None:
     print(f"Report: {(Path(command.output) / REPORT).resolve()}")
 
 
+def _optical(command: Optical) -> None:
+    check_writable(
+        command.output, command.overwrite, folder=True, inputs=[command.file.split("::")[0]]
+    )
+    channels = _read_all(command.file, command.reading)
+    with _Bar() as bar:
+        result = run_optical(
+            channels,
+            command.output,
+            command.config,
+            overwrite=command.overwrite,
+            progress=bar,
+        )
+    for warning in result.warnings:
+        print(f"Warning: {warning}")
+    for sentence in result.sentences:
+        print(sentence)
+    print(f"Report: {(Path(command.output) / REPORT).resolve()}")
+
+
 _RUN: dict[type, Any] = {
     Info: _info,
     Denoise: _denoise,
@@ -443,6 +480,7 @@ _RUN: dict[type, Any] = {
     Fit: _fit,
     Demo: _demo,
     Neutron: _neutron,
+    Optical: _optical,
 }
 
 

@@ -33,6 +33,7 @@ from phdenoise.modalities.phase_mixture import (
     overlap,
 )
 from phdenoise.modalities.registration import shift
+from phdenoise.movie import Estimate
 from phdenoise.training import denoise_channels
 from phdenoise.types import InputError, Progress, stage, within
 
@@ -217,7 +218,7 @@ def outlines(
     )
 
 
-def _noise(estimate) -> np.ndarray:
+def _noise(estimate: Estimate) -> np.ndarray:
     """Variance of the measured frames, at the denoised intensity."""
     return np.asarray(estimate.noise.variance(jnp.asarray(estimate.mean, jnp.float32)), float)
 
