@@ -222,7 +222,7 @@ def configs(fast: bool) -> list[OpticalStudy]:
         base = OpticalStudy(
             bed=BedConfig(shape=(56, 56), particles=4, frames=24),
             denoise=DenoiseConfig(
-                preset="quick", steps=60, seconds=3600.0, width=16, symmetries=2, crop=32
+                preset="quick", steps=120, seconds=3600.0, width=16, symmetries=2, crop=32
             ),
         )
         return [base]

@@ -283,6 +283,7 @@ def _version(
     labels: np.ndarray,
     mixture: PhaseMixture,
     light_sd: np.ndarray,
+    config: OpticalConfig,
     limits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[PhaseMaps, Charge]:
     colour, variance, rho = version
@@ -301,7 +302,15 @@ def _version(
         probability[:, t, inside] = maps.probability
         fraction[t, inside], sd[t, inside] = maps.fraction, maps.sd
     charge = particle_charge(
-        colour, variance, rho, labels, mixture, light_sd, correlated=limits is not None, most=limits
+        colour,
+        variance,
+        rho,
+        labels,
+        mixture,
+        light_sd,
+        composition_sd=config.composition_sd,
+        correlated=limits is not None,
+        most=limits,
     )
     return PhaseMaps(probability, fraction, sd), charge
 

@@ -25,6 +25,8 @@ class OpticalConfig:
     """Phases told apart by colour: 3 are dilute, stage 2 and stage 1; 2 are dilute and stage 2."""
     colours: tuple[float, ...] | None = None
     """Colours to begin with, phase after phase in the order of lithium, each with all channels [counts above dark]; found by themselves if not given."""
+    composition_sd: float = 0.03
+    """How well the lithium fraction of a phase is known: dilute graphite is not quite empty, stage 1 not quite full; it is common to all frames and enters the error of the state of charge."""
     threshold: float | None = None
     """Sum of channels above dark at the edge of a particle [counts]; found if not given."""
     smallest: float = 30.0
@@ -75,6 +77,8 @@ def check_config(channels: Channels, config: OpticalConfig) -> None:
         if not getattr(config, name) >= 1:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} must be 1 or more, got {getattr(config, name)}.")
+    if not config.composition_sd >= 0:
+        raise InputError(f"--composition-sd must not be negative, got {config.composition_sd}.")
     if not 0 < config.split < 1:
         raise InputError(f"--split must lie between 0 and 1, got {config.split}.")
     if not np.isfinite(config.dark):

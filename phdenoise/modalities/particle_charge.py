@@ -14,7 +14,7 @@ rim, whatever the outline. Speeds are the slopes of straight lines through neigh
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from phdenoise.modalities.phase_mixture import PhaseMixture
@@ -62,6 +62,7 @@ def particle_charge(
     mixture: PhaseMixture,
     light_sd: Float[np.ndarray, "c t"],
     *,
+    composition_sd: float = 0.0,
     correlated: bool = False,
     most: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Charge:
@@ -74,6 +75,7 @@ def particle_charge(
         labels: particles from 1.
         mixture: the colours of the phases.
         light_sd: relative standard deviation of the light's correction.
+        composition_sd: how well the lithium fraction of a phase is known; common to all frames.
         correlated: errors of neighbouring pixels may be alike, as a denoiser's are: they then add up instead of
             averaging out, which is the most they can do.
         most: variances of area and soc that cannot be exceeded: a denoised mean is no worse than the plain one.
@@ -110,7 +112,7 @@ def particle_charge(
                 limit_area = np.minimum(limit_area, most[0][p, :, t])
                 limit_soc = np.minimum(limit_soc, most[1][p, t])
             area_var[p, :, t] = limit_area + np.diag(more)
-            soc_var[p, t] = limit_soc + x @ more @ x
+            soc_var[p, t] = limit_soc + x @ more @ x + np.sum((composition_sd * a) ** 2)
     return Charge(area, np.sqrt(area_var), soc, np.sqrt(soc_var), pixels)
 
 
@@ -142,31 +144,43 @@ def fronts(
     number, phases, count = charge.area.shape
     depth, sd = np.full((2, number, phases - 1, count), np.nan)
     for p in range(number):
-        # The rim of the frame is not the rim of the particle.
-        reached: dict[bytes, np.ndarray] = {}
+        reached: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         for t in range(count):
             mask = labels[t] == p + 1
             if not mask.any():
                 continue
             key = np.packbits(mask).tobytes()
             if key not in reached:
-                far = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), sampling=spacing)
-                reached[key] = np.sort(far[1:-1, 1:-1][mask])
-            order = reached[key] - 0.5 * min(spacing)
-            shares = (np.arange(order.size) + 0.5) / order.size
+                reached[key] = _area_within(mask, spacing)
+            at, shares = reached[key]
             for k in range(phases - 1):
                 # Area still in the phases up to k is ahead of the front.
                 passed = 1 - charge.area[p, : k + 1, t].sum()
                 wide = _front_sd(charge, p, k, t)
                 if not EDGE < passed < 1 - EDGE:
                     continue
-                low, mid, high = np.interp(
-                    np.clip([passed - wide, passed, passed + wide], 0, 1), shares, order
-                )
+                bounds = np.clip([passed - wide, passed, passed + wide], 0, 1)
+                low, mid, high = np.interp(bounds, shares, at)
                 depth[p, k, t] = mid
                 sd[p, k, t] = max(high - low, 1e-6 * spacing[0]) / 2
     speed, speed_sd = _slopes(depth, sd, times, half)
     return Fronts(depth, sd, speed, speed_sd)
+
+
+def _area_within(
+    mask: Bool[np.ndarray, "y x"], spacing: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depths under the rim [length], and the share of the particle that lies less deep.
+
+    A pixel whose middle is at a depth is passed by a front within half a pixel on either side of it. The frame's edge
+    is not the particle's.
+    """
+    far = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), sampling=spacing)
+    depth, count = np.unique(far[1:-1, 1:-1][mask], return_counts=True)
+    step = min(spacing)
+    at = np.arange(0, depth[-1] + step, step / 4)
+    share = np.clip((at[:, None] - depth) / step + 1, 0, 1) @ count / count.sum()
+    return at, share
 
 
 def _front_sd(charge: Charge, p: int, k: int, t: int) -> float:

@@ -19,7 +19,9 @@ from scipy.special import logsumexp
 
 from phdenoise.types import InputError
 
-MOST, ROUNDS, BETWEEN = 6000, 150, 5
+MOST, ROUNDS, BETWEEN = 4000, 300, 5
+# Colours that move less than this, in standard deviations of all colours, have settled.
+SETTLED = 1e-3
 
 
 class PhaseMixture(NamedTuple):
@@ -118,7 +120,7 @@ def fit_phases(
     weights = np.where(at_phase, 1.0, 0.1)
     weights /= weights.sum()
     v = 0.02 * total
-    before, rounds = -np.inf, 0
+    before, rounds = m, 0
     information = np.eye(m.size)
     while rounds < ROUNDS:
         rounds += 1
@@ -140,10 +142,9 @@ def fit_phases(
         v = 0.5 * (v + v.T) + 1e-6 * np.trace(total) * np.eye(channels)
         weights = np.maximum(share.mean(axis=0), 1e-6)
         weights /= weights.sum()
-        mean = float(evidence.mean())
-        if abs(mean - before) < 1e-6:
+        if np.abs(m - before).max() < SETTLED * np.sqrt(np.trace(total)):
             break
-        before = mean
+        before = m
     cov = np.linalg.inv(information).reshape(phases, channels, phases, channels)
     return PhaseMixture(m, np.einsum("kakb->kab", cov), nodes, weights, v, rounds, top)
 
