@@ -139,9 +139,9 @@ def analyse_graphite(
     particles = particles._replace(labels=labels)
     mixture = _mixture(versions["denoised"], labels, config)
     phases = _phases(mixture, config, versions["denoised"], warnings)
-    raw = _version(versions["raw"], labels, mixture, light_sd)
+    raw = _version(versions["raw"], labels, mixture, light_sd, config)
     limits = (raw[1].area_sd ** 2, raw[1].soc_sd ** 2)
-    clean = _version(versions["denoised"], labels, mixture, light_sd, limits)
+    clean = _version(versions["denoised"], labels, mixture, light_sd, config, limits)
     times, spacing = even.movies[0].times, even.movies[0].pixel_size
     results = []
     for name, (maps, charge) in (("raw", raw), ("denoised", clean)):

@@ -21,7 +21,7 @@ from phdenoise.types import InputError
 
 MOST, ROUNDS, BETWEEN = 4000, 300, 5
 # Colours that move less than this, in standard deviations of all colours, have settled.
-SETTLED = 1e-3
+SETTLED = 3e-4
 
 
 class PhaseMixture(NamedTuple):
