@@ -37,7 +37,8 @@ def test_colours_are_found_through_the_noise(noisy):
     assert np.abs(mixture.colours - COLOURS).max() < 0.03
     # The regression's errors leave out that of the shares: they are too small, but not by much.
     assert np.sqrt(np.mean(z**2)) < 3
-    assert np.sqrt(np.trace(mixture.scatter)) < 0.05
+    # Pixels scatter by 0.26, of which nothing is the phases own.
+    assert np.sqrt(np.trace(mixture.scatter)) < 0.08
     np.testing.assert_allclose(mixture.shares.sum(), 1)
     np.testing.assert_allclose(mixture.shares, [0.46, 0.33, 0.21], atol=0.06)
 
