@@ -118,10 +118,6 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
     phase = np.digitize(np.nan_to_num(scene.fraction), [0.25, 0.75])
     inside = np.isfinite(scene.fraction)
     order, truth = paired(result, scene), true_charge(scene)
-    moved = fronts(
-        truth, np.broadcast_to(scene.labels, inside.shape), result.channels.movies[0].times,
-        result.channels.movies[0].pixel_size, half=chain.speed_frames,
-    )  # fmt: skip
     out: dict[str, float] = {"particles": float(scene.labels.max())}
     for name, version in (("measured", result.raw), ("denoised", result.denoised)):
         found, sure = classified(result, version, inside)
@@ -143,6 +139,10 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
             [f[scene.labels == p + 1].mean() for f in labels] for p in range(len(truth.soc))
         ]
         out[f"soc_error_by_pixels_{name}"] = _rms(np.asarray(by_pixels) - truth.soc)
+        # The same lines through the same frames with the same weights, of the truth.
+        same = truth._replace(area_sd=version.charge.area_sd[order])
+        movie, still = result.channels.movies[0], np.broadcast_to(scene.labels, inside.shape)
+        moved = fronts(same, still, movie.times, movie.pixel_size, half=chain.speed_frames)
         for what in ("depth", "speed"):
             value, sd = (
                 a[order]

@@ -8,7 +8,8 @@ above. Their variance has the share of the pixels, of the colours M_k, and of th
 
 The front between two phases lies as deep under the rim as the area that has passed it reaches: with the distance of
 each pixel from the pores, the quantile of that distance at 1 − A₁ − … This is exact for fronts that run in from the
-rim, whatever the outline. Speeds are the slopes of straight lines through neighbouring frames.
+rim, whatever the outline. Speeds are the slopes of straight lines through neighbouring frames, with errors widened by
+how far the depths are from the line (Birge, Phys. Rev. 40, 207 (1932), doi:10.1103/PhysRev.40.207).
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from scipy import ndimage
 from phdenoise.modalities.phase_mixture import PhaseMixture
 
 EDGE = 0.03
-"""Share of a particle below which no front is given: it is not there yet, or no more."""
+"""Share of a particle below which no front is given, or twice its error: it is not there yet, or no more."""
 OUTLINE = 0.3
 """How well an outline of pixels says where the rim is [px]."""
 
@@ -159,7 +160,8 @@ def fronts(
                 # Area still in the phases up to k is ahead of the front.
                 passed = 1 - charge.area[p, : k + 1, t].sum()
                 wide = _front_sd(charge, p, k, t)
-                if not EDGE < passed < 1 - EDGE:
+                least = max(EDGE, 2 * wide)
+                if not least < passed < 1 - least:
                     continue
                 bounds = np.clip([passed - wide, passed, passed + wide], 0, 1)
                 low, mid, high = np.interp(bounds, shares, at)
@@ -220,6 +222,11 @@ def _slopes(
             w = 1 / error[use] ** 2
             centre = np.sum(w * at[use]) / w.sum()
             moment = np.sum(w * (at[use] - centre) ** 2)
-            speed[index][t] = np.sum(w * (at[use] - centre) * value[use]) / moment
-            spread[index][t] = 1 / np.sqrt(moment)
+            slope = np.sum(w * (at[use] - centre) * value[use]) / moment
+            level = np.sum(w * value[use]) / w.sum()
+            off = value[use] - level - slope * (at[use] - centre)
+            # A front that jumps or bends follows no line: what it leaves widens the error.
+            bend = max(1.0, float(np.sum(w * off**2)) / (use.sum() - 2))
+            speed[index][t] = slope
+            spread[index][t] = np.sqrt(bend / moment)
     return speed, spread
