@@ -28,7 +28,13 @@ from phdenoise.io import atomic
 from phdenoise.metrics.segmentation import accuracy, f1_scores, particle_iou
 from phdenoise.modalities.graphite_camera import CameraConfig, Scene, exposed, photograph
 from phdenoise.modalities.optical import GRAPHITE_PHASES
-from phdenoise.modalities.particle_charge import Charge, fronts, pixel_covariance
+from phdenoise.modalities.particle_charge import (
+    OUTLINE,
+    Charge,
+    front_speed,
+    fronts,
+    pixel_covariance,
+)
 from phdenoise.modalities.phase_mixture import classify_colours
 from phdenoise.physics.graphite_bed import Bed, BedConfig, graphite_bed
 from phdenoise.study import collect, read_table, run_sweep
@@ -118,6 +124,8 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
     phase = np.digitize(np.nan_to_num(scene.fraction), [0.25, 0.75])
     inside = np.isfinite(scene.fraction)
     order, truth = paired(result, scene), true_charge(scene)
+    times, still = result.channels.movies[0].times, np.broadcast_to(scene.labels, inside.shape)
+    exact = fronts(truth, still, times, (1.0, 1.0), half=chain.speed_frames)
     out: dict[str, float] = {"particles": float(scene.labels.max())}
     for name, version in (("measured", result.raw), ("denoised", result.denoised)):
         found, sure = classified(result, version, inside)
@@ -139,21 +147,24 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
             [f[scene.labels == p + 1].mean() for f in labels] for p in range(len(truth.soc))
         ]
         out[f"soc_error_by_pixels_{name}"] = _rms(np.asarray(by_pixels) - truth.soc)
+        depth, sd = version.fronts.depth[order], version.fronts.depth_sd[order]
+        left = depth - exact.depth
+        both = np.isfinite(left)
+        out[f"depth_error_{name}"] = _rms(left)
+        out[f"depth_covered_90_{name}"] = float((np.abs(left) < 1.645 * sd)[both].mean())
         # The same lines through the same frames with the same weights, of the truth.
-        same = truth._replace(area_sd=version.charge.area_sd[order])
-        movie, still = result.channels.movies[0], np.broadcast_to(scene.labels, inside.shape)
-        moved = fronts(same, still, movie.times, movie.pixel_size, half=chain.speed_frames)
-        for what in ("depth", "speed"):
-            value, sd = (
-                a[order]
-                for a in (getattr(version.fronts, what), getattr(version.fronts, f"{what}_sd"))
-            )
-            left = value - getattr(moved, what)
-            good = np.isfinite(left)
-            out[f"{what}_error_{name}"] = _rms(left)
-            out[f"{what}_covered_90_{name}"] = (
-                float((np.abs(left) < 1.645 * sd)[good].mean()) if good.any() else np.nan
-            )
+        own = np.sqrt(sd**2 - OUTLINE**2)
+        found_speed, true_speed = (
+            front_speed(np.where(both, d, np.nan), own, times, chain.speed_frames)
+            for d in (depth, exact.depth)
+        )
+        left = found_speed[0] - true_speed[0]
+        known = np.isfinite(left)
+        out[f"speed_rms_{name}"] = _rms(true_speed[0])
+        out[f"speed_error_{name}"] = _rms(left)
+        out[f"speed_covered_90_{name}"] = float(
+            (np.abs(left) < 1.645 * found_speed[1])[known].mean()
+        )
     where = ~box_mask(scene.strip, scene.labels.shape)
     try:
         raw = outlines(np.asarray(result.channels.frames), where, chain).labels
@@ -192,15 +203,15 @@ def paired(result: OpticalResult, scene: Scene) -> np.ndarray:
 
 
 def true_charge(scene: Scene) -> Charge:
-    """Areas and state of charge of the true particles; areas as the colours mix, linear between the phases."""
-    count, knots = len(scene.fraction), np.linspace(0, 1, len(NAMES))
+    """Areas of the phases and state of charge of the true particles."""
+    count = len(scene.fraction)
     number = int(scene.labels.max())
     area, soc = np.zeros((number, len(NAMES), count)), np.zeros((number, count))
     pixels = np.zeros((number, count), int)
     for p in range(number):
         x = scene.fraction[:, scene.labels == p + 1]
-        for k, row in enumerate(np.eye(len(NAMES))):
-            area[p, k] = np.interp(x, knots, row).mean(axis=1)
+        phase = np.digitize(x, [0.25, 0.75])
+        area[p] = [(phase == k).mean(axis=1) for k in range(len(NAMES))]
         soc[p], pixels[p] = x.mean(axis=1), x.shape[1]
     return Charge(area, np.full_like(area, 1e-9), soc, np.full_like(soc, 1e-9), pixels)
 

@@ -167,9 +167,43 @@ def fronts(
                 low, mid, high = np.interp(bounds, shares, at)
                 depth[p, k, t] = mid
                 sd[p, k, t] = max(high - low, 1e-6 * spacing[0]) / 2
-    speed, speed_sd = _slopes(depth, sd, times, half)
+    speed, speed_sd = front_speed(depth, sd, times, half)
     # The outline is the same in all frames: it moves all depths together and no speed.
     return Fronts(depth, np.hypot(sd, OUTLINE * min(spacing)), speed, speed_sd)
+
+
+def front_speed(
+    depth: Float[np.ndarray, "... t"],
+    sd: Float[np.ndarray, "... t"],
+    times: Float[np.ndarray, " t"],
+    half: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speed and its standard deviation: weighted straight lines through up to 2 half + 1 neighbours, four at least.
+
+    Args:
+        depth, sd: of fronts, NaN where there is none [..., t].
+        times: of the frames.
+        half: frames on either side.
+    """
+    speed, spread = np.full((2, *depth.shape), np.nan)
+    for index in np.ndindex(depth.shape[:-1]):
+        for t in range(times.size):
+            near = slice(max(t - half, 0), t + half + 1)
+            value, error, at = depth[index][near], sd[index][near], times[near]
+            use = np.isfinite(value)
+            if not np.isfinite(depth[index][t]) or use.sum() < 4:
+                continue
+            w = 1 / error[use] ** 2
+            centre = np.sum(w * at[use]) / w.sum()
+            moment = np.sum(w * (at[use] - centre) ** 2)
+            slope = np.sum(w * (at[use] - centre) * value[use]) / moment
+            level = np.sum(w * value[use]) / w.sum()
+            off = value[use] - level - slope * (at[use] - centre)
+            # A front that jumps or bends follows no line: what it leaves widens the error.
+            bend = max(1.0, float(np.sum(w * off**2)) / (use.sum() - 2))
+            speed[index][t] = slope
+            spread[index][t] = np.sqrt(bend / moment)
+    return speed, spread
 
 
 def _area_within(
@@ -205,28 +239,3 @@ def _unmixing(
     offset = -from_mean @ colours[-1]
     offset[-1] += 1
     return from_mean, offset
-
-
-def _slopes(
-    depth: np.ndarray, sd: np.ndarray, times: np.ndarray, half: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted straight lines through up to 2 half + 1 neighbours, four at least."""
-    speed, spread = np.full((2, *depth.shape), np.nan)
-    for index in np.ndindex(depth.shape[:-1]):
-        for t in range(times.size):
-            near = slice(max(t - half, 0), t + half + 1)
-            value, error, at = depth[index][near], sd[index][near], times[near]
-            use = np.isfinite(value)
-            if not np.isfinite(depth[index][t]) or use.sum() < 4:
-                continue
-            w = 1 / error[use] ** 2
-            centre = np.sum(w * at[use]) / w.sum()
-            moment = np.sum(w * (at[use] - centre) ** 2)
-            slope = np.sum(w * (at[use] - centre) * value[use]) / moment
-            level = np.sum(w * value[use]) / w.sum()
-            off = value[use] - level - slope * (at[use] - centre)
-            # A front that jumps or bends follows no line: what it leaves widens the error.
-            bend = max(1.0, float(np.sum(w * off**2)) / (use.sum() - 2))
-            speed[index][t] = slope
-            spread[index][t] = np.sqrt(bend / moment)
-    return speed, spread
