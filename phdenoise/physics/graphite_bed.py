@@ -117,7 +117,7 @@ def graphite_bed(config: BedConfig | None = None) -> Bed:
     noise = 0.05 * config.empty * random.standard_normal((2, *config.shape))
     c0 = jnp.asarray(np.where(mask, ahead + noise, 0.0), jnp.result_type(float))
     times = np.linspace(0, config.duration, config.frames)
-    found = _integrate(model, grid, c0, times, config.rtol)
+    found = _integrate(model, grid, c0, jnp.asarray(times, c0.dtype), config.rtol)
     layers = found.checked()
     voltage = jax.lax.map(lambda c: model.voltage(c, grid), layers)
     # The outside holds what it began with, 0.
@@ -155,7 +155,10 @@ def packed_particles(
     cells = np.moveaxis(np.indices(shape), 0, -1) + 0.5
     for _ in range(12):  # Lloyd's iteration, a step short of regular
         nearest = _distances(cells, points).argmin(axis=-1)
-        centre = ndimage.center_of_mass(np.ones(shape), nearest, range(count))
+        with np.errstate(
+            invalid="ignore"
+        ):  # a seed without a cell stays where it is put: at the corner
+            centre = ndimage.center_of_mass(np.ones(shape), nearest, range(count))
         points = points + 0.8 * (np.nan_to_num(np.asarray(centre)) + 0.5 - points)
     away = np.sort(_distances(cells, points), axis=-1)
     nearest = _distances(cells, points).argmin(axis=-1)
@@ -188,5 +191,5 @@ def _distances(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _integrate(model: CahnHilliardReaction, grid: Grid, c0: Array, times: np.ndarray, rtol: float):
-    return integrate(model, grid, c0, jnp.asarray(times, c0.dtype), rtol=rtol, atol=0.1 * rtol)
+def _integrate(model: CahnHilliardReaction, grid: Grid, c0: Array, times: Array, rtol: float):
+    return integrate(model, grid, c0, times, rtol=rtol, atol=0.1 * rtol)

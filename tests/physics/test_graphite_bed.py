@@ -11,6 +11,7 @@ from phdenoise.physics.graphite_bed import BedConfig, bed_model, graphite_bed, p
 from phdenoise.types import InputError
 
 
+@pytest.mark.slow
 def test_radius_bounds_the_jacobian_where_an_empty_core_meets_full_cells(x64):
     """The mobility of a face is its neighbours' too; cells alone understated the radius where fronts are sharp."""
     grid = Grid((5, 6), 1.0, "no-flux", np.ones((5, 6), bool))
@@ -19,12 +20,12 @@ def test_radius_bounds_the_jacobian_where_an_empty_core_meets_full_cells(x64):
     core[:, 2, 2:4] = 1e-3
     core[1] = np.where(core[1] < 0.1, core[1], 0.9)
     c = jnp.asarray(core)
-    jacobian = jax.jacfwd(lambda c: model.rhs(jnp.asarray(0.0), c, grid))(c)
+    jacobian = jax.jit(jax.jacfwd(lambda c: model.rhs(jnp.asarray(0.0), c, grid)))(c)
     largest = np.abs(np.linalg.eigvals(np.asarray(jacobian).reshape(c.size, c.size))).max()
     mobility, rows = np.asarray(model.mobility(c)), 1 / (core * (1 - core))
     cells_alone = 8 * (np.max(mobility * rows) + 8 * 4.0 * mobility.max())
     assert largest > 2 * cells_alone, "the case would not tell the bounds apart"
-    assert largest <= float(model.spectral_radius(c, grid))
+    assert largest <= float(jax.jit(lambda c: model.spectral_radius(c, grid))(c))
 
 
 @pytest.mark.slow
