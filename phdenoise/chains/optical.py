@@ -147,6 +147,12 @@ def analyse_graphite(
     for name, (maps, charge) in (("raw", raw), ("denoised", clean)):
         moved = fronts(charge, labels, times, spacing, half=config.speed_frames)
         results.append(OpticalVersion(*versions[name], maps, charge, moved))
+    off = np.nanmean(np.abs(results[1].charge.area - 0.5) > 0.6)
+    if off > 0.02:
+        warnings.append(
+            f"In {100 * off:.0f} % of the cases a phase takes less than none or more than all of a particle: these colours "
+            "are not mixtures of those of the phases, and may not be graphite."
+        )
     result = OpticalResult(
         even, estimate, light, light_sd, displacement, particles, phases, mixture,
         results[0], results[1], tuple(warnings), (),
