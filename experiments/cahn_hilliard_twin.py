@@ -6,21 +6,18 @@ For each noise level and seed: simulate, denoise, and fit the law from the clean
 movie and jointly. `run` resumes where it stopped, `collect` writes a tidy CSV, `figure` reads only the CSV.
 """
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import tyro
 
+from experiments.command import command
 from phdenoise.figures import save, sweep
 from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.metrics import psnr
 from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.study import apply, collect, param, prod, read_table, run_sweep
+from phdenoise.study import apply, param, prod
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.types import InputError
 
 SIGMAS = (0.03, 0.07, 0.15, 0.3)
 SEEDS = (0, 1, 2)
@@ -98,62 +95,28 @@ def configs(fast: bool) -> list[TwinStudy]:
     return apply(TwinStudy(), prod(param("twin.sigma", SIGMAS), seeds))
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What to do, and where."""
-
-    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
-    """run the sweep (resumes), collect its CSV, or draw figures from the CSV."""
-    fast: bool = False
-    """A minute-long version of the study."""
-    output: Path = Path("results/cahn_hilliard_twin")
-    """Folder of runs, table and figures."""
-    processes: int = 1
-    """Runs at a time."""
-
-
-def main(arguments: Arguments) -> None:
-    """Run, collect or draw."""
-    folder = arguments.output / ("fast" if arguments.fast else "full")
-    table = folder / "table.csv"
-    if arguments.what == "run":
-        run_sweep(
-            run,
-            configs(arguments.fast),
-            folder / "runs",
-            processes=arguments.processes,
-            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
+def draw(rows: list[dict[str, str]], folder: Path) -> None:
+    """Errors of the law and of the movie against noise."""
+    kinds = [k for k in ("clean", "noisy", "denoised", "joint") if f"{k}_mu_h_rms" in rows[0]]
+    label = "noise sd [lithium fraction]"
+    for column, y_label in (
+        ("mu_h_rms", "rms error of mu_h [kT]"),
+        ("D_relative_rms", "relative rms error of D"),
+    ):
+        figure = sweep(
+            rows,
+            x="twin.sigma",
+            ys={k: f"{k}_{column}" for k in kinds},
+            x_label=label,
+            y_label=y_label,
+            log_y=True,
         )
-        print(f"Runs: {(folder / 'runs').resolve()}")
-    elif arguments.what == "collect":
-        print(f"{len(collect(folder / 'runs', table))} rows: {table.resolve()}")
-    else:
-        rows = [r for r in read_table(table) if r["outcome"] == "done"]
-        kinds = [k for k in ("clean", "noisy", "denoised", "joint") if f"{k}_mu_h_rms" in rows[0]]
-        label = "noise sd [lithium fraction]"
-        for column, y_label in (
-            ("mu_h_rms", "rms error of mu_h [kT]"),
-            ("D_relative_rms", "relative rms error of D"),
-        ):
-            figure = sweep(
-                rows,
-                x="twin.sigma",
-                ys={k: f"{k}_{column}" for k in kinds},
-                x_label=label,
-                y_label=y_label,
-                log_y=True,
-            )
-            save(figure, folder / f"{column}.png")
-        names = {"noisy": "psnr_noisy", "denoised": "psnr_denoised", "joint fit": "psnr_joint"}
-        shown = {k: v for k, v in names.items() if v in rows[0]}
-        figure = sweep(rows, x="twin.sigma", ys=shown, x_label=label, y_label="PSNR [dB]")
-        save(figure, folder / "psnr.png")
-        print(f"Figures: {folder.resolve()}")
+        save(figure, folder / f"{column}.png")
+    names = {"noisy": "psnr_noisy", "denoised": "psnr_denoised", "joint fit": "psnr_joint"}
+    shown = {k: v for k, v in names.items() if v in rows[0]}
+    figure = sweep(rows, x="twin.sigma", ys=shown, x_label=label, y_label="PSNR [dB]")
+    save(figure, folder / "psnr.png")
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except InputError as error:
-        print(f"cahn_hilliard_twin: {error}", file=sys.stderr)
-        sys.exit(2)
+    command("cahn_hilliard_twin", run, configs, draw)

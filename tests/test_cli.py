@@ -195,7 +195,7 @@ def test_unwritable_folder(movie, tmp_path, capsys):
     assert "locked" in fails(capsys, "denoise", movie, "-o", folder / "out.h5", *TINY)
 
 
-@pytest.mark.parametrize("shape", [(1, 9, 7), (4, 3, 30)])
+@pytest.mark.parametrize("shape", [(1, 9, 7), pytest.param((4, 3, 30), marks=pytest.mark.slow)])
 def test_tiny_and_odd_sizes_work(shape, tmp_path):
     path, out = tmp_path / "m.npy", tmp_path / "o.h5"
     np.save(path, RNG.normal(size=shape))

@@ -149,4 +149,8 @@ def _filters(estimate: Estimate, progress: Steps | None) -> list[EquivalentFilte
         at = np.unravel_index(int(np.argmax(score[inner])), score[inner].shape)
         pixels.append((t, int(at[0]) + inner[0].start, int(at[1]) + inner[1].start))
     movie = estimate.movie
-    return equivalent_filters(denoiser, movie.frames, movie.valid(), pixels, progress=progress)
+    # UDVD takes minutes for the average over its symmetries on a large frame, and shows the same in each.
+    symmetries = 1 if denoiser.everywhen else 8
+    return equivalent_filters(
+        denoiser, movie.frames, movie.valid(), pixels, symmetries=symmetries, progress=progress
+    )

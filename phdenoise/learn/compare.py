@@ -17,7 +17,7 @@ from phdenoise.learn.comparison import Candidate, Comparison, judge
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.criteria import difference
 from phdenoise.learn.laws import MODELS, LawSpace, ModelName
-from phdenoise.learn.objective import field_prior
+from phdenoise.learn.objective import field_prior, first_field
 from phdenoise.learn.setting import Setting, check_movie, prepare_setting
 from phdenoise.learn.trials import (
     RESOLVED,
@@ -33,6 +33,8 @@ from phdenoise.types import InputError, Progress
 
 # Noise, as a share of the movie's contrast, above which start frames are not taken at face value.
 NOISY = 0.03
+# Error of a smoothed noisy frame as the initial field, at least [concentration].
+ROUGH = 0.075
 # Members of a family, from the fewest terms to the degrees of the settings.
 RUNGS = 4
 
@@ -89,21 +91,20 @@ def _family(model: ModelName, setting: Setting, config: FitConfig, hidden: int) 
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     if not config.joint and _grain(setting) <= NOISY:
         return at_face_value(space, setting, config, hidden)
-    mean, spread = setting.believed[0], 2.0 * np.sqrt(setting.believed_variance[0].mean())
+    mean, variance = setting.believed[0], setting.believed_variance[0]
     if not config.joint:
         mean = ndimage.gaussian_filter(setting.believed[:3].mean(0), 1.5)
-        setting = replace(
-            setting, believed=ndimage.gaussian_filter(setting.believed, (1, 1.5, 1.5))
-        )
-        spread = 0.15
+        smooth = ndimage.gaussian_filter(setting.believed, (1, 1.5, 1.5))
+        setting, variance = replace(setting, believed=smooth), np.full_like(mean, ROUGH**2)
+    spread, before = first_field(setting.believed, variance)
     prior = field_prior(
         mean,
         setting.grid,
-        sd=float(np.clip(spread, 0.05, 0.3)),
+        sd=spread,
         waves=config.field_waves,
         dtype=np.dtype(config.precision),
     )
-    return from_field(space, setting, config, hidden, prior)
+    return from_field(space, setting, config, hidden, prior, before)
 
 
 def _hidden(setting: Setting, share: float) -> int:

@@ -19,7 +19,7 @@ from phdenoise.learn.couple import adapt_network, network_problem
 from phdenoise.learn.gauss_newton import away
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace, ModelName
-from phdenoise.learn.objective import Observation, field_prior
+from phdenoise.learn.objective import Observation, field_prior, first_field
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.sampling import require_blackjax
 from phdenoise.learn.setting import Setting, check_movie, inverse_variance, prepare_setting
@@ -196,12 +196,14 @@ def _joint(
         grid=setting.grid,
         uniform=is_uniform(setting.times),
     )
-    spread = float(np.clip(2.0 * np.sqrt(setting.believed_variance[0].mean()), 0.05, 0.3))
+    spread, before = first_field(setting.believed, setting.believed_variance[0])
     prior = field_prior(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
-    problem = joint_fit.Problem(space, observation, prior, theta, substeps, burn_in=1)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
+    # The prior must not know what was fitted to the same movie: it is a law without a shape of its own.
+    neutral = space.start(*guess)
+    problem = joint_fit.Problem(space, observation, prior, neutral, substeps, before)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],
@@ -231,8 +233,11 @@ def _joint(
         statistics |= adapted.statistics
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
-    # The network moves the field's centre a little; the posterior's step follows it.
-    found = joint_fit.posterior(problem, minimum.point)
+    # The network moves the field's centre a little; what follows takes that in.
+    problem, x = joint_fit.weigh(
+        problem, minimum.point, progress=stage(progress, "strength of the field's prior")
+    )
+    found = joint_fit.posterior(problem, x)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())

@@ -3,6 +3,10 @@
 Gauss-Newton moves the law θ and the coefficients z of the initial field together. The law is compared with the
 raw measurement, never with a smoothed one, so that the misfit is a likelihood and its curvature gives honest
 intervals: the covariance of θ has the field marginalised. `phdenoise.learn.couple` adds the network's part.
+
+How far each wave of the field may be from the denoiser's is chosen by the evidence, in bands of wave number: a denoiser
+errs in long waves, and a prior as wide in all of them would let the field explain what the law must.
+MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
 """
 
 from functools import partial
@@ -28,6 +32,10 @@ HORIZONS = (0.2, 0.5)
 APPROACH = 6
 # Starts that are tried on the early frames.
 STARTS = 4
+# Edges of the bands of waves that share a prior [periods, half periods in a closed box]; how often their strength is
+# chosen, by which factor at most, and Jacobians of the descent after each choice.
+BANDS = (1.5, 3.0, 5.0, 8.0, 12.0)
+ROUNDS, STRETCH, SETTLE = 2, 3.0, 2
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -88,6 +96,13 @@ class Problem(NamedTuple):
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """θ [p] and z [m, n] of x."""
         return x[: self.space.size], x[self.space.size :].reshape(self.waves)
+
+
+class Weighed(NamedTuple):
+    """A problem with the field's prior as strong as the evidence says, and its x."""
+
+    problem: Problem
+    x: np.ndarray
 
 
 class Posterior(NamedTuple):
@@ -180,6 +195,44 @@ def refine(
 ) -> gn.Minimum:
     """Descend on all frames from an x that is near."""
     return _descend(problem, x, iterations, RESOLUTION, progress)
+
+
+def weigh(problem: Problem, x: np.ndarray, *, progress: Steps | None = None) -> Weighed:
+    """Let the evidence choose the prior of the field, band by band.
+
+    MacKay's step: the mean square of a band's coefficients, for as many of them as the movie determines, is that of
+    the prior. The law stays, and is fitted again with every choice.
+
+    Args:
+        problem: see `Problem`.
+        x: (θ, z) at the minimum of the cost.
+        progress: called with (iteration, iterations, cost).
+    """
+    size, dtype = problem.space.size, problem.observation.frames.dtype
+    for _ in range(ROUNDS):
+        hessian = normal_with_prior(problem, x).hessian
+        if not np.isfinite(hessian).all():
+            break
+        unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
+        factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
+        spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
+        prior = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
+        problem, x = problem._replace(prior=prior), np.append(x[:size], x[size:] / factor.ravel())
+        x = _descend(problem, x, SETTLE, RESOLUTION, progress).point
+    return Weighed(problem, x)
+
+
+def _strength(problem: Problem, z: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Factors for the prior's standard deviation of the coefficients z, whose posterior variance is `unknown` [m, n]."""
+    half = 2.0 if problem.observation.grid.boundary == "periodic" else 1.0
+    radius = np.hypot(*np.meshgrid(*(np.arange(n) / half for n in z.shape), indexing="ij"))
+    band, factor = np.digitize(radius, BANDS), np.ones(z.shape)
+    for b in np.unique(band):
+        here = band == b
+        # Two more that are as the prior says: few coefficients must not decide.
+        found = (np.sum(z[here] ** 2) + 2.0) / (np.sum(1 - unknown[here]) + 2.0)
+        factor[here] = np.clip(np.sqrt(found), 1 / STRETCH, STRETCH)
+    return factor
 
 
 def normal_at(problem: Problem, x: np.ndarray) -> tuple[gn.Normal, np.ndarray]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+from scipy import ndimage
 
 from phdenoise.grid import Grid
 from phdenoise.learn.laws import LawSpace
@@ -22,6 +23,8 @@ from phdenoise.physics import simulate
 
 # Concentrations live in (0, 1); a field this close to an end is indistinguishable from it.
 MARGIN = 1e-3
+# Least and largest standard deviation of the initial field [concentration].
+SPREAD = (0.02, 0.3)
 
 
 class Observation(eqx.Module):
@@ -51,29 +54,62 @@ class FieldPrior(eqx.Module):
     Attributes:
         mean: denoised field [y, x].
         waves_y, waves_x: orthonormal waves along each axis [y, m], [x, n].
-        amplitude: standard deviation of each coefficient.
+        amplitude: standard deviation of the coefficients, one or by pixel.
+        spectrum: factors of it, by wave.
     """
 
     mean: Float[Array, "y x"]
     waves_y: Float[Array, "y m"]
     waves_x: Float[Array, "x n"]
-    amplitude: Float[Array, ""]
+    amplitude: Float[Array, "..."]
+    spectrum: Float[Array, "m n"]
 
     def field(self, z: Float[Array, "m n"]) -> Float[Array, "y x"]:
-        """Initial field c₀ = squash(mean + Σ amplitude z_mn w_m(y) w_n(x)) for white z."""
-        return squash(self.mean + self.amplitude * (self.waves_y @ z @ self.waves_x.T))
+        """Initial field c₀ = squash(mean + Σ amplitude g_mn z_mn w_m(y) w_n(x)) for white z."""
+        return squash(
+            self.mean + self.amplitude * (self.waves_y @ (self.spectrum * z) @ self.waves_x.T)
+        )
 
 
 def field_prior(
-    mean: Float[np.ndarray, "y x"], grid: Grid, *, sd: float, waves: int, dtype: np.dtype
+    mean: Float[np.ndarray, "y x"],
+    grid: Grid,
+    *,
+    sd: float | Float[np.ndarray, "y x"],
+    waves: int,
+    dtype: np.dtype,
 ) -> FieldPrior:
-    """Prior about `mean` [y, x] with pointwise standard deviation `sd` and `waves` waves an axis."""
+    """Prior about `mean` [y, x] with pointwise standard deviation `sd` (one, or [y, x]) and `waves` waves an axis."""
     ny, nx = grid.shape
     bases = [_waves(n, min(waves, n), grid.boundary == "periodic") for n in (ny, nx)]
     # White coefficients of variance a² give the field a mean variance of a² m n / (ny nx).
     amplitude = sd * np.sqrt(ny * nx / (bases[0].shape[1] * bases[1].shape[1]))
-    arrays = (mean, *bases, amplitude)
+    arrays = (mean, *bases, amplitude, np.ones([b.shape[1] for b in bases]))
     return FieldPrior(*(jnp.asarray(a, dtype) for a in arrays))
+
+
+def first_field(
+    frames: Float[np.ndarray, "t y x"], variance: Float[np.ndarray, "y x"]
+) -> tuple[Float[np.ndarray, "y x"], int]:
+    """How far the initial field may be from the first frame, and how many intervals before it the field is to stand.
+
+    The first frame is denoised from one side of time: where it changes fast, as edges do that diffusion has just begun
+    to blur, it is wrong by as much as the next frame differs, many times its mean error. In a slow movie the field
+    stands one interval earlier, in which waves too short for the prior die out. In a fast one that would be out of
+    reach, and the law would have to be too slow.
+
+    Args:
+        frames: denoised.
+        variance: of the first of them.
+
+    Returns:
+        Standard deviation of the prior [y, x], in concentration; 1 or 0.
+    """
+    change = frames[1] - frames[0]
+    doubt = 2.0 * np.sqrt(variance.mean())
+    local = ndimage.gaussian_filter(4.0 * (variance + change**2), 1.0)
+    before = int(np.quantile(np.abs(change), 0.99) < max(doubt, SPREAD[0]))
+    return np.clip(np.sqrt(local), *SPREAD), before
 
 
 def _waves(size: int, count: int, periodic: bool) -> np.ndarray:

@@ -152,9 +152,17 @@ def at_face_value(space: LawSpace, setting: Setting, config: FitConfig, held_out
 
 
 def from_field(
-    space: LawSpace, setting: Setting, config: FitConfig, held_out: int, prior: FieldPrior
+    space: LawSpace,
+    setting: Setting,
+    config: FitConfig,
+    held_out: int,
+    prior: FieldPrior,
+    burn_in: int,
 ) -> Family:
-    """The raw measurement against a law and an initial field, the last `held_out` frames for the judgement."""
+    """The raw measurement against a law and an initial field, the last `held_out` frames for the judgement.
+
+    The field stands `burn_in` frame intervals before the first frame.
+    """
     dtype = np.dtype(config.precision)
     weights = inverse_variance(setting.variance, setting.valid)
     cut = setting.observed.shape[0] - held_out
@@ -177,8 +185,8 @@ def from_field(
         length=config.window_frames,
     )
     theta, substeps = _begin(space, setting, windows, config)
-    base = joint_fit.Problem(space, whole, prior, theta, substeps, burn_in=1)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
+    base = joint_fit.Problem(space, whole, prior, space.start(*guess), substeps, burn_in)
     laws = [theta, *(space.start(*law) for law in start_grid(*guess))]
 
     def fit(free: np.ndarray, begin: np.ndarray | None) -> Fitted:

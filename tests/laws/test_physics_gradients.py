@@ -32,7 +32,7 @@ def start(shape, dtype=None):
 @pytest.mark.parametrize(
     ("stepper", "boundary"),
     [
-        ("etdrk4", "periodic"),
+        pytest.param("etdrk4", "periodic", marks=pytest.mark.slow),
         pytest.param("rosenbrock", "no-flux", marks=pytest.mark.slow),
         (RKC2(8), "periodic"),
     ],

@@ -99,6 +99,7 @@ def test_unequal_frame_intervals_give_the_same_law(twin):
     assert result.kappa.value == pytest.approx(0.002, rel=0.05)
 
 
+@pytest.mark.slow
 def test_diverging_fit_is_an_outcome_not_an_exception():
     rng = np.random.default_rng(1)
     frames = rng.uniform(0, 1, size=(4, 16, 16)) * np.array([1, 50, 1, 50])[:, None, None]

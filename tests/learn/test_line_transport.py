@@ -41,6 +41,7 @@ def _data(change, sd, common=0.0):
     return ProfileData(*map(jnp.asarray, arrays))
 
 
+@pytest.mark.slow
 def test_law_and_fluxes_are_recovered_within_their_errors(truth):
     rng = np.random.default_rng(0)
     sd, common = 0.01, 0.005

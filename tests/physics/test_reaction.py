@@ -229,6 +229,7 @@ def test_transformed_stepper_agrees_with_the_explicit_one(layers):
     assert float(jnp.max(jnp.abs(explicit[-1] - c0))) > 0.02
 
 
+@pytest.mark.slow
 def test_layers_fill_in_turn():
     """At half filling one layer is full and the other empty; the potential is ∂f/∂c."""
     grid = Grid((1, 12), 1.0, "no-flux")

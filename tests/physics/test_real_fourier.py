@@ -33,6 +33,7 @@ def test_values_transposes_and_tangents_are_those_of_the_plain_transforms(x64, s
         np.testing.assert_allclose(jax.vmap(ours)(batch)[1], 2 * theirs(point), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_second_derivatives_pass_through(x64):
     def energy(x):
         return jnp.sum(jnp.abs(forward(x**2)) ** 2)

@@ -105,6 +105,7 @@ def test_order_of_convergence(name, stepper, order):
     assert order - 0.35 < measured < order + 0.8, measured
 
 
+@pytest.mark.slow
 def test_ramp_restores_accuracy_from_a_rough_start():
     model, grid, _ = MODELS["cahn-hilliard"]
     c0 = 0.5 + 0.1 * jax.random.normal(jax.random.key(0), grid.shape)

@@ -16,6 +16,7 @@ from phdenoise.physics.twins import (
 from phdenoise.types import InputError
 
 
+@pytest.mark.slow
 def test_cahn_hilliard_twin_separates_and_is_accurate_to_1e_4():
     config = TwinConfig(shape=(48, 48), frames=26, t_end=0.1, substeps=16)
     times, frames = cahn_hilliard_twin(jax.random.key(0), config)
@@ -30,6 +31,7 @@ def test_cahn_hilliard_twin_separates_and_is_accurate_to_1e_4():
     assert float(error.max()) < 1e-4
 
 
+@pytest.mark.slow
 def test_fickian_twin_flattens_in_a_closed_box_and_is_accurate_to_1e_4():
     config = FickianTwinConfig(shape=(40, 33))
     _, frames = fickian_twin(jax.random.key(1), config)

@@ -70,6 +70,7 @@ def test_a_killed_training_ends_with_the_same_bits(first, tmp_path):
     assert resumed.history == first.history
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_movie_is_refused(tmp_path):
     _, noisy = noisy_movie(frames=4, side=16)
     short = replace(CONFIG, steps=25)
@@ -82,14 +83,8 @@ def test_the_checkpoint_of_another_movie_is_refused(tmp_path):
         denoise(Movie.from_array(noisy), short, checkpoint=tmp_path / "b")
 
 
-@pytest.mark.parametrize(
-    "tune",
-    [
-        "none",
-        pytest.param("gain", marks=pytest.mark.slow),
-        pytest.param("full", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tune", ["none", "gain", "full"])
 def test_a_network_serves_another_movie(first, tune):
     clean, noisy = noisy_movie(seed=1)
     start = time.monotonic()
