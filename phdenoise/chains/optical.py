@@ -277,6 +277,11 @@ def _phases(
                 f"The colours of {phases[k].name} and {phases[k + 1].name} overlap by {100 * same:.0f} % even when "
                 "denoised: the phases named here may not be phases of graphite."
             )
+    if config.colours is None and np.any(np.diff(mixture.colours.sum(axis=1)) <= 0):
+        warnings.append(
+            "The colours found do not grow brighter with lithium, as those of graphite do: the phases named here may not "
+            "be phases of graphite; give --colours."
+        )
     if mixture.rounds >= ROUNDS:
         warnings.append(
             "The mixture of colours had not settled: its colours are less certain than said."
