@@ -114,8 +114,10 @@ def numbers(result: OpticalResult) -> list[dict[str, Any]]:
     movie = result.channels.movies[0]
     rows: list[dict[str, Any]] = []
 
-    def add(group: str, name: str, value: float, sd: float, unit: str) -> None:
-        rows.append({"group": group, "name": name, "value": value, "sd": sd, "unit": unit})
+    def add(group: str, name: str, value: Any, sd: Any, unit: str) -> None:
+        rows.append(
+            {"group": group, "name": name, "value": float(value), "sd": float(sd), "unit": unit}
+        )
 
     nan = float("nan")
     for phase, colour, cov, share in zip(

@@ -47,11 +47,11 @@ def _estimate(channels, clean, variance):
     """A denoised movie that is given."""
     gain, read = CAMERA.gain, CAMERA.gain * CAMERA.read_noise
     noise = PoissonGaussian(jnp.float32(gain), jnp.float32(0), jnp.float32(read))
-    parts = tuple(
-        Estimate(m, c.astype(np.float32), np.full(c.shape, variance, np.float32), noise)
-        for m, c in zip(channels.movies, clean, strict=True)
-    )
-    return ChannelsEstimate(parts, channels.names, channels.name, np.eye(3))
+    parts = []
+    for movie, mean in zip(channels.movies, clean.astype(np.float32), strict=True):
+        known = np.full(mean.shape, variance, np.float32)
+        parts.append(Estimate(movie, mean, known, noise, blind_mean=mean, blind_variance=known))
+    return ChannelsEstimate(tuple(parts), channels.names, channels.name, np.eye(3))
 
 
 def _analysed(scene, **changes):
@@ -113,11 +113,18 @@ def test_a_moving_stage_is_followed(scene):
     np.testing.assert_allclose(result.displacement, move, atol=0.25)
 
 
-@pytest.mark.slow
-def test_headless_chain(scene, tmp_path, capsys):
+@pytest.mark.parametrize("denoiser", ["given", pytest.param("trained", marks=pytest.mark.slow)])
+def test_headless_chain(scene, tmp_path, capsys, monkeypatch, denoiser):
     pytest.importorskip("skimage")
-    _, counts = scene
+    found, counts = scene
     file, out = tmp_path / "bed.tif", tmp_path / "out"
+    if denoiser == "given":
+        light = found.light / found.light.mean(axis=1, keepdims=True)
+        clean = (found.clean - CAMERA.offset) / light[:, :, None, None]
+        monkeypatch.setattr(
+            "phdenoise.chains.optical.denoise_channels",
+            lambda channels, config, progress: _estimate(channels, clean, 9.0),
+        )
     tifffile.imwrite(file, np.moveaxis(counts, 0, 1), metadata={"axes": "TCYX"}, imagej=True)
     main(
         [
