@@ -201,9 +201,7 @@ def _joint(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    # The prior must not know what was fitted to the same movie: it is a law without a shape of its own.
-    neutral = space.start(*guess)
-    problem = joint_fit.Problem(space, observation, prior, neutral, substeps, before)
+    problem = joint_fit.Problem(space, observation, prior, theta, substeps, before)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],

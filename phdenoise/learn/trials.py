@@ -186,7 +186,7 @@ def from_field(
     )
     theta, substeps = _begin(space, setting, windows, config)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    base = joint_fit.Problem(space, whole, prior, space.start(*guess), substeps, burn_in)
+    base = joint_fit.Problem(space, whole, prior, theta, substeps, burn_in)
     laws = [theta, *(space.start(*law) for law in start_grid(*guess))]
 
     def fit(free: np.ndarray, begin: np.ndarray | None) -> Fitted:
