@@ -1,4 +1,4 @@
-"""`phdenoise info, denoise, simulate, fit, demo, neutron, stxm`: the command line, generated from the dataclasses.
+"""`phdenoise info, denoise, simulate, fit, demo, neutron, stxm, optical`: the command line, generated from the dataclasses.
 
 Everything a command can be told is a field with its unit and default; `phdenoise COMMAND --help` shows them.
 A user's mistake ends with one sentence on standard error and exit code 2.
@@ -20,6 +20,8 @@ from phdenoise import selfcheck
 from phdenoise.chains.neutron import NeutronConfig
 from phdenoise.chains.neutron_files import NeutronFiles
 from phdenoise.chains.neutron_report import REPORT, NeutronSettings, run_neutron
+from phdenoise.chains.optical_config import OpticalConfig
+from phdenoise.chains.optical_report import run_optical
 from phdenoise.chains.stxm_report import StxmSettings, run_stxm
 from phdenoise.channels import Channels
 from phdenoise.demo import DemoConfig, run_demo
@@ -170,6 +172,20 @@ class Stxm:
     """Replace an existing folder."""
 
 
+@dataclass(frozen=True)
+class Optical:
+    """Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."""
+
+    file: Positional[str]
+    """Colour movie: a stack (.tif .h5 .npz ...), or a video (.mp4 .avi .mov .mkv .gif)."""
+    output: Output
+    """Folder to write: report.html, channels.h5, fraction.h5, maps.npz, particles.csv, numbers.csv, figures, provenance.json."""
+    config: Annotated[OpticalConfig, arg(name="")] = field(default_factory=OpticalConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
 Command = (
     Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Denoise, tyro.conf.subcommand("denoise")]
@@ -178,6 +194,7 @@ Command = (
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Neutron, tyro.conf.subcommand("neutron")]
     | Annotated[Stxm, tyro.conf.subcommand("stxm")]
+    | Annotated[Optical, tyro.conf.subcommand("optical")]
 )
 
 
@@ -427,6 +444,15 @@ def _demo(command: Demo) -> None:
     print(f"Report: {(Path(command.output) / report.name).resolve()}")
 
 
+def _tell(result: Any, output: str) -> None:
+    """What a chain found, and where its report is."""
+    for warning in result.warnings:
+        print(f"Warning: {warning}")
+    for sentence in result.sentences:
+        print(sentence)
+    print(f"Report: {(Path(output) / REPORT).resolve()}")
+
+
 def _neutron(command: Neutron) -> None:
     check_writable(
         command.output,
@@ -444,11 +470,7 @@ def _neutron(command: Neutron) -> None:
             overwrite=command.overwrite,
             progress=bar,
         )
-    for warning in result.warnings:
-        print(f"Warning: {warning}")
-    for sentence in result.sentences:
-        print(sentence)
-    print(f"Report: {(Path(command.output) / REPORT).resolve()}")
+    _tell(result, command.output)
 
 
 def _stxm(command: Stxm) -> None:
@@ -456,11 +478,23 @@ def _stxm(command: Stxm) -> None:
         result = run_stxm(
             command.file, command.output, command.config, overwrite=command.overwrite, progress=bar
         )
-    for warning in result.warnings:
-        print(f"Warning: {warning}")
-    for sentence in result.sentences:
-        print(sentence)
-    print(f"Report: {(Path(command.output) / REPORT).resolve()}")
+    _tell(result, command.output)
+
+
+def _optical(command: Optical) -> None:
+    check_writable(
+        command.output, command.overwrite, folder=True, inputs=[command.file.split("::")[0]]
+    )
+    channels = _read_all(command.file, command.reading)
+    with _Bar() as bar:
+        result = run_optical(
+            channels,
+            command.output,
+            command.config,
+            overwrite=command.overwrite,
+            progress=bar,
+        )
+    _tell(result, command.output)
 
 
 _RUN: dict[type, Any] = {
@@ -471,6 +505,7 @@ _RUN: dict[type, Any] = {
     Demo: _demo,
     Neutron: _neutron,
     Stxm: _stxm,
+    Optical: _optical,
 }
 
 

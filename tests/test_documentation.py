@@ -69,10 +69,39 @@ def test_stxm_notebook_runs():
     assert set(names["result"].fits) == {"measured", "denoised", "joint"}
 
 
+@pytest.mark.slow
+def test_optical_notebook_runs():
+    pytest.importorskip("skimage")
+    cells = json.loads((ROOT / "notebooks/optical.ipynb").read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for full, small in (
+        ("shape=(48, 48), particles=4", "shape=(20, 36), particles=2"),
+        ("duration=2200.0", "duration=1200.0"),
+        ("steps=120", "steps=3, width=8"),
+        # Three steps denoise nothing; so that colours are seen all the same:
+        ("electrons=20.0", "electrons=2000.0"),
+    ):
+        assert full in code
+        code = code.replace(full, small)
+    names: dict = {}
+    exec(compile(code, "optical", "exec"), names)
+    assert np.isfinite(names["result"].denoised.charge.soc).all()
+    assert names["result"].particles.labels.max() == 2
+
+
 def test_readme_names_what_exists(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
     for command in re.findall(r"^\| `phdenoise (\w+)", text, flags=re.MULTILINE):
-        assert command in ("info", "denoise", "simulate", "fit", "demo", "neutron", "stxm")
+        assert command in (
+            "info",
+            "denoise",
+            "simulate",
+            "fit",
+            "demo",
+            "neutron",
+            "stxm",
+            "optical",
+        )
     for script in re.findall(r"python (benchmarks/\w+\.py)", text):
         assert (ROOT / script).exists(), script
     block = next(b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))

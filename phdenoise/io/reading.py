@@ -13,6 +13,8 @@ from phdenoise.io.hdf5 import read_hdf5
 from phdenoise.io.sdf import read_sdf
 from phdenoise.io.source import Source, check_values, default_name, to_movie
 from phdenoise.io.tiff import read_tiff
+from phdenoise.io.video import SUFFIXES as VIDEO
+from phdenoise.io.video import read_video
 from phdenoise.io.xrm import read_xrm
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
@@ -26,6 +28,7 @@ _READERS: dict[str, Callable[[Path, str | None], Source]] = {
     **dict.fromkeys((".fits", ".fit"), read_fits),
     ".hdr": read_sdf,
     **dict.fromkeys((".xrm", ".txrm"), read_xrm),
+    **dict.fromkeys(VIDEO, read_video),
 }
 _FRAME_SUFFIXES = (".tif", ".tiff", ".fits", ".fit")
 
@@ -48,7 +51,7 @@ def read(
 
     Args:
         path: `FILE` or `FILE::DATASET` (.h5 .hdf5 .nxs .tif .tiff .npy .npz; with extras .fits .mrc
-            .dm3 .dm4 .emd), or a folder of single-frame TIFF or FITS files in natural order.
+            .dm3 .dm4 .emd, and video: .mp4 .avi .mov .mkv .webm .gif), or a folder of single-frame TIFF or FITS files in natural order.
         pixel_size: dx or (dy, dx) [`length_unit`]; replaces what the file says.
         frame_interval: time between frames [`time_unit`]; replaces what the file says.
         channel: of a colour movie: "mean", "r", "g", "b" or its number from 0.

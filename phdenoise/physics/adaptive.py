@@ -132,7 +132,8 @@ def integrate(
         max_step: upper bound of a step [t].
         max_steps: attempts, rejected ones included.
     """
-    if tuple(c0.shape) != grid.shape:
+    # Leading axes are the layers of a model that has several.
+    if tuple(c0.shape[-grid.ndim :]) != grid.shape:
         raise InputError(f"The initial field has shape {c0.shape}, the grid {grid.shape}.")
     if not (rtol > 0 and atol > 0):
         raise InputError(f"Tolerances must be positive, got rtol={rtol}, atol={atol}.")
@@ -248,8 +249,9 @@ class _Norm(eqx.Module):
 
     def __call__(self, error: Field, size: Field) -> Scalar:
         scaled = (error / (self.atol + self.rtol * jnp.abs(size))) ** 2
-        mask = self.grid.mask
-        return jnp.sqrt(jnp.mean(scaled) if mask is None else jnp.mean(scaled, where=mask))
+        if self.grid.mask is None:
+            return jnp.sqrt(jnp.mean(scaled))
+        return jnp.sqrt(jnp.mean(scaled, where=jnp.broadcast_to(self.grid.mask, scaled.shape)))
 
 
 def _fill(

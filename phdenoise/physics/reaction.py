@@ -214,7 +214,10 @@ class CahnHilliardReaction(AllenCahnReaction):
         """Sum of those of the reaction and of the transport."""
         d, top = self._mobility(c), _largest(grid, c.dtype)
         rows = _row_sums(self.free_energy.chemical_potential, c)
-        transport = top * (jnp.max(_inside(d * rows, grid)) + top * self.kappa * jnp.max(d))
+        # A face takes its mobility from both its cells: where a front is sharp, a nearly empty cell, whose potential
+        # is steep, meets the mobility of its neighbour, and its own would be far too small.
+        steep = jnp.max(_inside(_on_faces(d, grid) * rows, grid))
+        transport = top * (steep + top * self.kappa * jnp.max(d))
         return super().spectral_radius(c, grid) + transport
 
     def dissipation(self, c: State, grid: Grid) -> Scalar:
@@ -264,6 +267,14 @@ def _layered(reference: Reference, c: State) -> Reference:
     if c.ndim == 2:
         return reference
     return Reference(*(x.reshape((1,) * c.ndim) for x in reference))
+
+
+def _on_faces(d: State, grid: Grid) -> State:
+    """The largest mobility of a cell's faces, or more."""
+    d = _inside(d, grid)
+    axes = range(-grid.ndim, 0)
+    around = [jnp.roll(d, step, axis) for axis in axes for step in (1, -1)]
+    return 0.5 * (d + jnp.max(jnp.stack(around), axis=0))
 
 
 def _largest(grid: Grid, dtype: Any) -> Scalar:
