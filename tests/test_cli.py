@@ -87,6 +87,7 @@ def test_info_of_machine_and_file(movie, capsys):
     assert "suggested" in text
 
 
+@pytest.mark.slow
 def test_simulate_then_fit(tmp_path, capsys):
     out = tmp_path / "twin.h5"
     size = ["--size", "24", "24", "--frames", "13", "--sigma", "0.05"]

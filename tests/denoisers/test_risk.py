@@ -159,6 +159,7 @@ def test_it_trains(case):
         assert slope == pytest.approx(numeric, rel=0.05, abs=1e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=5)
 @given(st.integers(1, 3), st.integers(2, 20), st.integers(2, 20), st.floats(0.1, 0.9))
 def test_masked_values_do_not_count(t, ny, nx, share):

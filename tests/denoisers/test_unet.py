@@ -59,6 +59,7 @@ def test_twice_the_contrast_is_twice_the_result(design):
     assert np.std(one) > 0.01
 
 
+@pytest.mark.slow
 def test_a_unet_looks_at_its_own_pixel_and_at_its_window_only():
     denoiser = network(Design("unet", 2, 1))
     weights = denoiser.context_weights(np.ones(9, bool))

@@ -29,6 +29,7 @@ def start(shape, dtype=None):
     return 0.5 + 0.1 * jax.random.normal(jax.random.key(0), shape, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stepper", "boundary"),
     [
@@ -88,6 +89,7 @@ def test_a_batch_of_tangents_equals_a_loop_and_the_transpose_of_the_batch(x64):
     np.testing.assert_allclose(pulled, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_batch_of_fields_equals_a_loop(x64):
     grid, model = Grid((5, 7), 1.0, "no-flux"), build(jnp.asarray(THETA))
     c0 = jnp.stack([start((5, 7)), 1 - start((5, 7))])
@@ -125,6 +127,7 @@ def test_how_the_times_are_given_does_not_matter(x64):
     assert simulate(model, grid, c0, TIMES[:1], substeps=1).shape == (1, 6, 5)
 
 
+@pytest.mark.slow
 def test_single_precision_follows_double_and_keeps_its_type(x64):
     grid, model = Grid((16, 15), (0.01, 0.012)), build(jnp.asarray([-3.0, 0, 0, -1.2, 0.2, -7.0]))
     c0, times = start((16, 15)), np.linspace(0, 0.02, 3)
@@ -147,6 +150,7 @@ def test_one_row_is_the_one_dimensional_equation(x64):
     np.testing.assert_allclose(lines[1], jnp.tile(lines[0], (1, 4, 1)), atol=1e-13)
 
 
+@pytest.mark.slow
 def test_nested_checkpoints_of_a_prime_number_of_steps_change_nothing(x64):
     # Eleven steps make four segments of three, the last cut short.
     grid, c0 = Grid((4, 5), 1.0), start((4, 5))

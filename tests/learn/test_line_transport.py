@@ -56,6 +56,7 @@ def test_law_and_fluxes_are_recovered_within_their_errors(truth):
     assert np.abs(np.log(fit.curves["D"] / exact)).max() < 0.25
 
 
+@pytest.mark.slow
 def test_units_follow_the_spacing(truth):
     plain = fit_profile(_data(truth, 1e-4), CONFIG)
     scaled = fit_profile(_data(truth, 1e-4), CONFIG, spacing=0.1, length_unit="mm", time_unit="s")

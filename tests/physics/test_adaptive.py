@@ -107,6 +107,7 @@ def test_forward_mode_is_the_derivative_and_a_batch_is_a_loop(x64):
     np.testing.assert_allclose(jax.jit(last)(values[1]), batch[1], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_mass_stays_in_its_particle(x64):
     y, x = np.indices((12, 12))
     mask = (y - 6) ** 2 + (x - 5) ** 2 < 20

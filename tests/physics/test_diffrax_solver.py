@@ -32,6 +32,7 @@ def problem():
     return model, grid, 0.5 + 0.1 * jax.random.normal(jax.random.key(0), (8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "solver"), [("etdrk4", ETDRK4Solver), ("rosenbrock", RosenbrockWSolver)]
 )
@@ -55,6 +56,7 @@ def test_constant_steps_are_those_of_simulate(name, solver):
     np.testing.assert_allclose(jax.jit(last)(model), frames[-1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_adaptive_solve_lands_on_the_frames_within_tolerance():
     model, grid, c0 = problem()
     times = np.array([0.0, 1.0, 4.0, 20.0])

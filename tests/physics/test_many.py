@@ -25,6 +25,7 @@ def law(omega):
     return CahnHilliard(RegularSolution(omega), ConstantMobility(jnp.ones_like(omega)), 2 * omega)
 
 
+@pytest.mark.slow
 def test_groups_equal_single_solves_and_new_laws_compile_nothing(x64):
     omegas, starts = jnp.asarray([2.0, 2.5, 3.0]), jnp.asarray(START)
     traced = []

@@ -77,6 +77,7 @@ def test_laplacian_is_the_variation_of_the_gradient_energy(boundary):
     np.testing.assert_allclose(variation, -laplacian(c, grid), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("masked", [False, True])
 def test_derivatives_in_both_modes(boundary, masked):

@@ -53,6 +53,7 @@ def test_a_cell_far_outside_stays_there_and_is_refused():
     assert not bool(diverged(start[None]))
 
 
+@pytest.mark.slow
 def test_a_current_that_overfills_the_particle_ends_with_that_outcome():
     law = model(ConstantCurrent(0.5))
     result = run(law, GRID, jnp.full(GRID.shape, 0.5), np.array([0.0, 0.8, 3.0]), rtol=1e-4)

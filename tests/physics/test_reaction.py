@@ -161,6 +161,7 @@ def test_energy_never_rises_at_a_held_voltage():
     assert energies[-1] < energies[0] - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -195,6 +196,7 @@ def test_gradients_of_a_run_agree_with_differences(name):
     np.testing.assert_allclose((up - down) / (2 * h), forward, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["current", *(pytest.param(c, marks=pytest.mark.slow) for c in ("held", "graphite"))]
 )

@@ -194,6 +194,7 @@ def test_what_cannot_be_done_is_said(frames, config, message):
         denoise(Movie.from_array(frames), DenoiseConfig(**config))
 
 
+@pytest.mark.slow
 def test_defects_are_neither_learned_nor_kept():
     clean, frames = noisy_movie(0.1)
     frames[:, 9, 9] += 4.0
@@ -237,6 +238,7 @@ def test_a_copied_frame_is_predicted_from_the_others():
         assert np.mean(np.abs(off) < 1.96 * np.sqrt(estimate.variance[frame])) > 0.8
 
 
+@pytest.mark.slow
 def test_error_bars_are_wide_where_the_error_is():
     """Half of the scene rests, the other is new in every frame; nobody says where."""
     rng = np.random.default_rng(0)
