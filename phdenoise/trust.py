@@ -78,8 +78,12 @@ class TrustReport:
         shares = zip(self.coverage["nominal"], self.coverage["observed"], strict=True)
         inside = ", ".join(f"{100 * o:.1f} % in the {100 * n:g} % interval" for n, o in shares)
         return (
-            f"Fast changes in time keep {100 * self.variance_gain:.2g} % of their power; "
-            f"{self.removed:.2f} noise sd were taken away.",
+            (
+                f"Fast changes in time keep {100 * self.variance_gain:.2g} % of their power; "
+                if np.isfinite(self.variance_gain)
+                else "Too few frames to tell what becomes of fast changes in time; "
+            )
+            + f"{self.removed:.2f} noise sd were taken away.",
             f"Measured values against their blind prediction: {inside}; "
             f"variance of z {self.coverage['z_variance']:.3f} (1 is honest)."
             if self.coverage.get("blind", True)
@@ -250,9 +254,14 @@ def _warnings(
         if wrong:
             n, o = max(wrong, key=lambda s: abs(s[1] - s[0]))
             kind = "narrow" if o < n else "wide"
+            factor = coverage.z_variance
+            # A factor the other way, or none: the shape of the errors is wrong, not their size.
+            cure = f"multiply the variance by about {factor:.2g} or " * (
+                abs(np.log(max(factor, 1e-3))) > 0.05 and (factor > 1) == (o < n)
+            )
             said.append(
                 f"error bars are too {kind} ({100 * o:.0f} % of the measured values lie in the {100 * n:g} % "
-                f"interval): multiply the variance by about {coverage.z_variance:.2g} or choose another --noise."
+                f"interval): {cure}choose another --noise."
             )
     if noise["misfit"] > 0.25 and noise["chi2"] > 9:
         said.append(
