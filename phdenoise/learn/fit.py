@@ -235,9 +235,12 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; what follows takes that in.
-    problem, x = joint_fit.weigh(
-        problem, minimum.point, progress=stage(progress, "strength of the field's prior")
-    )
+    x = minimum.point
+    if space.model == "fickian":
+        # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.
+        problem, x = joint_fit.weigh(
+            problem, x, progress=stage(progress, "strength of the field's prior")
+        )
     found = joint_fit.posterior(problem, x)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
