@@ -256,9 +256,8 @@ def _warnings(
             kind = "narrow" if o < n else "wide"
             factor = coverage.z_variance
             # A factor the other way, or none: the shape of the errors is wrong, not their size.
-            cure = f"multiply the variance by about {factor:.2g} or " * (
-                abs(np.log(max(factor, 1e-3))) > 0.05 and (factor > 1) == (o < n)
-            )
+            right = abs(np.log(max(factor, 1e-3))) > 0.05 and (factor > 1) == (o < n)
+            cure = f"multiply the variance by about {factor:.2g} or " if right else ""
             said.append(
                 f"error bars are too {kind} ({100 * o:.0f} % of the measured values lie in the {100 * n:g} % "
                 f"interval): {cure}choose another --noise."
