@@ -95,7 +95,7 @@ def configs(fast: bool) -> list[TwinStudy]:
     return apply(TwinStudy(), prod(param("twin.sigma", SIGMAS), seeds))
 
 
-def draw(rows: list[dict[str, str]], folder: Path) -> None:
+def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
     """Errors of the law and of the movie against noise."""
     kinds = [k for k in ("clean", "noisy", "denoised", "joint") if f"{k}_mu_h_rms" in rows[0]]
     label = "noise sd [lithium fraction]"

@@ -101,7 +101,7 @@ def configs(fast: bool) -> list[FickianStudy]:
     return apply(FickianStudy(), sweep)
 
 
-def draw(rows: list[dict[str, str]], folder: Path) -> None:
+def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
     """Error of D(c) and what its intervals hold, against noise, for each geometry."""
     label = "noise sd [lithium fraction]"
     for geometry in GEOMETRIES:

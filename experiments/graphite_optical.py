@@ -9,16 +9,14 @@ error bars, for frames as measured and denoised. Pixels as measured are classifi
 the denoised frames and with the noise that they have, which is the best that a pixel by itself can do.
 """
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 
+from experiments.command import command, kept, rms
 from phdenoise.chains.optical import OpticalResult, OpticalVersion, analyse_graphite, outlines
 from phdenoise.chains.optical_config import OpticalConfig, box_mask
 from phdenoise.channels import Channels
@@ -37,7 +35,6 @@ from phdenoise.modalities.particle_charge import (
 )
 from phdenoise.modalities.phase_mixture import classify_colours
 from phdenoise.physics.graphite_bed import Bed, BedConfig, graphite_bed
-from phdenoise.study import collect, read_table, run_sweep
 from phdenoise.study.run import run_id
 from phdenoise.training import DenoiseConfig
 from phdenoise.types import InputError
@@ -136,7 +133,7 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
         left = version.charge.soc[order] - truth.soc
         inside_90 = np.abs(left) < 1.645 * version.charge.soc_sd[order]
         out |= {
-            f"soc_error_{name}": _rms(left),
+            f"soc_error_{name}": rms(left),
             f"soc_bias_{name}": float(np.nanmean(left)),
             f"soc_sd_{name}": float(np.nanmean(version.charge.soc_sd)),
             f"soc_covered_90_{name}": float(inside_90[np.isfinite(left)].mean()),
@@ -146,11 +143,11 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
         by_pixels = [
             [f[scene.labels == p + 1].mean() for f in labels] for p in range(len(truth.soc))
         ]
-        out[f"soc_error_by_pixels_{name}"] = _rms(np.asarray(by_pixels) - truth.soc)
+        out[f"soc_error_by_pixels_{name}"] = rms(np.asarray(by_pixels) - truth.soc)
         depth, sd = version.fronts.depth[order], version.fronts.depth_sd[order]
         left = depth - exact.depth
         both = np.isfinite(left)
-        out[f"depth_error_{name}"] = _rms(left)
+        out[f"depth_error_{name}"] = rms(left)
         out[f"depth_covered_90_{name}"] = float((np.abs(left) < 1.645 * sd)[both].mean())
         # The same lines through the same frames with the same weights, of the truth.
         own = np.sqrt(sd**2 - OUTLINE**2)
@@ -160,8 +157,8 @@ def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[st
         )
         left = found_speed[0] - true_speed[0]
         known = np.isfinite(left)
-        out[f"speed_rms_{name}"] = _rms(true_speed[0])
-        out[f"speed_error_{name}"] = _rms(left)
+        out[f"speed_rms_{name}"] = rms(true_speed[0])
+        out[f"speed_error_{name}"] = rms(left)
         out[f"speed_covered_90_{name}"] = float(
             (np.abs(left) < 1.645 * found_speed[1])[known].mean()
         )
@@ -223,10 +220,6 @@ def _charge(bed: Bed) -> float:
     return float(np.abs(x - x[0] - passed).max())
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
-
-
 def configs(fast: bool) -> list[OpticalStudy]:
     """Doses, then a second bed."""
     if fast:
@@ -242,58 +235,18 @@ def configs(fast: bool) -> list[OpticalStudy]:
     return [*out, replace(base, bed=replace(base.bed, seed=1, particles=12))]
 
 
-def _arrays(folder: Path, config: OpticalStudy) -> dict[str, np.ndarray]:
-    path = folder / "arrays" / f"{run_id(config)}.npz"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: run the study first.")
-    with np.load(path, allow_pickle=False) as archive:
-        return {k: archive[k] for k in archive.files}
+def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]) -> None:
+    """The figures that matter, one line each."""
+    for row in rows:
+        print(f"{float(row['electrons']):g} electrons, bed {row['bed.seed']}, seed {row['seed']}:")
+        for name in ("accuracy", "iou", "soc_error", "soc_error_by_pixels", "speed_error"):
+            before, after = (float(row[f"{name}_{v}"]) for v in ("measured", "denoised"))
+            print(f"    {name:<20} {before:8.4f} -> {after:8.4f}")
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What to do, and where."""
-
-    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
-    """run the sweep (resumes), collect its CSV, or draw figures from what was stored."""
-    fast: bool = False
-    """A version of minutes."""
-    output: Path = Path("results/graphite_optical")
-    """Folder of runs, table and figures."""
-    processes: int = 1
-    """Runs at a time."""
-
-
-def main(arguments: Arguments) -> None:
-    """Run, collect or draw."""
-    folder = arguments.output / ("fast" if arguments.fast else "full")
-    table = folder / "table.csv"
-    every = configs(arguments.fast)
-    if arguments.what == "run":
-        run_sweep(
-            partial(run, store=folder / "arrays"),
-            every,
-            folder / "runs",
-            processes=arguments.processes,
-            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
-        )
-        print(f"Runs: {(folder / 'runs').resolve()}")
-    elif arguments.what == "collect":
-        print(f"{len(collect(folder / 'runs', table))} rows: {table.resolve()}")
-        for row in (r for r in read_table(table) if r["outcome"] == "done"):
-            print(
-                f"{float(row['electrons']):g} electrons, bed {row['bed.seed']}, seed {row['seed']}:"
-            )
-            for name in ("accuracy", "iou", "soc_error", "soc_error_by_pixels", "speed_error"):
-                before, after = (float(row[f"{name}_{v}"]) for v in ("measured", "denoised"))
-                print(f"    {name:<20} {before:8.4f} -> {after:8.4f}")
-    else:
-        _figures(folder, table, every)
-        print(f"Figures: {folder.resolve()}")
-
-
-def _figures(folder: Path, table: Path, every: list[OpticalStudy]) -> None:
-    d = _arrays(folder, every[0])
+def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]) -> None:
+    """Figures of the first configuration, and of all from the table."""
+    d = kept(folder, every[0])
     times = d["times"]
     pick = [round(i) for i in np.linspace(0.1, 0.95, 6) * (len(times) - 1)]
     titles = [f"t = {times[t]:.0f}" for t in pick]
@@ -319,7 +272,6 @@ def _figures(folder: Path, table: Path, every: list[OpticalStudy]) -> None:
         ),
         folder / "fronts.png",
     )  # fmt: skip
-    rows = [r for r in read_table(table) if r["outcome"] == "done"]
     names = {"pixels measured": "accuracy_measured", "pixels denoised": "accuracy_denoised",
              "outlines measured": "iou_measured", "outlines denoised": "iou_denoised"}  # fmt: skip
     save(
@@ -329,8 +281,4 @@ def _figures(folder: Path, table: Path, every: list[OpticalStudy]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except InputError as error:
-        print(f"graphite_optical: {error}", file=sys.stderr)
-        sys.exit(2)
+    command("graphite_optical", run, configs, draw, tell=tell, keeps=True)

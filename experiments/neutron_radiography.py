@@ -9,18 +9,16 @@ same chain on noise-free counts. Two seeds give the bias without its noise: <e�
 The last two need neutron_open_beam.npz in the folder --data (or $PHDENOISE_DATA) and are left out without it.
 """
 
-import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from scipy import ndimage, optimize, special
 
+from experiments.command import WithData, command, kept, rms
 from phdenoise.chains.neutron import analyse_radiographs
 from phdenoise.chains.neutron_config import NeutronConfig
 from phdenoise.chains.neutron_quantities import Track, quantities
@@ -30,7 +28,6 @@ from phdenoise.io import atomic
 from phdenoise.modalities.cell import CellConfig, Instrument, current, instrument, simulate_cell
 from phdenoise.modalities.radiograph import calibration
 from phdenoise.movie import Movie
-from phdenoise.study import collect, read_table, run_sweep
 from phdenoise.study.run import run_id
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
@@ -127,10 +124,10 @@ def _cell(config: NeutronStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
 
     raw, clear = error(result.raw.change), error(result.denoised.change)
     numbers = {
-        "signal_rms": _rms(exact.change.value[moved, rows]),
-        "error_measured": _rms(raw),
-        "error_denoised": _rms(clear),
-        "error_down_percent": 100 * (1 - _rms(clear) / _rms(raw)),
+        "signal_rms": rms(exact.change.value[moved, rows]),
+        "error_measured": rms(raw),
+        "error_denoised": rms(clear),
+        "error_down_percent": 100 * (1 - rms(clear) / rms(raw)),
     }
     for key, name in (("rest", "over frames at rest"), ("uniform", "over pixels of the uniform box")):  # fmt: skip
         before, after = (v.variability[name] for v in (result.raw, result.denoised))
@@ -143,8 +140,8 @@ def _cell(config: NeutronStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
     for label, version in (("measured", result.raw), ("denoised", result.denoised)):
         left = version.profile.value[moved] - truth
         numbers |= {
-            f"profile_error_{label}": _rms(left),
-            f"profile_se_{label}": _rms(version.profile.sd[moved]),
+            f"profile_error_{label}": rms(left),
+            f"profile_se_{label}": rms(version.profile.sd[moved]),
             f"profile_covered_90_{label}": float(
                 np.mean(np.abs(left) < 1.645 * version.profile.sd[moved])
             ),
@@ -152,15 +149,15 @@ def _cell(config: NeutronStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
         assert version.collector is not None
         assert exact.collector is not None
         ends = [int(np.argmin(np.abs(times - e))) for e in chain.cycle_ends]
-        numbers[f"collector_error_{label}"] = _rms(
+        numbers[f"collector_error_{label}"] = rms(
             version.collector.value[ends] - exact.collector.value[ends]
         )
-        numbers["collector_truth"] = _rms(exact.collector.value[ends])
+        numbers["collector_truth"] = rms(exact.collector.value[ends])
     fit = result.fit
     assert fit is not None
     d = np.exp(np.polynomial.legendre.legval(2 * fit.curves["u"] - 1, cell.log_diffusivity))
     numbers |= {
-        "D_relative_rms": _rms(fit.curves["D"] / d - 1),
+        "D_relative_rms": rms(fit.curves["D"] / d - 1),
         "D_covered_90": float(np.mean((fit.curves["D_low"] <= d) & (d <= fit.curves["D_high"]))),
         "D_sd_relative": float(np.median(fit.curves["D_sd"] / fit.curves["D"])),
     }
@@ -274,10 +271,6 @@ def _step_width(frame: np.ndarray) -> float:
     return float(fine[np.nonzero((curve <= 0.1) & (fine > last90))[0][0]] - last90)
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
-
-
 def configs(fast: bool, data: str) -> list[NeutronStudy]:
     """Doses and seeds of the cell, then the real beam where its file is there."""
     if fast:
@@ -301,7 +294,7 @@ def configs(fast: bool, data: str) -> list[NeutronStudy]:
 
 def bias(folder: Path, base: NeutronStudy) -> dict[str, float]:
     """rms bias of the profile and of single pixels from two seeds, sqrt(max(<e₁ e₂>, 0)) [mol/cm³]."""
-    first, second = (_arrays(folder, replace(base, seed=s)) for s in (0, 1))
+    first, second = (kept(folder, replace(base, seed=s)) for s in (0, 1))
     rest = base.cell.rest
     out = {}
     for label in ("measured", "denoised"):
@@ -316,67 +309,27 @@ def bias(folder: Path, base: NeutronStudy) -> dict[str, float]:
     return out
 
 
-def _arrays(folder: Path, config: NeutronStudy) -> dict[str, np.ndarray]:
-    path = folder / "arrays" / f"{run_id(config)}.npz"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: run the study first.")
-    with np.load(path, allow_pickle=False) as archive:
-        return {k: archive[k] for k in archive.files}
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What to do, and where."""
-
-    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
-    """run the sweep (resumes), collect its CSV, or draw figures from what was stored."""
-    fast: bool = False
-    """A version of minutes."""
-    data: str = os.environ.get("PHDENOISE_DATA", "")
-    """Folder of neutron_open_beam.npz."""
-    output: Path = Path("results/neutron_radiography")
-    """Folder of runs, table and figures."""
-    processes: int = 1
-    """Runs at a time."""
-
-
-def main(arguments: Arguments) -> None:
-    """Run, collect or draw."""
-    folder = arguments.output / ("fast" if arguments.fast else "full")
-    table = folder / "table.csv"
-    every = configs(arguments.fast, arguments.data)
-    if arguments.what == "run":
-        run_sweep(
-            partial(run, store=folder / "arrays"),
-            every,
-            folder / "runs",
-            processes=arguments.processes,
-            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
+def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]) -> None:
+    """The figures that matter, one line each."""
+    for config in (c for c in every if c.scene == "cell" and c.seed == 0):
+        try:
+            found = bias(folder, config)
+        except InputError:
+            continue
+        same = [r for r in rows if r["dose"] == str(config.dose) and r["scene"] == "cell"]
+        se = float(same[0]["profile_se_measured"])
+        share = found["profile_bias_denoised"] / se
+        print(
+            f"dose {config.dose:g}: bias of the denoised profile {found['profile_bias_denoised']:.3g} {UNIT}, "
+            f"{share:.3f} of the measured profile's standard error {se:.3g}; of single pixels "
+            f"{found['pixel_bias_denoised']:.3g}."
         )
-        print(f"Runs: {(folder / 'runs').resolve()}")
-    elif arguments.what == "collect":
-        print(f"{len(collect(folder / 'runs', table))} rows: {table.resolve()}")
-        for config in (c for c in every if c.scene == "cell" and c.seed == 0):
-            try:
-                found = bias(folder, config)
-            except InputError:
-                continue
-            rows = [r for r in read_table(table) if r["dose"] == str(config.dose) and r["scene"] == "cell"]  # fmt: skip
-            se = float(rows[0]["profile_se_measured"])
-            share = found["profile_bias_denoised"] / se
-            print(
-                f"dose {config.dose:g}: bias of the denoised profile {found['profile_bias_denoised']:.3g} {UNIT}, "
-                f"{share:.3f} of the measured profile's standard error {se:.3g}; of single pixels "
-                f"{found['pixel_bias_denoised']:.3g}."
-            )
-    else:
-        _figures(folder, table, every)
-        print(f"Figures: {folder.resolve()}")
 
 
-def _figures(folder: Path, table: Path, every: list[NeutronStudy]) -> None:
+def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]) -> None:
+    """Figures of the first configuration, and of all from the table."""
     config = every[0]
-    d = _arrays(folder, config)
+    d = kept(folder, config)
     times, cell = d["times"], config.cell
     half = cell.frames_per_cycle // 2
     pick = [cell.rest + k * half for k in range(1, 2 * cell.cycles + 1)][:6]
@@ -412,7 +365,7 @@ def _figures(folder: Path, table: Path, every: list[NeutronStudy]) -> None:
         diffusivity({"fit": curve}, x_label="filling u", y_label="D [cm^2/h]", truth=(curve["u"], d["D_true"])),
         folder / "diffusivity.png",
     )  # fmt: skip
-    rows = [r for r in read_table(table) if r["outcome"] == "done" and r["scene"] == "cell"]
+    rows = [r for r in rows if r["scene"] == "cell"]
     names = {"at rest": "rest_down_percent", "uniform box": "uniform_down_percent", "error": "error_down_percent"}  # fmt: skip
     save(
         sweep(rows, x="dose", ys=names, x_label="dose [counts/pixel]", y_label="less than measured [%]"),
@@ -421,8 +374,4 @@ def _figures(folder: Path, table: Path, every: list[NeutronStudy]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except InputError as error:
-        print(f"neutron_radiography: {error}", file=sys.stderr)
-        sys.exit(2)
+    command("neutron_radiography", run, configs, draw, tell=tell, keeps=True, arguments=WithData)

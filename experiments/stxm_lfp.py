@@ -8,16 +8,14 @@ flickers along the lines; lithium as measured, denoised and by the law is compar
 The last needs txm_nca_8324eV.npz in the folder --data (or $PHDENOISE_DATA), and is left out without it.
 """
 
-import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 
+from experiments.command import WithData, command, kept, rms
 from phdenoise.chains.stxm import analyse_scans
 from phdenoise.chains.stxm_config import Scans, StxmConfig
 from phdenoise.figures import save
@@ -28,10 +26,8 @@ from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
 from phdenoise.physics.particle_twins import ParticleTwinConfig
-from phdenoise.study import collect, read_table, run_sweep
 from phdenoise.study.run import run_id
 from phdenoise.training import DenoiseConfig
-from phdenoise.types import InputError
 
 VERSIONS = ("measured", "denoised", "joint")
 
@@ -125,16 +121,16 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
         "outline_jaccard": float(mask.sum() / (result.mask | grid_mask).sum()),
         "flicker_true": scene.flicker,
         "flicker_found": float(result.beam.flicker.mean()),
-        "sd_common": _rms(result.common_sd[mask]),
+        "sd_common": rms(result.common_sd[mask]),
         "UC_true": uniformity(truth, mask),
     }
     if config.twin.drift > 0:
         above = result.displacement - result.displacement.mean((0, 1))
         true = scene.displacement - scene.displacement.mean((0, 1))
-        row["drift_error"] = _rms(above - true)
+        row["drift_error"] = rms(above - true)
     for name, value in c.items():
         error = (value - truth)[:, mask]
-        row[f"error_{name}"] = _rms(error)
+        row[f"error_{name}"] = rms(error)
         row[f"ratio_{name}"] = row[f"error_{name}"] / row["error_measured"]
         if name in sd and np.isfinite(sd[name][:, mask]).any():
             inside = np.abs(error) < 1.645 * sd[name][:, mask]
@@ -155,11 +151,11 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
         found, true = found - found.mean(), log_k[mask] - log_k[mask].mean()
         row |= {
             f"k_correlation_{name}": float(np.corrcoef(found, true)[0, 1]),
-            f"k_rms_{name}": _rms(found - true),
+            f"k_rms_{name}": rms(found - true),
             f"k_covered_90_{name}": float(np.mean(np.abs(found - true) < 1.645 * fit.rate_sd[mask])),
-            f"mu_rms_{name}": _rms(fit.curves["mu_h"] - mu),
+            f"mu_rms_{name}": rms(fit.curves["mu_h"] - mu),
             f"mu_covered_90_{name}": float(np.mean((fit.curves["mu_h_low"] <= mu) & (mu <= fit.curves["mu_h_high"]))),
-            f"j0_rms_{name}": _rms(fit.curves["j0"] / j - 1),
+            f"j0_rms_{name}": rms(fit.curves["j0"] / j - 1),
             f"j0_covered_90_{name}": float(np.mean((fit.curves["j0_low"] <= j) & (j <= fit.curves["j0_high"]))),
             f"explained_{name}": fit.statistics["explained_variance"],
             f"converged_{name}": float(fit.converged),
@@ -199,10 +195,6 @@ def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
     }, {"od": od.mean(axis=0), "difference": od[0] - od[1]}
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
-
-
 def configs(fast: bool, data: str) -> list[StxmStudy]:
     """Particles, then the real images where their file is there."""
     base = StxmStudy()
@@ -227,69 +219,28 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
     return out
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What to do, and where."""
-
-    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
-    """run the sweep (resumes), collect its CSV, or draw figures from what was stored."""
-    fast: bool = False
-    """A version of minutes."""
-    data: str = os.environ.get("PHDENOISE_DATA", "")
-    """Folder of the real images."""
-    output: Path = Path("results/stxm_lfp")
-    """Folder of runs, table and figures."""
-    processes: int = 1
-    """Runs at a time."""
+def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -> None:
+    """The figures that matter, one line each."""
+    for row in rows:
+        if row["scene"] == "twin":
+            print(
+                f"seed {row['seed']}: rms error of c {float(row['error_measured']):.4f} measured, {float(row['error_denoised']):.4f} "
+                f"denoised ({float(row['ratio_denoised']):.3f}), {float(row['error_law']):.4f} by the law ({float(row['ratio_law']):.3f}); "
+                f"90 % intervals cover {100 * float(row['covered_90_denoised']):.1f} %; k correlates "
+                + ", ".join(f"{float(row[f'k_correlation_{v}']):.3f} ({v})" for v in VERSIONS)
+                + "."
+            )
 
 
-def main(arguments: Arguments) -> None:
-    """Run, collect or draw."""
-    folder = arguments.output / ("fast" if arguments.fast else "full")
-    table = folder / "table.csv"
-    every = configs(arguments.fast, arguments.data)
-    if arguments.what == "run":
-        run_sweep(
-            partial(run, store=folder / "arrays"),
-            every,
-            folder / "runs",
-            processes=arguments.processes,
-            progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
-        )
-        print(f"Runs: {(folder / 'runs').resolve()}")
-    elif arguments.what == "collect":
-        rows = collect(folder / "runs", table)
-        print(f"{len(rows)} rows: {table.resolve()}")
-        for row in read_table(table):
-            if row["outcome"] == "done" and row["scene"] == "twin":
-                print(
-                    f"seed {row['seed']}: rms error of c {float(row['error_measured']):.4f} measured, {float(row['error_denoised']):.4f} "
-                    f"denoised ({float(row['ratio_denoised']):.3f}), {float(row['error_law']):.4f} by the law ({float(row['ratio_law']):.3f}); "
-                    f"90 % intervals cover {100 * float(row['covered_90_denoised']):.1f} %; k correlates "
-                    + ", ".join(f"{float(row[f'k_correlation_{v}']):.3f} ({v})" for v in VERSIONS)
-                    + "."
-                )
-    else:
-        _figures(folder, table, every)
-        print(f"Figures: {folder.resolve()}")
-
-
-def _arrays(folder: Path, config: StxmStudy) -> dict[str, np.ndarray]:
-    path = folder / "arrays" / f"{run_id(config)}.npz"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: run the study first.")
-    with np.load(path, allow_pickle=False) as archive:
-        return {k: archive[k] for k in archive.files}
-
-
-def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
-    d = _arrays(folder, every[0])
+def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -> None:
+    """Figures of the first configuration, and of all from the table."""
+    d = kept(folder, every[0])
     blank = np.where(d["mask"] > 0, 0, np.nan)
     pick = [int(t) for t in np.linspace(1, len(d["times"]) - 1, 6)]
-    rows = {k: d[f"c_{v}"] + blank for k, v in (("measured", "measured"), ("denoised", "denoised"), ("law", "law"))}  # fmt: skip
-    rows["truth"] = d["truth"] + blank
-    titles = [f"⟨c⟩ = {np.nanmean(rows['truth'][t]):.2f}" for t in pick]
-    save(fraction_maps(rows, titles, pick), folder / "lithium.png")
+    maps_of = {k: d[f"c_{v}"] + blank for k, v in (("measured", "measured"), ("denoised", "denoised"), ("law", "law"))}  # fmt: skip
+    maps_of["truth"] = d["truth"] + blank
+    titles = [f"⟨c⟩ = {np.nanmean(maps_of['truth'][t]):.2f}" for t in pick]
+    save(fraction_maps(maps_of, titles, pick), folder / "lithium.png")
     maps = {"truth": d["rate_true"] + blank} | {v: d[f"rate_{v}"] for v in VERSIONS}
     save(rate_maps(maps), folder / "rate.png")
     curves = {
@@ -298,7 +249,7 @@ def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
     }  # fmt: skip
     truth = {"c": curves["joint"]["c"], "mu_h": d["mu_true"], "j0": d["j0_true"]}
     save(reaction_curves(curves, rate_unit="k0", truth=truth), folder / "law.png")
-    done = [r for r in read_table(table) if r["outcome"] == "done" and r["scene"] == "twin"]
+    done = [r for r in rows if r["scene"] == "twin"]
     groups = {
         f"seed {r['seed']}" + (", drift" if float(r["twin.drift"]) > 0 else ""): {
             v: float(r[f"k_correlation_{v}"]) for v in VERSIONS
@@ -309,8 +260,4 @@ def _figures(folder: Path, table: Path, every: list[StxmStudy]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except InputError as error:
-        print(f"stxm_lfp: {error}", file=sys.stderr)
-        sys.exit(2)
+    command("stxm_lfp", run, configs, draw, tell=tell, keeps=True, arguments=WithData)
