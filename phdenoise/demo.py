@@ -5,7 +5,6 @@ report.html, numbers.csv (every number with its uncertainty) and provenance.json
 everything in it is complete.
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ import numpy as np
 from phdenoise import figures, selfcheck
 from phdenoise.grid import Grid
 from phdenoise.io import atomic_directory, write, write_json
+from phdenoise.io.tables import write_table
 from phdenoise.learn import FitConfig, FitResult, LawSpace, ModelName
 from phdenoise.movie import Estimate, Movie
 from phdenoise.pipeline import Chain, ChainConfig, SimulateConfig, analyse, simulate
@@ -105,7 +105,7 @@ def run_demo(
                 write(_trajectory(movie, result), folder / f"trajectory_{name}.h5")
         for name, (figure, _) in drawn.items():
             figures.save(figure, folder / f"{name}.png")
-        _write_csv(folder / "numbers.csv", rows)
+        write_table(folder / "numbers.csv", rows)
         write_json(_provenance(config, movie), folder / "provenance.json")
         sections = _sections(chain, rows, sentences, drawn, progress)
         (folder / REPORT).write_text(
@@ -339,10 +339,3 @@ def _provenance(config: DemoConfig, movie: Movie) -> dict[str, Any]:
             "twin": None if config.movie else config.twin.seed,
         },
     }
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -3,7 +3,6 @@
 FIT.json   FIT_curves.csv   FIT_curves.png   and of a comparison   FIT_comparison.csv   FIT_comparison.png
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from phdenoise.io import write_json
 from phdenoise.io.atomic import atomic
+from phdenoise.io.tables import write_table
 from phdenoise.learn import FitResult
 
 
@@ -61,10 +61,8 @@ def write_law(
 
 
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, overwrite: bool) -> None:
-    with atomic(path, overwrite) as file, file.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    with atomic(path, overwrite) as file:
+        write_table(file, rows)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -4,8 +4,7 @@ Written: report.html, lithium.h5 (Δc as measured and denoised, with variance), 
 settings), transmission.h5, profile.csv, collector.csv, numbers.csv, FIT_profile.json, PNG figures, provenance.json.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from phdenoise.chains.neutron_files import NeutronFiles, read_calibration, read_
 from phdenoise.figures.neutron_plots import along_time, change_maps, diffusivity, profiles
 from phdenoise.io import atomic_directory, check_writable, write, write_json
 from phdenoise.io.reading import fingerprint
+from phdenoise.io.tables import write_rows, write_table
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import Gaussian
 from phdenoise.types import Progress
@@ -69,7 +69,7 @@ def run_neutron(
         if result.denoised.collector is not None:
             write_collector(folder / "collector.csv", result)
         rows = numbers(result)
-        _table(folder / "numbers.csv", rows)
+        write_table(folder / "numbers.csv", rows)
         if result.fit is not None:
             write_json(
                 result.fit.to_dict() | {"length_unit": movie.length_unit, "time_unit": movie.time_unit},
@@ -149,7 +149,7 @@ def write_profile(path: Path, result: NeutronResult) -> None:
         for t, time in enumerate(movie.times)
         for k, s in enumerate(result.distance)
     ]
-    _rows(path, head, rows)
+    write_rows(path, head, rows)
 
 
 def write_collector(path: Path, result: NeutronResult) -> None:
@@ -163,7 +163,7 @@ def write_collector(path: Path, result: NeutronResult) -> None:
         result.movie.times, result.dose.value, result.dose.sd,
         raw.value, raw.sd, clean.value, clean.sd,
     )  # fmt: skip
-    _rows(path, head, list(zip(*columns, strict=True)))
+    write_rows(path, head, list(zip(*columns, strict=True)))
 
 
 def draw(result: NeutronResult, config: NeutronConfig) -> dict[str, tuple[Any, str]]:
@@ -259,14 +259,3 @@ def _provenance(movie: Movie, settings: NeutronSettings) -> dict[str, Any]:
         "input": dict(movie.provenance),
         "files": files,
     }
-
-
-def _table(path: Path, rows: list[dict[str, Any]]) -> None:
-    _rows(path, list(rows[0]), [list(r.values()) for r in rows])
-
-
-def _rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(head)
-        writer.writerows(rows)

@@ -5,8 +5,7 @@ denoised, with variance), maps.npz (outlines and phase probabilities), particles
 light.csv, numbers.csv, PNG figures, provenance.json.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from phdenoise.figures.optical_plots import (
     rgb_panels,
 )
 from phdenoise.io import atomic_directory, check_writable, write, write_json
+from phdenoise.io.tables import write_rows, write_table
 from phdenoise.movie import Estimate
 from phdenoise.noise import Gaussian
 from phdenoise.types import Progress
@@ -66,7 +66,7 @@ def run_optical(
         write_particles(folder / "particles.csv", result)
         write_light(folder / "light.csv", result)
         rows = numbers(result)
-        _rows(folder / "numbers.csv", list(rows[0]), [list(r.values()) for r in rows])
+        write_table(folder / "numbers.csv", rows)
         write_json(
             {
                 "versions": selfcheck.versions(),
@@ -184,7 +184,7 @@ def write_particles(path: Path, result: OpticalResult) -> None:
                     f = v.fronts
                     row += [a[p, k, t] for a in (f.depth, f.depth_sd, f.speed, f.speed_sd)]
             rows.append(row)
-    _rows(path, head, rows)
+    write_rows(path, head, rows)
 
 
 def write_light(path: Path, result: OpticalResult) -> None:
@@ -201,7 +201,7 @@ def write_light(path: Path, result: OpticalResult) -> None:
          *result.displacement[t]]
         for t, at in enumerate(movie.times)
     ]  # fmt: skip
-    _rows(path, head, rows)
+    write_rows(path, head, rows)
 
 
 def draw(result: OpticalResult) -> dict[str, tuple[Any, str]]:
@@ -273,10 +273,3 @@ def _sections(
         figures.Section("Particles", (), [of("particles")], [drawn["charge"], drawn["fronts"]]),
         figures.Section("Denoising", result.estimate.sentences()),
     ]
-
-
-def _rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(head)
-        writer.writerows(rows)

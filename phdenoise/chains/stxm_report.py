@@ -4,7 +4,6 @@ Written: report.html, lithium.h5 (c as measured and denoised, with variance), qu
 mean.csv (filling against time), FIT_particle.json (laws), PNG figures, provenance.json.
 """
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from phdenoise.chains.stxm_files import StxmFiles, read_scans, with_spectra
 from phdenoise.figures.stxm_plots import fraction_maps, rate_maps, reaction_curves
 from phdenoise.io import atomic_directory, check_writable, write, write_json
 from phdenoise.io.reading import fingerprint, split
+from phdenoise.io.tables import write_table
 from phdenoise.types import Progress
 
 REPORT = "report.html"
@@ -69,8 +69,8 @@ def run_stxm(
         folder = Path(folder)
         write(result.estimate, folder / "lithium.h5")
         _quantities(folder / "quantities.h5", result)
-        _table(folder / "numbers.csv", rows)
-        _table(folder / "mean.csv", fillings(result))
+        write_table(folder / "numbers.csv", rows)
+        write_table(folder / "mean.csv", fillings(result))
         if result.fits:
             laws = {name: fit.to_dict() for name, fit in result.fits.items()}
             write_json({"time_unit": result.movie.time_unit, "laws": laws}, folder / "FIT_particle.json")  # fmt: skip
@@ -225,10 +225,3 @@ def _quantities(path: Path, result: StxmResult) -> None:
 def _provenance(inputs: list[str], settings: StxmSettings) -> dict[str, Any]:
     files = {p: fingerprint(Path(p)) for p in inputs if Path(p).is_file()}
     return {"versions": selfcheck.versions(), "settings": asdict(settings), "files": files}
-
-
-def _table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -27,7 +27,7 @@ from phdenoise.learn.gauss_newton import (
     normal_equations,
     with_prior,
 )
-from phdenoise.learn.result import Parameter
+from phdenoise.learn.result import Parameter, plain_law
 from phdenoise.physics import ConstantMobility, Fickian, LegendreMobility, reference_mobility
 from phdenoise.physics.driven import DrivenFickian
 from phdenoise.physics.simulate import simulate
@@ -99,15 +99,7 @@ class ProfileFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the profiles."""
-        return {
-            "outcome": self.outcome,
-            "converged": self.converged,
-            "parameters": [vars(p) for p in self.parameters],
-            "curves": {k: v.tolist() for k, v in self.curves.items()},
-            "statistics": self.statistics,
-            "theta": self.theta.tolist(),
-            "covariance": self.covariance.tolist(),
-        }
+        return plain_law(self)
 
 
 def fit_profile(

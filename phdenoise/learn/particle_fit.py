@@ -41,7 +41,7 @@ from phdenoise.learn.particle_data import (
     prior_of_law,
 )
 from phdenoise.learn.particle_summary import law_curves, law_parameters, outcome
-from phdenoise.learn.result import Parameter
+from phdenoise.learn.result import Parameter, plain_law
 from phdenoise.physics.kinetics import ExchangeCurrent, SymmetricButlerVolmer
 from phdenoise.physics.particle import Heterogeneity
 from phdenoise.physics.reaction import AllenCahnReaction, ConstantCurrent
@@ -93,15 +93,7 @@ class ParticleFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without images."""
-        return {
-            "outcome": self.outcome,
-            "converged": self.converged,
-            "parameters": [vars(p) for p in self.parameters],
-            "curves": {k: v.tolist() for k, v in self.curves.items()},
-            "statistics": self.statistics,
-            "theta": self.theta.tolist(),
-            "covariance": self.covariance.tolist(),
-        }
+        return plain_law(self)
 
 
 def fit_particle(

@@ -19,6 +19,19 @@ class Parameter:
     unit: str
 
 
+def plain_law(fit: Any) -> dict[str, Any]:
+    """A `ProfileFit` or `ParticleFit` as plain values for JSON, without its profiles or images."""
+    return {
+        "outcome": fit.outcome,
+        "converged": fit.converged,
+        "parameters": [vars(p) for p in fit.parameters],
+        "curves": {k: v.tolist() for k, v in fit.curves.items()},
+        "statistics": fit.statistics,
+        "theta": fit.theta.tolist(),
+        "covariance": fit.covariance.tolist(),
+    }
+
+
 @dataclass(frozen=True)
 class FitResult:
     """A fitted law.
