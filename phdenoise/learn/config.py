@@ -18,6 +18,8 @@ class FitConfig:
     """Highest Legendre degree of ln D."""
     mobility_base: Literal["constant", "degenerate"] = "constant"
     """What the Legendre series of ln D multiplies: 1, or c(1-c)."""
+    prior: Literal["evidence", "weak"] = "evidence"
+    """What holds the bends of mu_h and the shape of ln D: evidence (as strongly as the movie says), weak."""
     boundary: Literal["auto", "periodic", "no-flux"] = "auto"
     """Edges of the frame; auto: what the file says, else no-flux."""
     concentration: Literal["auto", "as-is", "scaled"] = "auto"

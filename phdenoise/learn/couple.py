@@ -183,7 +183,7 @@ def adapt_network(
     observation, prior, space = problem.observation, problem.prior, problem.space
     dtype = observation.frames.dtype
     theta, z = (jnp.asarray(a, dtype) for a in problem.split(x))
-    start, sd = jnp.asarray(problem.theta_start, dtype), jnp.asarray(space.prior_sd(), dtype)
+    start, sd = (jnp.asarray(a, dtype) for a in problem.law)
     side = tuple(min(64, n // 4 * 4) for n in network.arrays.seen.shape[1:])
     if network.denoiser.everywhen:
         side = (min(side),) * 2

@@ -40,6 +40,8 @@ from phdenoise.types import InputError, Progress, stage
 
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
+# Standard deviations by which the solver's error may move a law.
+SOLVER_BIAS = 0.3
 
 
 def fit(
@@ -103,26 +105,40 @@ def _fit(
         length=config.window_frames,
     )
     start, substeps = start_law(space, setting, windows, config)
-    found = fit_windows(
-        space,
-        start,
-        windows,
-        substeps=substeps,
-        iterations=config.iterations,
-        tolerance=config.tolerance,
-        progress=stage(progress, "law"),
-    )
+    prior, begin, excess = space.prior(start), None, 1.0
+    while True:
+        found = fit_windows(
+            space,
+            prior,
+            windows,
+            substeps=substeps,
+            iterations=config.iterations,
+            tolerance=config.tolerance,
+            evidence=config.prior == "evidence",
+            begin=begin,
+            excess=excess,
+            progress=stage(progress, "law"),
+        )
+        # Of a clean movie the solver's error may be all that is left, and the law would make up for it.
+        bias = found.solver_bias
+        if bias <= SOLVER_BIAS or config.substeps or substeps >= MOST_SUBSTEPS:
+            break
+        if np.isfinite(bias):
+            # Of second order in the step.
+            finer = 2 ** max(1, int(np.ceil(np.log2(bias / SOLVER_BIAS) / 2)))
+            prior, begin, excess = found.prior, found.minimum.point, found.excess
+        else:
+            finer = 2
+        substeps = min(finer * substeps, MOST_SUBSTEPS)
     minimum = found.minimum
     if not config.joint or estimate is None:
-        used = max(int(np.asarray(windows.weights > 0).sum()), 1)
         statistics = {
-            "chi2_per_dof": 2 * minimum.cost / used,
+            "chi2_per_dof": found.chi2,
             "explained_variance": explained(space, minimum.point, windows, substeps=substeps),
             "substeps": float(substeps),
+            "solver_bias_sd": found.solver_bias,
         }
-        target = windows_target(
-            space, start, windows, minimum.point, found.covariance, substeps=substeps
-        )
+        target = windows_target(space, found, substeps=substeps)
         optimum = Optimum(
             minimum,
             minimum.point,
@@ -201,10 +217,9 @@ def _joint(
         setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    # μ_h against D is hardly determined, and the denoised movie's law is the best guess; D alone needs none.
-    centre = space.start(*guess) if space.model == "fickian" else theta
     before = intervals_before(space.model)
-    problem = joint_fit.Problem(space, observation, prior, centre, substeps, before)
+    law = space.prior(space.start(*guess))
+    problem = joint_fit.Problem(space, observation, prior, law, substeps, before)
     minimum = joint_fit.fit_law_and_field(
         problem,
         [theta, *(space.start(*law) for law in start_grid(*guess))],
@@ -235,13 +250,15 @@ def _joint(
         moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; what follows takes that in.
-    x = minimum.point
-    if space.model == "fickian":
-        # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.
-        problem, x = joint_fit.weigh(
-            problem, x, progress=stage(progress, "strength of the field's prior")
+    if np.isfinite(minimum.cost) and config.prior == "evidence":
+        problem, minimum = joint_fit.weigh(
+            problem,
+            minimum,
+            # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.
+            field=space.model == "fickian",
+            progress=stage(progress, "strength of the priors"),
         )
-    found = joint_fit.posterior(problem, x)
+    found = joint_fit.posterior(problem, minimum.point)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())

@@ -4,8 +4,9 @@ Gauss-Newton moves the law θ and the coefficients z of the initial field togeth
 raw measurement, never with a smoothed one, so that the misfit is a likelihood and its curvature gives honest
 intervals: the covariance of θ has the field marginalised. `phdenoise.learn.couple` adds the network's part.
 
-How far each wave of the field may be from the denoiser's is chosen by the evidence, in bands of wave number: a denoiser
-errs in long waves, and a prior as wide in all of them would let the field explain what the law must.
+How strongly the law's terms are held (`phdenoise.learn.evidence`), and how far each wave of the field may be from the
+denoiser's, is chosen by the evidence, the latter in bands of wave number: a denoiser errs in long waves, and a prior as
+wide in all of them would let the field explain what the law must.
 MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
 """
 
@@ -19,7 +20,8 @@ import numpy as np
 from jaxtyping import Array
 
 from phdenoise.learn import gauss_newton as gn
-from phdenoise.learn.laws import LawSpace
+from phdenoise.learn.evidence import marginal, strength, strengthen
+from phdenoise.learn.laws import LawPrior, LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 from phdenoise.types import Steps
 
@@ -32,10 +34,12 @@ HORIZONS = (0.2, 0.5)
 APPROACH = 6
 # Starts that are tried on the early frames.
 STARTS = 4
-# Edges of the bands of waves that share a prior [periods, half periods in a closed box]; how often their strength is
-# chosen, by which factor at most, and Jacobians of the descent after each choice.
+# Edges of the bands of waves that share a prior [periods, half periods in a closed box], and the factor by which its
+# strength changes at most.
 BANDS = (1.5, 3.0, 5.0, 8.0, 12.0)
-ROUNDS, STRETCH, SETTLE = 2, 3.0, 2
+STRETCH = 3.0
+# How often strengths are chosen, Jacobians of the descent after each choice, and the factor that ends it.
+ROUNDS, SETTLE, SETTLED = 4, 3, 1.3
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -54,16 +58,16 @@ class Problem(NamedTuple):
     Attributes:
         space: family of laws.
         observation, prior: data, and the field's prior.
-        theta_start: centre of the law's prior [p].
+        law: prior of θ.
         substeps, burn_in: solver steps per frame, and frames before the first.
         free: which numbers of θ move [p]; None for all.
-        centre: of the prior of x; None for (theta_start, 0).
+        centre: of the prior of x; None for (law.centre, 0).
     """
 
     space: LawSpace
     observation: Observation
     prior: FieldPrior
-    theta_start: np.ndarray
+    law: LawPrior
     substeps: int
     burn_in: int
     free: np.ndarray | None = None
@@ -79,12 +83,12 @@ class Problem(NamedTuple):
         """Centre of the prior of x = (θ, z)."""
         if self.centre is not None:
             return self.centre
-        return np.concatenate([self.theta_start, np.zeros(int(np.prod(self.waves)))])
+        return np.concatenate([self.law.centre, np.zeros(int(np.prod(self.waves)))])
 
     @property
     def sd(self) -> np.ndarray:
         """Prior standard deviation of x."""
-        return np.concatenate([self.space.prior_sd(), np.ones(int(np.prod(self.waves)))])
+        return np.concatenate([self.law.sd, np.ones(int(np.prod(self.waves)))])
 
     @property
     def moving(self) -> np.ndarray | None:
@@ -99,10 +103,10 @@ class Problem(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """A problem with the field's prior as strong as the evidence says, and its x."""
+    """A problem with priors as strong as the evidence says, and the minimum of its cost."""
 
     problem: Problem
-    x: np.ndarray
+    minimum: gn.Minimum
 
 
 class Posterior(NamedTuple):
@@ -197,29 +201,51 @@ def refine(
     return _descend(problem, x, iterations, RESOLUTION, progress)
 
 
-def weigh(problem: Problem, x: np.ndarray, *, progress: Steps | None = None) -> Weighed:
-    """Let the evidence choose the prior of the field, band by band.
-
-    MacKay's step: the mean square of a band's coefficients, for as many of them as the movie determines, is that of
-    the prior. The law stays, and is fitted again with every choice.
+def weigh(
+    problem: Problem, minimum: gn.Minimum, *, field: bool, progress: Steps | None = None
+) -> Weighed:
+    """Let the evidence choose the priors of the law's terms and of the field's bands of waves, and fit again with each choice.
 
     Args:
         problem: see `Problem`.
-        x: (θ, z) at the minimum of the cost.
+        minimum: of its cost, at (θ, z).
+        field: whether the field's bands are chosen, too.
         progress: called with (iteration, iterations, cost).
     """
     size, dtype = problem.space.size, problem.observation.frames.dtype
     for _ in range(ROUNDS):
-        hessian = normal_with_prior(problem, x).hessian
-        if not np.isfinite(hessian).all():
+        x = minimum.point
+        data = normal_at(problem, x)[0]
+        if not np.isfinite(data.hessian).all():
             break
-        unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
-        factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
-        spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
-        prior = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
-        problem, x = problem._replace(prior=prior), np.append(x[:size], x[size:] / factor.ravel())
-        x = _descend(problem, x, SETTLE, RESOLUTION, progress).point
-    return Weighed(problem, x)
+        spread = np.append(np.full(size, np.inf), problem.sd[size:])
+        shown = marginal(gn.with_prior(data, x, problem.start, spread), size)
+        law = strengthen(problem.space, problem.law, shown, x[:size])
+        change = [
+            abs(np.log(a / b))
+            for a, b in zip(
+                strength(problem.space, law).values(),
+                strength(problem.space, problem.law).values(),
+                strict=True,
+            )
+        ]
+        if field:
+            hessian = gn.with_prior(data, x, problem.start, problem.sd).hessian
+            unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
+            factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
+            spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
+            wider = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
+            problem, x = (
+                problem._replace(prior=wider),
+                np.append(x[:size], x[size:] / factor.ravel()),
+            )
+            change += list(np.abs(np.log(factor.ravel())))
+        problem = problem._replace(law=law)
+        found = _descend(problem, x, SETTLE, RESOLUTION, progress)
+        minimum = found._replace(history=(*minimum.history, *found.history))
+        if max(change) < np.log(SETTLED):
+            break
+    return Weighed(problem, minimum)
 
 
 def _strength(problem: Problem, z: np.ndarray, unknown: np.ndarray) -> np.ndarray:
@@ -284,7 +310,7 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     ).reshape(residual.shape)
     path = np.asarray(observation.frames) + residual / np.sqrt(weights)
     law = covariance[:size, :size]
-    information = np.linalg.inv(law) - np.diag(problem.sd[:size] ** -2.0)
+    information = np.linalg.inv(law) - np.diag(problem.law.sd**-2.0)
     path_sd = np.sqrt(variance / weights)
     return Posterior(x, x[:size], law, path, path_sd, information, gn.away(normal))
 

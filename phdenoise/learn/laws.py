@@ -16,7 +16,7 @@ Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/P
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,13 @@ from phdenoise.physics import (
 
 ModelName = Literal["cahn-hilliard", "fickian", "allen-cahn"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
+
+
+class LawPrior(NamedTuple):
+    """Gaussian prior of θ: its centre [p] and standard deviations [p]."""
+
+    centre: np.ndarray
+    sd: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -135,17 +142,22 @@ class LawSpace:
         ]
 
     def prior_sd(self) -> np.ndarray:
-        """Standard deviations of the weak Gaussian prior about the starting law.
+        """Standard deviations of the weakest Gaussian prior.
 
-        Wide enough (several kT on μ_h, a factor e³ on D and κ) not to move what a movie determines;
-        high degrees are held more tightly because the data must ask for them.
+        Wide enough (several kT on μ_h, a factor e³ on D and κ) not to move what a movie determines; a term of degree n
+        is held by n(n+1), because the data must ask for it.
         """
         sd = []
         for name in self.names:
             kind, _, n = name.partition("_")
             degree = int(n) if n.isdigit() else 0
-            sd.append({"p": 6.0 / max(degree, 1), "q": 3.0 / (1 + degree)}.get(kind, 3.0))
+            width = {"p": 6.0, "q": 3.0}.get(kind, 3.0)
+            sd.append(width * np.sqrt(2.0 / max(degree * (degree + 1), 2)))
         return np.asarray(sd)
+
+    def prior(self, centre: np.ndarray) -> LawPrior:
+        """The weakest prior about a law [p]."""
+        return LawPrior(centre, self.prior_sd())
 
 
 @dataclass(frozen=True)

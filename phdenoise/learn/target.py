@@ -14,9 +14,10 @@ from jaxtyping import Array, Float
 
 from phdenoise.learn import gauss_newton as gn
 from phdenoise.learn import joint
-from phdenoise.learn.laws import LawSpace
+from phdenoise.learn.laws import LawPrior, LawSpace
 from phdenoise.learn.shooting import (
     BLOCK,
+    WindowFit,
     Windows,
     descend_windows,
     linearise,
@@ -57,17 +58,9 @@ class Target(NamedTuple):
         return x[: self.space.size]
 
 
-def windows_target(
-    space: LawSpace,
-    start: np.ndarray,
-    windows: Windows,
-    point: np.ndarray,
-    covariance: np.ndarray,
-    *,
-    substeps: int,
-) -> Target:
+def windows_target(space: LawSpace, found: WindowFit, *, substeps: int) -> Target:
     """Of a fit at face value; resampling draws blocks of stretches and pixels with replacement."""
-    sd = space.prior_sd()
+    (start, sd), windows, point = found.prior, found.windows, found.minimum.point
     dtype = windows.frames.dtype
     centre, width = jnp.asarray(start, dtype), jnp.asarray(sd, dtype)
 
@@ -76,8 +69,8 @@ def windows_target(
         return 0.5 * jnp.sum(residual**2) + 0.5 * jnp.sum(((theta - centre) / width) ** 2)
 
     def normal(theta: np.ndarray) -> gn.Normal:
-        found = gn.normal_equations(*linearise(space, theta, windows, substeps=substeps))
-        return gn.with_prior(found, theta, start, sd)
+        shown = gn.normal_equations(*linearise(space, theta, windows, substeps=substeps))
+        return gn.with_prior(shown, theta, start, sd)
 
     def cost(theta: np.ndarray) -> float:
         misfit = misfit_cost(space, theta, windows, substeps)
@@ -86,18 +79,18 @@ def windows_target(
     def again(rng: np.random.Generator) -> np.ndarray:
         weights = np.asarray(windows.weights) * _multiplicities(rng, windows.weights.shape)
         drawn = eqx.tree_at(lambda w: w.weights, windows, jnp.asarray(weights, dtype))
-        found = descend_windows(
+        refit = descend_windows(
             space,
-            start + sd * rng.standard_normal(sd.size),
+            LawPrior(start + sd * rng.standard_normal(sd.size), sd),
             drawn,
             substeps=substeps,
             iterations=AGAIN,
             tolerance=1e-4,
             begin=point,
         )
-        return found.point
+        return refit.point
 
-    return Target(space, point, normal, cost, space.move, covariance, again, density, windows)
+    return Target(space, point, normal, cost, space.move, found.covariance, again, density, windows)
 
 
 def field_target(problem: joint.Problem, x: np.ndarray, covariance: np.ndarray) -> Target:

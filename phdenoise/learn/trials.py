@@ -123,6 +123,7 @@ def at_face_value(space: LawSpace, setting: Setting, config: FitConfig, held_out
 
     early, late, whole = windows(slice(cut)), windows(slice(cut - 1, None)), windows(slice(None))
     start, substeps = _begin(space, setting, early, config)
+    prior = space.prior(start)
     per_still = 1 / max(2 * still(late) / late.weights.size, 1e-30)
     floor = RESOLVED * 2 * still(whole)
     options = {
@@ -135,7 +136,7 @@ def at_face_value(space: LawSpace, setting: Setting, config: FitConfig, held_out
         def descend(windows: Windows, begin: np.ndarray | None) -> Minimum:
             # Weights in units of the misfit that is worth seeing, which the prior is weighed against.
             scaled = eqx.tree_at(lambda w: w.weights, windows, windows.weights * weight)
-            return descend_windows(space, start, scaled, free=free, begin=begin, **options)  # type: ignore[arg-type]
+            return descend_windows(space, prior, scaled, free=free, begin=begin, **options)  # type: ignore[arg-type]
 
         weight = whole.weights.size / floor if floor > 0 else 1.0
         first = descend(early, begin)
@@ -148,7 +149,7 @@ def at_face_value(space: LawSpace, setting: Setting, config: FitConfig, held_out
             first, by_block(square), last, misfit, residual, normal_equations(residual, rows)
         )
 
-    return Family(space, start, space.prior_sd(), False, fit, whole.weights.size, floor)
+    return Family(space, *prior, False, fit, whole.weights.size, floor)
 
 
 def from_field(
@@ -182,7 +183,9 @@ def from_field(
     )
     theta, substeps = _begin(space, setting, windows, config)
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    base = joint_fit.Problem(space, whole, prior, theta, substeps, intervals_before(space.model))
+    base = joint_fit.Problem(
+        space, whole, prior, space.prior(theta), substeps, intervals_before(space.model)
+    )
     laws = [theta, *(space.start(*law) for law in start_grid(*guess))]
 
     def fit(free: np.ndarray, begin: np.ndarray | None) -> Fitted:

@@ -46,7 +46,7 @@ def still_problem(truth, noise, sd, seed):
         grid=GRID,
     )
     prior = field_prior(np.full((16, 16), 0.5), GRID, sd=sd, waves=12, dtype=np.dtype(np.float32))
-    return Problem(SPACE, observation, prior, SPACE.start(1e-3, 0.0, 0.0), 1, 0)
+    return Problem(SPACE, observation, prior, SPACE.prior(SPACE.start(1e-3, 0.0, 0.0)), 1, 0)
 
 
 def test_the_evidence_finds_how_wide_each_band_is():
@@ -59,12 +59,12 @@ def test_the_evidence_finds_how_wide_each_band_is():
     y, x = np.asarray(prior.waves_y), np.asarray(prior.waves_x)
     truth = amplitude * (y @ long @ x.T)
     problem = still_problem(truth, 0.02, 0.03, 2)
-    weighed = weigh(problem, refine(problem, problem.start, iterations=5).point)
+    weighed = weigh(problem, refine(problem, problem.start, iterations=5), field=True)
     spectrum = np.asarray(weighed.problem.prior.spectrum)
     assert 2 < spectrum[1, 1] < 3.5
     assert 2 < spectrum[2, 1] < 3.5
     assert spectrum[9, 9] < 0.5
     field = np.asarray(
-        weighed.problem.prior.field(jnp.asarray(weighed.problem.split(weighed.x)[1]))
+        weighed.problem.prior.field(jnp.asarray(weighed.problem.split(weighed.minimum.point)[1]))
     )
     assert np.sqrt(np.mean((field - 0.5 - truth) ** 2)) < 0.5 * 0.02

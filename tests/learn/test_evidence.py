@@ -1,0 +1,82 @@
+"""The strength of a law's prior is that of the terms that are there."""
+
+import numpy as np
+import pytest
+
+from phdenoise.learn.evidence import groups, marginal, strength, strengthen
+from phdenoise.learn.gauss_newton import Normal
+from phdenoise.learn.laws import LawSpace
+
+SPACE = LawSpace("cahn-hilliard", 5, 6)
+
+
+def seen(truth, sd, seed=0):
+    """Normal equations at the weak fit of a law of which the movie shows `truth` with errors `sd`."""
+    rng = np.random.default_rng(seed)
+    fitted = truth + sd * rng.standard_normal(truth.size)
+    return Normal(
+        0.0, np.zeros(truth.size), np.diag(np.broadcast_to(sd, truth.shape) ** -2.0)
+    ), fitted
+
+
+def test_terms_that_are_not_there_are_held():
+    centre = SPACE.start(1.0, 2.0, 3.0)
+    truth = centre.copy()
+    truth[np.array(SPACE.names) == "q_2"] = -1.5
+    normal, fitted = seen(truth, 0.05)
+    held = strengthen(SPACE, SPACE.prior(centre), normal, fitted)
+    for _ in range(3):
+        held = strengthen(SPACE, held, normal, fitted)
+    s = strength(SPACE, held)
+    assert 0.05 < s["p"] < 0.5
+    assert 1.0 < s["q"] < 3.0
+
+
+def test_terms_that_are_there_are_left():
+    centre = SPACE.start(1.0, 2.0, 3.0)
+    truth = centre.copy()
+    truth[np.array(SPACE.names) == "p_3"] = 1.0
+    normal, fitted = seen(truth, 0.02)
+    held = strengthen(SPACE, SPACE.prior(centre), normal, fitted)
+    # √12 × 1 kT, shared by four terms and the one that every group has.
+    assert strength(SPACE, held)["p"] == pytest.approx(np.sqrt(12 / 5), rel=0.2)
+
+
+def test_what_the_movie_does_not_show_is_not_counted():
+    """A term without data says nothing of how large the others are."""
+    centre = SPACE.start(1.0, 2.0, 3.0)
+    truth = centre.copy()
+    truth[np.array(SPACE.names) == "p_2"] = 1.0
+    blind = np.where(np.isin(SPACE.names, ("p_3", "p_4", "p_5")), 1e4, 0.02)
+    normal, fitted = seen(truth, blind)
+    fitted[np.isin(SPACE.names, ("p_3", "p_4", "p_5"))] = 0.0
+    s = strength(SPACE, strengthen(SPACE, SPACE.prior(centre), normal, fitted))
+    # √6 × 1 kT, shared by one term and the one that every group has.
+    assert s["p"] == pytest.approx(np.sqrt(6 / 2), rel=0.2)
+
+
+def test_slopes_and_scales_are_never_held():
+    centre = SPACE.start(1.0, 2.0, 3.0)
+    normal, fitted = seen(centre, 0.01)
+    prior = SPACE.prior(centre)
+    held = strengthen(SPACE, prior, normal, fitted)
+    free = np.isin(SPACE.names, ("p_1", "q_0", "ln_kappa"))
+    np.testing.assert_array_equal(held.sd[free], prior.sd[free])
+    assert np.all(held.sd[~free] < prior.sd[~free])
+
+
+def test_a_fickian_law_has_one_group():
+    assert list(groups(LawSpace("fickian", 5, 3))) == ["q"]
+    assert groups(LawSpace("fickian", 5, 0)) == {}
+
+
+def test_the_marginal_is_the_block_of_the_inverse():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((7, 7))
+    normal = Normal(1.0, rng.standard_normal(7), root @ root.T + np.eye(7))
+    few = marginal(normal, 3)
+    inverse = np.linalg.inv(normal.hessian)
+    np.testing.assert_allclose(np.linalg.inv(few.hessian), inverse[:3, :3])
+    np.testing.assert_allclose(
+        np.linalg.solve(few.hessian, few.gradient), (inverse @ normal.gradient)[:3]
+    )
