@@ -16,9 +16,10 @@ from phdenoise.denoisers.core import design_of
 from phdenoise.learn import joint as joint_fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.couple import adapt_network, network_problem
+from phdenoise.learn.evidence import first, sentence
 from phdenoise.learn.gauss_newton import away
 from phdenoise.learn.guess import regress_start, start_grid
-from phdenoise.learn.laws import LawSpace, ModelName
+from phdenoise.learn.laws import LawPrior, LawSpace, ModelName
 from phdenoise.learn.objective import Observation, field_prior, first_field, intervals_before
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.sampling import require_blackjax
@@ -40,8 +41,9 @@ from phdenoise.types import InputError, Progress, stage
 
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
-# Standard deviations by which the solver's error may move a law.
-SOLVER_BIAS = 0.3
+# Standard deviations by which the solver's error may move a law, unless it is this share of the residuals, which then have
+# other reasons that move it more.
+SOLVER_BIAS, SOLVER_SHARE = 0.3, 0.03
 
 
 def fit(
@@ -105,7 +107,7 @@ def _fit(
         length=config.window_frames,
     )
     start, substeps = start_law(space, setting, windows, config)
-    prior, begin, excess = space.prior(start), None, 1.0
+    prior, begin, excess = choose_prior(space, start, config), None, 1.0
     while True:
         found = fit_windows(
             space,
@@ -120,8 +122,9 @@ def _fit(
             progress=stage(progress, "law"),
         )
         # Of a clean movie the solver's error may be all that is left, and the law would make up for it.
-        bias = found.solver_bias
-        if bias <= SOLVER_BIAS or config.substeps or substeps >= MOST_SUBSTEPS:
+        bias, share = found.solver_bias, found.solver_share
+        fine = bias <= SOLVER_BIAS or share <= SOLVER_SHARE
+        if fine or config.substeps or substeps >= MOST_SUBSTEPS:
             break
         if np.isfinite(bias):
             # Of second order in the step.
@@ -153,8 +156,14 @@ def _fit(
             f"Multiple shooting: {stretches} stretch(es) of {frames} frame(s), each from its first frame "
             "as it stands."
         )
-        return summarise(movie, space, config, _saying(setting, said), optimum, progress)
+        held = _held(space, found.prior, config)
+        return summarise(movie, space, config, _saying(setting, said, *held), optimum, progress)
     return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
+
+
+def choose_prior(space: LawSpace, theta: np.ndarray, config: FitConfig) -> LawPrior:
+    """The prior about a law near the truth [p]."""
+    return first(space, theta) if config.prior == "evidence" else space.prior(theta)
 
 
 def start_law(
@@ -188,8 +197,12 @@ def start_law(
     return start, max(substeps, needed)
 
 
-def _saying(setting: Setting, sentence: str) -> Setting:
-    return replace(setting, sentences=(*setting.sentences, sentence))
+def _held(space: LawSpace, prior: LawPrior, config: FitConfig) -> tuple[str, ...]:
+    return (sentence(space, prior),) if config.prior == "evidence" else ()
+
+
+def _saying(setting: Setting, *said: str) -> Setting:
+    return replace(setting, sentences=(*setting.sentences, *said))
 
 
 def _joint(
@@ -218,7 +231,7 @@ def _joint(
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     before = intervals_before(space.model)
-    law = space.prior(space.start(*guess))
+    law = choose_prior(space, theta, config)
     problem = joint_fit.Problem(space, observation, prior, law, substeps, before)
     minimum = joint_fit.fit_law_and_field(
         problem,
@@ -277,5 +290,6 @@ def _joint(
         minimum, found.theta, covariance, statistics, found.information, found.away, target
     )
     said = f"Single shooting: {steps} frames from an initial field that is estimated with the law."
-    result = summarise(movie, space, config, _saying(setting, said), optimum, progress)
+    held = _held(space, problem.law, config)
+    result = summarise(movie, space, config, _saying(setting, said, *held), optimum, progress)
     return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)

@@ -67,6 +67,7 @@ class WindowFit(NamedTuple):
         excess: by which those of the stated noise were divided.
         chi2: mean squared residual in units of the noise that was stated.
         solver_bias: by how many standard deviations θ would move if the solver took half its steps.
+        solver_share: rms of what that changes in the prediction, as a share of the residuals'.
     """
 
     minimum: Minimum
@@ -78,6 +79,7 @@ class WindowFit(NamedTuple):
     excess: float
     chi2: float
     solver_bias: float
+    solver_share: float
 
 
 def cut_windows(
@@ -308,7 +310,9 @@ def fit_windows(
     normal = with_prior(data, minimum.point, *prior)
     if not np.isfinite(normal.hessian).all():
         unknown = np.full((space.size, space.size), np.nan)
-        return WindowFit(minimum, unknown, data, normal, prior, windows, excess, chi2, np.nan)
+        return WindowFit(
+            minimum, unknown, data, normal, prior, windows, excess, chi2, np.nan, np.nan
+        )
     bread = np.linalg.pinv(normal.hessian)
     scores = _scores(residual, rows)
     if (blocks := _blocks(scores)) > 2 * space.size:
@@ -317,9 +321,11 @@ def fit_windows(
     else:
         covariance = bread * max(1.0, 2 * minimum.cost / used)
     finer = _misfit(space, jnp.asarray(minimum.point, windows.frames.dtype), windows, 2 * substeps)
-    change = rows.astype(float) @ (np.asarray(finer, float) - residual).reshape(-1)
+    moved = (np.asarray(finer, float) - residual).reshape(-1)
+    share = float(np.sqrt(np.sum(moved**2) / max(np.sum(residual.astype(float) ** 2), 1e-30)))
+    change = rows.astype(float) @ moved
     bias = float(np.sqrt(max(change @ bread @ change, 0.0)))
-    return WindowFit(minimum, covariance, data, normal, prior, windows, excess, chi2, bias)
+    return WindowFit(minimum, covariance, data, normal, prior, windows, excess, chi2, bias, share)
 
 
 def _divided(windows: Windows, excess: float) -> Windows:
