@@ -43,7 +43,7 @@ FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
 # Standard deviations by which the solver's error may move a law, unless it is this share of the residuals, which then have
 # other reasons that move it more.
-SOLVER_BIAS, SOLVER_SHARE = 0.3, 0.03
+SOLVER_BIAS, SOLVER_SHARE = 0.3, 0.1
 
 
 def fit(
@@ -96,8 +96,7 @@ def _fit(
     space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
     dtype = np.dtype(config.precision)
     if config.joint and estimate is not None and known is not None:
-        theta, substeps = known.theta, int(known.statistics["substeps"])
-        return _joint(movie, space, config, setting, estimate, theta, substeps, dtype, progress)
+        return _joint(movie, space, config, setting, estimate, known.theta, dtype, progress)
     windows = cut_windows(
         setting.believed.astype(dtype),
         inverse_variance(setting.believed_variance, setting.valid).astype(dtype),
@@ -158,7 +157,7 @@ def _fit(
         )
         held = _held(space, found.prior, config)
         return summarise(movie, space, config, _saying(setting, said, *held), optimum, progress)
-    return _joint(movie, space, config, setting, estimate, minimum.point, substeps, dtype, progress)
+    return _joint(movie, space, config, setting, estimate, minimum.point, dtype, progress)
 
 
 def choose_prior(space: LawSpace, theta: np.ndarray, config: FitConfig) -> LawPrior:
@@ -183,18 +182,25 @@ def start_law(
         start, share = pick_start(space, candidates, windows, substeps=substeps)
     if config.substeps:
         return start, substeps
-    law = space.build(jnp.asarray(start, windows.frames.dtype))
-    field = jnp.clip(windows.frames[0, 0], 0.01, 0.99)
+    return start, max(substeps, needed_substeps(space, start, setting, config))
+
+
+def needed_substeps(space: LawSpace, theta: np.ndarray, setting: Setting, config: FitConfig) -> int:
+    """Solver steps per frame interval that hold `solver_tolerance` with a law [p]."""
+    if config.substeps:
+        return config.substeps
+    dtype = np.dtype(config.precision)
+    law = space.build(jnp.asarray(theta, dtype))
+    field = jnp.clip(jnp.asarray(setting.believed[0], dtype), 0.01, 0.99)
     # A step fit for the longest gap is fit for all.
     longest = float(np.diff(setting.times).max())
     try:
-        needed = substeps_for(
+        return substeps_for(
             law, setting.grid, field, longest, config.solver_tolerance, most=MOST_SUBSTEPS
         )
     except InputError:
-        # The start is only a guess; the descent judges laws by the movie, at the finest step allowed.
-        needed = MOST_SUBSTEPS
-    return start, max(substeps, needed)
+        # The law is only a guess; the descent judges laws by the movie, at the finest step allowed.
+        return MOST_SUBSTEPS
 
 
 def _held(space: LawSpace, prior: LawPrior, config: FitConfig) -> tuple[str, ...]:
@@ -212,7 +218,6 @@ def _joint(
     setting: Setting,
     estimate: Estimate,
     theta: np.ndarray,
-    substeps: int,
     dtype: np.dtype,
     progress: Progress | None,
 ) -> FitResult:
@@ -231,6 +236,7 @@ def _joint(
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     before = intervals_before(space.model)
+    substeps = needed_substeps(space, theta, setting, config)
     law = choose_prior(space, theta, config)
     problem = joint_fit.Problem(space, observation, prior, law, substeps, before)
     minimum = joint_fit.fit_law_and_field(
