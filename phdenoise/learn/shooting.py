@@ -293,6 +293,8 @@ def fit_windows(
             break
         if round_ == 0:
             more = _excess(space, prior, windows, data, _scores(residual, rows), minimum)
+            # Residuals below the stated noise do not make it smaller.
+            more = max(more, 1 / excess)
             excess *= more
             windows = _divided(stated, excess)
             data = Normal(data.cost / more, data.gradient / more, data.hessian / more)
@@ -349,6 +351,7 @@ def _excess(
     """How many times the gradient's variance, by its spread over blocks, is what white residuals of unit variance would give."""
     if _blocks(scores) <= 2 * space.size:
         used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
-        return max(1.0, 2 * minimum.cost / used)
+        return 2 * minimum.cost / used
     inverse = np.linalg.inv(data.hessian + np.diag(prior.sd**-2.0))
-    return float(np.trace(inverse @ scores @ scores.T) / np.trace(inverse @ data.hessian))
+    found = np.trace(inverse @ scores @ scores.T) / np.trace(inverse @ data.hessian)
+    return float(found)
