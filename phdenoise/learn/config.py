@@ -21,7 +21,7 @@ class FitConfig:
     prior: Literal["evidence", "weak"] = "evidence"
     """What holds the bends of mu_h and the shape of ln D: evidence (as strongly as the movie says), weak."""
     boundary: Literal["auto", "periodic", "no-flux"] = "auto"
-    """Edges of the frame; auto: what the file says, else no-flux."""
+    """Edges of the frame; auto: what the file says, else periodic where opposite edges are seen to continue each other, else no-flux."""
     concentration: Literal["auto", "as-is", "scaled"] = "auto"
     """Intensity to lithium fraction: as-is (already a fraction), scaled (robust range to 0.05..0.95), auto."""
     concentration_range: tuple[float, float] | None = None

@@ -22,6 +22,8 @@ NOT_TIME = dict.fromkeys(("ev", "kev", "mev", "j"), "energy") | {
     **dict.fromkeys(("nm", "um", "µm", "mm", "angstrom", "å"), "length"),
     **dict.fromkeys(("deg", "degree", "degrees", "rad"), "angle"),
 }
+# Covariance across opposite edges, as a share of that of neighbours, from which on they continue each other; shortest edge.
+WRAPS, EDGE = 0.9, 12
 # Contrast, relative to the movie's largest, from which on frames are used.
 DEVELOPED = 0.1
 
@@ -121,15 +123,13 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
         share > 0.5, weighted / np.maximum(share, 1e-9), _bin(believed[use], binning)
     )
     said = movie.provenance.get("boundary")
-    boundary = config.boundary if config.boundary != "auto" else (said or "no-flux")
+    boundary, how = _boundary(config.boundary, said, np.asarray(mean, float)[use])
     dy, dx = movie.pixel_size
     length = float(np.sqrt(dy * dx)) * binning
     grid = Grid(observed.shape[1:], (dy * binning / length, dx * binning / length), boundary)
     interval = float(np.median(np.diff(movie.times[use])))
     units = Units(length, interval, movie.length_unit, movie.time_unit)
-    edges = f"Frame edges are {boundary}" + (
-        "." if said or config.boundary != "auto" else " (assumed)."
-    )
+    edges = f"Frame edges are {boundary}{how}."
     binned = (f"Frames were binned {binning} x {binning}.",) * (binning > 1)
     last = first + observed.shape[0] - 1
     return Setting(
@@ -155,6 +155,37 @@ def inverse_variance(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
     # Not exactly zero where masked: the posterior there is still predicted, by dividing the weight out.
     weights = 1.0 / variance
     return np.where(valid, weights, 1e-9 * weights.mean())
+
+
+def _boundary(asked: str, said: str | None, frames: np.ndarray) -> tuple[str, str]:
+    """Edges of the frame, and how that is known: asked for, said by the file, seen or assumed."""
+    if asked != "auto":
+        return asked, ""
+    if said:
+        return said, ""
+    if wraps(frames):
+        return "periodic", " (opposite ones continue each other)"
+    return "no-flux", " (assumed)"
+
+
+def wraps(frames: np.ndarray) -> bool:
+    """Whether opposite edges of frames [t, y, x] continue each other, as those of a periodic simulation do.
+
+    Their covariance along the edge is then that of neighbours. White noise has no part in it, but in its error.
+    """
+    if min(frames.shape[1:]) < EDGE:
+        return False
+    for axis in (1, 2):
+        first, second, before, last = (
+            np.take(frames, i, axis) - np.take(frames, i, axis).mean(1, keepdims=True)
+            for i in (0, 1, -2, -1)
+        )
+        beside = 0.5 * float(np.mean(first * second) + np.mean(before * last))
+        across = float(np.mean(first * last))
+        doubt = float(np.std(first * last)) / np.sqrt(first.size)
+        if not (beside > 5 * doubt and across > WRAPS * beside):
+            return False
+    return True
 
 
 def _correlated(correlation: np.ndarray) -> float:
