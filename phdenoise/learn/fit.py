@@ -28,12 +28,12 @@ from phdenoise.learn.shooting import (
     Windows,
     cut_windows,
     explained,
-    fit_windows,
     is_uniform,
     pick_start,
 )
 from phdenoise.learn.summary import Optimum, summarise
 from phdenoise.learn.target import field_target, windows_target
+from phdenoise.learn.window_fit import fit_windows
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics import substeps_for
 from phdenoise.training import denoise

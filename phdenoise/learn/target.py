@@ -16,14 +16,13 @@ from phdenoise.learn import gauss_newton as gn
 from phdenoise.learn import joint
 from phdenoise.learn.laws import LawPrior, LawSpace
 from phdenoise.learn.shooting import (
-    BLOCK,
-    WindowFit,
     Windows,
     descend_windows,
     linearise,
     misfit_cost,
     window_residual,
 )
+from phdenoise.learn.window_fit import BLOCK, WindowFit
 
 # Descent of a resampled fit from the optimum, which is near.
 AGAIN = 4
