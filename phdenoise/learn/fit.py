@@ -275,6 +275,7 @@ def _joint(
             minimum,
             # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.
             field=space.model == "fickian",
+            iterations=config.iterations,
             progress=stage(progress, "strength of the priors"),
         )
     found = joint_fit.posterior(problem, minimum.point)

@@ -202,7 +202,12 @@ def refine(
 
 
 def weigh(
-    problem: Problem, minimum: gn.Minimum, *, field: bool, progress: Steps | None = None
+    problem: Problem,
+    minimum: gn.Minimum,
+    *,
+    field: bool,
+    iterations: int,
+    progress: Steps | None = None,
 ) -> Weighed:
     """Let the evidence choose the priors of the law's terms and of the field's bands of waves, and fit again with each choice.
 
@@ -210,6 +215,7 @@ def weigh(
         problem: see `Problem`.
         minimum: of its cost, at (θ, z).
         field: whether the field's bands are chosen, too.
+        iterations: at most so many Jacobians for the last choice.
         progress: called with (iteration, iterations, cost).
     """
     size, dtype = problem.space.size, problem.observation.frames.dtype
@@ -245,6 +251,9 @@ def weigh(
         minimum = found._replace(history=(*minimum.history, *found.history))
         if max(change) < np.log(SETTLED):
             break
+    if not minimum.converged and np.isfinite(minimum.cost):
+        found = _descend(problem, minimum.point, iterations, RESOLUTION, progress)
+        minimum = found._replace(history=(*minimum.history, *found.history))
     return Weighed(problem, minimum)
 
 

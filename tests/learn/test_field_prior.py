@@ -59,7 +59,7 @@ def test_the_evidence_finds_how_wide_each_band_is():
     y, x = np.asarray(prior.waves_y), np.asarray(prior.waves_x)
     truth = amplitude * (y @ long @ x.T)
     problem = still_problem(truth, 0.02, 0.03, 2)
-    weighed = weigh(problem, refine(problem, problem.start, iterations=5), field=True)
+    weighed = weigh(problem, refine(problem, problem.start, iterations=5), field=True, iterations=5)
     spectrum = np.asarray(weighed.problem.prior.spectrum)
     assert 2 < spectrum[1, 1] < 3.5
     assert 2 < spectrum[2, 1] < 3.5
