@@ -17,8 +17,7 @@ from phdenoise.learn.laws import LawPrior, LawSpace
 
 # Two more terms of this size [kT; 1], which every group has: a few that happen to be small must not make the split between
 # D and μ_h look known.
-TYPICAL = {"p": 0.5, "q": 0.5}
-MORE = 2.0
+TYPICAL, MORE = 0.5, 2.0
 # Strengths to begin with [kT; 1].
 FIRST = {"p": 2.0, "q": 4.0}
 # Largest change of s at once: what is linear in θ is so nearby only.
@@ -38,7 +37,7 @@ def groups(space: LawSpace) -> dict[str, Bool[np.ndarray, " p"]]:
 
 def first(space: LawSpace, theta: Float[np.ndarray, " p"]) -> LawPrior:
     """The prior to begin with, about a law [p] without its bends."""
-    prior, root = space.prior(np.array(theta, float)), np.sqrt(_penalty(space))
+    prior, root = space.prior(np.array(theta, float)), np.sqrt(space.penalty())
     for kind, mask in groups(space).items():
         prior.centre[mask] = 0.0
         prior.sd[mask] = FIRST[kind] / root[mask]
@@ -47,26 +46,25 @@ def first(space: LawSpace, theta: Float[np.ndarray, " p"]) -> LawPrior:
 
 def strength(space: LawSpace, prior: LawPrior) -> dict[str, float]:
     """s of each group: sd √(n(n+1)) of its terms [kT; 1]."""
-    root = np.sqrt(_penalty(space))
+    root = np.sqrt(space.penalty())
     return {k: float(np.mean((prior.sd * root)[mask])) for k, mask in groups(space).items()}
 
 
 def sentence(space: LawSpace, prior: LawPrior) -> str:
     """What holds the law's terms, and what rests on it."""
-    words = {"p": "bends of mu_h at {:.2g} kT", "q": f"shape of ln {_letter(space)} at {{:.2g}}"}
+    words = {
+        "p": "bends of mu_h at {:.2g} kT",
+        "q": f"shape of ln {space.mobility_letter} at {{:.2g}}",
+    }
     held = [words[kind].format(s) for kind, s in strength(space, prior).items()]
     if not held:
         return "No term is held by a prior of chosen strength."
     split = (
-        f" The movie shows {_letter(space)} mu_h and {_letter(space)} kappa; their split rests on the former."
+        f" The movie shows {space.mobility_letter} mu_h and {space.mobility_letter} kappa; their split rests on the former."
         if "p" in groups(space)
         else ""
     )
     return f"The evidence holds the {' and the '.join(held)} (for degree n, that over sqrt(n(n+1))).{split}"
-
-
-def _letter(space: LawSpace) -> str:
-    return "M" if space.model == "allen-cahn" else "D"
 
 
 def marginal(normal: Normal, size: int) -> Normal:
@@ -96,7 +94,7 @@ def strengthen(
         normal: of the data alone at θ [p], an initial field marginalised (`marginal`).
         theta: near the optimum.
     """
-    root = np.sqrt(_penalty(space))
+    root = np.sqrt(space.penalty())
     now = strength(space, prior)
     sd = prior.sd.copy()
     for _ in range(SWEEPS):
@@ -106,16 +104,10 @@ def strengthen(
         unknown = np.diag(np.linalg.inv(hessian))
         before = sd.copy()
         for kind, mask in groups(space).items():
-            size = np.sum(((best - prior.centre) * root)[mask] ** 2) + MORE * TYPICAL[kind] ** 2
+            size = np.sum(((best - prior.centre) * root)[mask] ** 2) + MORE * TYPICAL**2
             determined = np.sum(1 - (unknown / sd**2)[mask]) + MORE
             s = np.clip(np.sqrt(size / determined), now[kind] / STRETCH, now[kind] * STRETCH)
             sd[mask] = s / root[mask]
         if np.allclose(sd, before, rtol=1e-3):
             break
     return LawPrior(prior.centre, sd)
-
-
-def _penalty(space: LawSpace) -> Float[np.ndarray, " p"]:
-    """n(n+1) of the terms of degree n; 1 of what is of no degree."""
-    degrees = [int(n) if (n := name[2:]).isdigit() else 0 for name in space.names]
-    return np.array([max(n * (n + 1), 1) for n in degrees], float)

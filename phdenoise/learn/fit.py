@@ -23,7 +23,13 @@ from phdenoise.learn.laws import LawPrior, LawSpace, ModelName
 from phdenoise.learn.objective import Observation, field_prior, first_field, intervals_before
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.sampling import require_blackjax
-from phdenoise.learn.setting import Setting, check_movie, inverse_variance, prepare_setting
+from phdenoise.learn.setting import (
+    Setting,
+    check_movie,
+    inverse_variance,
+    needed_substeps,
+    prepare_setting,
+)
 from phdenoise.learn.shooting import (
     Windows,
     cut_windows,
@@ -35,9 +41,8 @@ from phdenoise.learn.summary import Optimum, summarise
 from phdenoise.learn.target import field_target, windows_target
 from phdenoise.learn.window_fit import fit_windows
 from phdenoise.movie import Estimate, Movie
-from phdenoise.physics import substeps_for
 from phdenoise.training import denoise
-from phdenoise.types import InputError, Progress, stage
+from phdenoise.types import Progress, stage
 
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
@@ -180,27 +185,7 @@ def start_law(
     while not share < 0.9 and not config.substeps and substeps < MOST_SUBSTEPS:
         substeps *= 2
         start, share = pick_start(space, candidates, windows, substeps=substeps)
-    if config.substeps:
-        return start, substeps
-    return start, max(substeps, needed_substeps(space, start, setting, config))
-
-
-def needed_substeps(space: LawSpace, theta: np.ndarray, setting: Setting, config: FitConfig) -> int:
-    """Solver steps per frame interval that hold `solver_tolerance` with a law [p]."""
-    if config.substeps:
-        return config.substeps
-    dtype = np.dtype(config.precision)
-    law = space.build(jnp.asarray(theta, dtype))
-    field = jnp.clip(jnp.asarray(setting.believed[0], dtype), 0.01, 0.99)
-    # A step fit for the longest gap is fit for all.
-    longest = float(np.diff(setting.times).max())
-    try:
-        return substeps_for(
-            law, setting.grid, field, longest, config.solver_tolerance, most=MOST_SUBSTEPS
-        )
-    except InputError:
-        # The law is only a guess; the descent judges laws by the movie, at the finest step allowed.
-        return MOST_SUBSTEPS
+    return start, max(substeps, needed_substeps(space, start, setting, config, MOST_SUBSTEPS))
 
 
 def _held(space: LawSpace, prior: LawPrior, config: FitConfig) -> tuple[str, ...]:
@@ -236,7 +221,7 @@ def _joint(
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     before = intervals_before(space.model)
-    substeps = needed_substeps(space, theta, setting, config)
+    substeps = needed_substeps(space, theta, setting, config, MOST_SUBSTEPS)
     law = choose_prior(space, theta, config)
     problem = joint_fit.Problem(space, observation, prior, law, substeps, before)
     minimum = joint_fit.fit_law_and_field(

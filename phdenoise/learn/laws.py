@@ -71,6 +71,11 @@ class LawSpace:
         return (*enthalpy, *mobility, "ln_kappa")
 
     @property
+    def mobility_letter(self) -> str:
+        """What the series q is the logarithm of: D, or the M of a law that conserves nothing."""
+        return "M" if self.model == "allen-cahn" else "D"
+
+    @property
     def size(self) -> int:
         """Number of free parameters."""
         return len(self.names)
@@ -147,13 +152,13 @@ class LawSpace:
         Wide enough (several kT on μ_h, a factor e³ on D and κ) not to move what a movie determines; a term of degree n
         is held by n(n+1), because the data must ask for it.
         """
-        sd = []
-        for name in self.names:
-            kind, _, n = name.partition("_")
-            degree = int(n) if n.isdigit() else 0
-            width = {"p": 6.0, "q": 3.0}.get(kind, 3.0)
-            sd.append(width * np.sqrt(2.0 / max(degree * (degree + 1), 2)))
-        return np.asarray(sd)
+        width = np.array([6.0 if name[0] == "p" else 3.0 for name in self.names])
+        return width * np.sqrt(2.0 / np.maximum(self.penalty(), 2.0))
+
+    def penalty(self) -> np.ndarray:
+        """n(n+1) of the terms of degree n, 1 of what is of no degree."""
+        degrees = [int(n) if (n := name[2:]).isdigit() else 0 for name in self.names]
+        return np.array([max(n * (n + 1), 1) for n in degrees], float)
 
     def prior(self, centre: np.ndarray) -> LawPrior:
         """The weakest prior about a law [p]."""

@@ -8,11 +8,12 @@ from scipy import ndimage
 
 from phdenoise.grid import Grid
 from phdenoise.learn.config import FitConfig
-from phdenoise.learn.laws import MODELS, Units
+from phdenoise.learn.laws import MODELS, LawSpace, Units
 from phdenoise.modalities.concentration import choose_concentration
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import estimate_noise, repeated_frames
 from phdenoise.noise.repeats import sentences
+from phdenoise.physics import substeps_for
 from phdenoise.types import InputError
 
 # Longest gap between frames, in median intervals.
@@ -148,6 +149,24 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
         binning,
         (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned, *sentences(again)),
     )
+
+
+def needed_substeps(
+    space: LawSpace, theta: np.ndarray, setting: Setting, config: FitConfig, most: int
+) -> int:
+    """Solver steps per frame interval, at most so many, that hold `solver_tolerance` with a law [p]; those asked for, if any."""
+    if config.substeps:
+        return config.substeps
+    dtype = np.dtype(config.precision)
+    law = space.build(jnp.asarray(theta, dtype))
+    field = jnp.clip(jnp.asarray(setting.believed[0], dtype), 0.01, 0.99)
+    # A step fit for the longest gap is fit for all.
+    longest = float(np.diff(setting.times).max())
+    try:
+        return substeps_for(law, setting.grid, field, longest, config.solver_tolerance, most=most)
+    except InputError:
+        # The law is only a guess; the descent judges laws by the movie, at the finest step allowed.
+        return most
 
 
 def inverse_variance(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -97,8 +97,7 @@ def summarise(
     curves = _curves(space, theta, covariance, assessed, low, high, units)
     if kappa is not None:
         statistics["kappa_low"], statistics["kappa_high"] = intervals["kappa"]
-    letter = "D" if units.conserved else "M"
-    known = identify(optimum.information, space.prior_sd(), space.names, letter)
+    known = identify(optimum.information, space.prior_sd(), space.names, space.mobility_letter)
     outcome, converged = _outcome(config, minimum, finite, curves, statistics, units)
     return FitResult(
         model=space.model,

@@ -21,7 +21,7 @@ from phdenoise.learn.gauss_newton import Minimum, Normal, normal_equations
 from phdenoise.learn.guess import regress_start, start_grid
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, intervals_before
-from phdenoise.learn.setting import Setting, inverse_variance
+from phdenoise.learn.setting import Setting, inverse_variance, needed_substeps
 from phdenoise.learn.shooting import (
     Windows,
     cut_windows,
@@ -30,8 +30,6 @@ from phdenoise.learn.shooting import (
     pick_start,
     still,
 )
-from phdenoise.physics import substeps_for
-from phdenoise.types import InputError
 
 # Shares of the change over time below which two predictions are equally good: an rms of 0.3 %, that of the solver.
 RESOLVED = 1e-5
@@ -212,16 +210,7 @@ def _begin(
     One number of substeps for all: a wrong law would have them doubled in vain, and compiled each time.
     """
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    substeps = config.substeps
-    if not substeps:
-        law = space.build(jnp.asarray(space.start(*guess), windows.frames.dtype))
-        field = jnp.clip(windows.frames[0, 0], 0.01, 0.99)
-        longest = float(np.diff(setting.times).max())
-        tolerance = config.solver_tolerance
-        try:
-            substeps = substeps_for(law, setting.grid, field, longest, tolerance, most=FINEST)
-        except InputError:
-            substeps = FINEST
+    substeps = needed_substeps(space, space.start(*guess), setting, config, FINEST)
     candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
     return pick_start(space, candidates, windows, substeps=substeps)[0], substeps
 
