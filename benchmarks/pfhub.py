@@ -131,7 +131,7 @@ def main() -> None:
     runs.add_argument("--cells", type=int, nargs="+", default=[64, 128, 256], help="in 7, along x")
     runs.add_argument("--steps", type=int, nargs="+", default=[16, 32, 64, 128], help="in 7")
     runs.add_argument("--seconds", type=float, default=90.0)
-    reports = verbs.add_parser("report", help="tables and picture of benchmark 1")
+    reports = verbs.add_parser("report", help="tables and pictures")
     beside = Path(os.environ.get("PHDENOISE_DATA", "data")).parent / "pfhub"
     reports.add_argument("--curves", type=Path, default=beside if beside.is_dir() else None)
     given = parser.parse_args()
@@ -140,6 +140,7 @@ def main() -> None:
         if given.curves is not None and not given.curves.is_dir():
             raise SystemExit(f"--curves {given.curves} is no folder.")
         pfhub_curves.report(given.out, given.curves)
+        pfhub_seven.report(given.out)
     elif given.problem in BOX:
         run(given.problem, given.h, given.rtol, given.seconds, given.out)
     else:

@@ -17,6 +17,23 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# Tests after which it is asked how much one process has compiled.
+OFTEN = 10
+_since = 0
+
+
+def pytest_runtest_teardown() -> None:
+    """Hundreds of tests in one process compile more than the system lets it keep."""
+    global _since
+    _since += 1
+    if _since >= OFTEN:
+        # Not at the top: jaxtyping's hook must see the package imported.
+        from phdenoise.study.compiled import make_room
+
+        _since = 0
+        make_room()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a process first: begun last, one process would end long after the others."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

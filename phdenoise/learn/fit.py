@@ -39,6 +39,7 @@ from phdenoise.learn.shooting import (
 )
 from phdenoise.learn.summary import Optimum, summarise
 from phdenoise.learn.target import field_target, windows_target
+from phdenoise.learn.weigh import weigh
 from phdenoise.learn.window_fit import fit_windows
 from phdenoise.movie import Estimate, Movie
 from phdenoise.training import denoise
@@ -255,7 +256,7 @@ def _joint(
         problem = problem._replace(prior=moved)
     # The network moves the field's centre a little; what follows takes that in.
     if np.isfinite(minimum.cost) and config.prior == "evidence":
-        problem, minimum = joint_fit.weigh(
+        problem, minimum = weigh(
             problem,
             minimum,
             # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.

@@ -4,10 +4,7 @@ Gauss-Newton moves the law θ and the coefficients z of the initial field togeth
 raw measurement, never with a smoothed one, so that the misfit is a likelihood and its curvature gives honest
 intervals: the covariance of θ has the field marginalised. `phdenoise.learn.couple` adds the network's part.
 
-How strongly the law's terms are held (`phdenoise.learn.evidence`), and how far each wave of the field may be from the
-denoiser's, is chosen by the evidence, the latter in bands of wave number: a denoiser errs in long waves, and a prior as
-wide in all of them would let the field explain what the law must.
-MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
+How strongly both are held is the matter of `phdenoise.learn.weigh`.
 """
 
 from functools import partial
@@ -20,7 +17,6 @@ import numpy as np
 from jaxtyping import Array
 
 from phdenoise.learn import gauss_newton as gn
-from phdenoise.learn.evidence import marginal, strength, strengthen
 from phdenoise.learn.laws import LawPrior, LawSpace
 from phdenoise.learn.objective import FieldPrior, Observation, misfit_residual
 from phdenoise.types import Steps
@@ -34,12 +30,6 @@ HORIZONS = (0.2, 0.5)
 APPROACH = 6
 # Starts that are tried on the early frames.
 STARTS = 4
-# Edges of the bands of waves that share a prior [periods, half periods in a closed box], and the factor by which its
-# strength changes at most.
-BANDS = (1.5, 3.0, 5.0, 8.0, 12.0)
-STRETCH = 3.0
-# How often strengths are chosen, Jacobians of the descent after each choice, and the factor that ends it.
-ROUNDS, SETTLE, SETTLED = 4, 3, 1.3
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -102,11 +92,11 @@ class Problem(NamedTuple):
         return x[: self.space.size], x[self.space.size :].reshape(self.waves)
 
 
-class Weighed(NamedTuple):
-    """A problem with priors as strong as the evidence says, and the minimum of its cost."""
+class Linearised(NamedTuple):
+    """Normal equations of the data alone at x: a Jacobian that need not be taken twice."""
 
-    problem: Problem
-    minimum: gn.Minimum
+    x: np.ndarray
+    normal: gn.Normal
 
 
 class Posterior(NamedTuple):
@@ -183,14 +173,14 @@ def fit_law_and_field(
     history: tuple[float, ...] = ()
     if not cost(problem, best) < near:
         approach = partial(
-            _descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
+            descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
         )
-        first = min((approach(early, x) for x in starts[:STARTS]), key=lambda found: found.cost)
+        first = min((approach(early, x)[0] for x in starts[:STARTS]), key=lambda found: found.cost)
         best, history = first.point, first.history
         for share in HORIZONS[1:]:
-            first = approach(until(share), best)
+            first, _ = approach(until(share), best)
             best, history = first.point, (*history, *first.history)
-    found = _descend(problem, best, iterations, RESOLUTION, progress)
+    found, _ = descend(problem, best, iterations, RESOLUTION, progress)
     return found._replace(history=(*history, *found.history))
 
 
@@ -198,76 +188,7 @@ def refine(
     problem: Problem, x: np.ndarray, *, iterations: int, progress: Steps | None = None
 ) -> gn.Minimum:
     """Descend on all frames from an x that is near."""
-    return _descend(problem, x, iterations, RESOLUTION, progress)
-
-
-def weigh(
-    problem: Problem,
-    minimum: gn.Minimum,
-    *,
-    field: bool,
-    iterations: int,
-    progress: Steps | None = None,
-) -> Weighed:
-    """Let the evidence choose the priors of the law's terms and of the field's bands of waves, and fit again with each choice.
-
-    Args:
-        problem: see `Problem`.
-        minimum: of its cost, at (θ, z).
-        field: whether the field's bands are chosen, too.
-        iterations: at most so many Jacobians for the last choice.
-        progress: called with (iteration, iterations, cost).
-    """
-    size, dtype = problem.space.size, problem.observation.frames.dtype
-    for _ in range(ROUNDS):
-        x = minimum.point
-        data = normal_at(problem, x)[0]
-        if not np.isfinite(data.hessian).all():
-            break
-        spread = np.append(np.full(size, np.inf), problem.sd[size:])
-        shown = marginal(gn.with_prior(data, x, problem.start, spread), size)
-        law = strengthen(problem.space, problem.law, shown, x[:size])
-        change = [
-            abs(np.log(a / b))
-            for a, b in zip(
-                strength(problem.space, law).values(),
-                strength(problem.space, problem.law).values(),
-                strict=True,
-            )
-        ]
-        if field:
-            hessian = gn.with_prior(data, x, problem.start, problem.sd).hessian
-            unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
-            factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
-            spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
-            wider = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
-            problem, x = (
-                problem._replace(prior=wider),
-                np.append(x[:size], x[size:] / factor.ravel()),
-            )
-            change += list(np.abs(np.log(factor.ravel())))
-        problem = problem._replace(law=law)
-        found = _descend(problem, x, SETTLE, RESOLUTION, progress)
-        minimum = found._replace(history=(*minimum.history, *found.history))
-        if max(change) < np.log(SETTLED):
-            break
-    if not minimum.converged and np.isfinite(minimum.cost):
-        found = _descend(problem, minimum.point, iterations, RESOLUTION, progress)
-        minimum = found._replace(history=(*minimum.history, *found.history))
-    return Weighed(problem, minimum)
-
-
-def _strength(problem: Problem, z: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """Factors for the prior's standard deviation of the coefficients z, whose posterior variance is `unknown` [m, n]."""
-    half = 2.0 if problem.observation.grid.boundary == "periodic" else 1.0
-    radius = np.hypot(*np.meshgrid(*(np.arange(n) / half for n in z.shape), indexing="ij"))
-    band, factor = np.digitize(radius, BANDS), np.ones(z.shape)
-    for b in np.unique(band):
-        here = band == b
-        # Two more that are as the prior says: few coefficients must not decide.
-        found = (np.sum(z[here] ** 2) + 2.0) / (np.sum(1 - unknown[here]) + 2.0)
-        factor[here] = np.clip(np.sqrt(found), 1 / STRETCH, STRETCH)
-    return factor
+    return descend(problem, x, iterations, RESOLUTION, progress)[0]
 
 
 def normal_at(problem: Problem, x: np.ndarray) -> tuple[gn.Normal, np.ndarray]:
@@ -324,29 +245,33 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     return Posterior(x, x[:size], law, path, path_sd, information, gn.away(normal))
 
 
-def _descend(
+def descend(
     problem: Problem,
     x: np.ndarray,
     iterations: int,
     resolution: float,
     progress: Steps | None,
     beyond: Problem | None = None,
-) -> gn.Minimum:
-    """Minimum of a problem among the laws whose solution stays finite `beyond` its frames."""
-    data, static = _arguments(problem)
+    here: Linearised | None = None,
+) -> tuple[gn.Minimum, Linearised | None]:
+    """Minimum of a problem among the laws whose solution stays finite `beyond` its frames, and the last Jacobian.
+
+    `here` is one that is known already.
+    """
     dtype = problem.observation.frames.dtype
     start, sd = problem.start, problem.sd
 
     def normal(x: np.ndarray) -> gn.Normal:
-        found = gn.normal_equations(*_jacobian(jnp.asarray(x, dtype), data, static))
-        return gn.freeze(gn.with_prior(found, x, start, sd), problem.moving)
+        nonlocal here
+        here = linearise(problem, x, here)
+        return gn.freeze(gn.with_prior(here.normal, x, start, sd), problem.moving)
 
     def bounded(x: np.ndarray) -> float:
         value = cost(problem, x)
         stays = beyond is None or not np.isfinite(value) or np.isfinite(cost(beyond, x))
         return value if stays else np.inf
 
-    return gn.descend(
+    found = gn.descend(
         normal,
         bounded,
         lambda x, step: move(problem, x, step),
@@ -359,6 +284,14 @@ def _descend(
         metric=1.0 / sd**2,
         progress=progress,
     )
+    return found, here
+
+
+def linearise(problem: Problem, x: np.ndarray, known: Linearised | None) -> Linearised:
+    """The Jacobian at x, taken if it is not the one known."""
+    if known is not None and np.array_equal(known.x, x):
+        return known
+    return Linearised(x, normal_at(problem, x)[0])
 
 
 def cost(problem: Problem, x: np.ndarray) -> float:

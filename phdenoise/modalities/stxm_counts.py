@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from phdenoise.modalities.beam_level import smooth_level
 from phdenoise.types import InputError
 
 Counts = Float[np.ndarray, "e t y x"]
@@ -42,7 +43,7 @@ class Background(NamedTuple):
 
 
 def beam_in_region(counts: Counts, region: Bool[np.ndarray, "y x"], *, gain: float = 1.0) -> Beam:
-    """I₀ of every scan from pixels that nothing covers.
+    """I₀ of every scan from pixels that nothing covers, steadied by the other scans as far as flicker explains its scatter.
 
     Args:
         counts: [counts].
@@ -70,8 +71,10 @@ def beam_in_region(counts: Counts, region: Bool[np.ndarray, "y x"], *, gain: flo
     common = np.clip(np.nan_to_num(along), 0, 0.95)
     # An autoregressive line of correlation ρ counts as (1 − ρ)/(1 + ρ) of its pixels.
     fewer = np.prod((1 - common) / (1 + common))
-    sd = np.sqrt(total[:, None] / max(region.sum() * fewer, 1)) * np.ones_like(level)
-    return Beam(level, sd, flicker, along)
+    alone = np.sqrt(total / max(region.sum() * fewer, 1))
+    smooth = [smooth_level(v, float(s)) for v, s in zip(level, alone, strict=True)]
+    value, sd = (np.stack(a) for a in zip(*smooth, strict=True))
+    return Beam(value, sd, flicker, along)
 
 
 def beam_given(

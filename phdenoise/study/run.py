@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phdenoise.io import atomic
+from phdenoise.study.compiled import make_room
 from phdenoise.types import InputError
 
 Row = dict[str, Any]
@@ -142,6 +143,7 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
 
 
 def _run_one(run: Callable[[Any], Mapping[str, float]], config: Any, path: Path) -> None:
+    make_room()
     try:
         result = {k: float(v) for k, v in run(config).items()}
         outcome = "done"

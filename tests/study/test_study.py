@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from phdenoise.study import apply, chain, collect, param, prod, read_table, run_id, run_sweep, zip_
+from phdenoise.study.compiled import make_room
 from phdenoise.types import InputError
 
 
@@ -89,3 +93,14 @@ def _root():
     from pathlib import Path
 
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no Linux")
+def test_compiled_programs_are_forgotten_when_they_are_many():
+    double = jax.jit(lambda x: 2 * x)
+    double(jnp.ones(3))
+    assert not make_room(1.0)
+    assert double._cache_size() == 1
+    assert make_room(0.0)
+    assert double._cache_size() == 0
+    assert float(double(jnp.ones(3))[0]) == 2

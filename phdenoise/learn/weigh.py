@@ -1,0 +1,103 @@
+"""How strongly a joint fit holds the law's terms and the initial field: the evidence says.
+
+The law's terms have one strength for the bends of μ_h and one for the shape of ln D (`phdenoise.learn.evidence`); how far
+a wave of the field may be from the denoiser's is chosen in bands of wave number: a denoiser errs in long waves, and a prior
+as wide in all of them would let the field explain what the law must.
+MacKay, Neural Computation 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from phdenoise.learn import gauss_newton as gn
+from phdenoise.learn.evidence import marginal, strength, strengthen
+from phdenoise.learn.joint import RESOLUTION, Linearised, Problem, descend, linearise
+from phdenoise.types import Steps
+
+# Edges of the bands of waves that share a prior [periods, half periods in a closed box], and the factor by which its
+# strength changes at most.
+BANDS = (1.5, 3.0, 5.0, 8.0, 12.0)
+STRETCH = 3.0
+# How often strengths are chosen, Jacobians of the descent after each choice, and the factor that ends it.
+ROUNDS, SETTLE, SETTLED = 4, 3, 1.3
+
+
+class Weighed(NamedTuple):
+    """A problem with priors as strong as the evidence says, and the minimum of its cost."""
+
+    problem: Problem
+    minimum: gn.Minimum
+
+
+def weigh(
+    problem: Problem,
+    minimum: gn.Minimum,
+    *,
+    field: bool,
+    iterations: int,
+    progress: Steps | None = None,
+) -> Weighed:
+    """Let the evidence choose the priors of the law's terms and of the field's bands of waves, and fit again with each choice.
+
+    Args:
+        problem: see `Problem`.
+        minimum: of its cost, at (θ, z).
+        field: whether the field's bands are chosen, too.
+        iterations: at most so many Jacobians for the last choice.
+        progress: called with (iteration, iterations, cost).
+    """
+    size, dtype = problem.space.size, problem.observation.frames.dtype
+    here = None
+    for _ in range(ROUNDS):
+        x = minimum.point
+        here = linearise(problem, x, here)
+        data = here.normal
+        if not np.isfinite(data.hessian).all():
+            break
+        spread = np.append(np.full(size, np.inf), problem.sd[size:])
+        shown = marginal(gn.with_prior(data, x, problem.start, spread), size)
+        law = strengthen(problem.space, problem.law, shown, x[:size])
+        change = [
+            abs(np.log(a / b))
+            for a, b in zip(
+                strength(problem.space, law).values(),
+                strength(problem.space, problem.law).values(),
+                strict=True,
+            )
+        ]
+        if field:
+            hessian = gn.with_prior(data, x, problem.start, problem.sd).hessian
+            unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
+            factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
+            spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
+            wider = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)
+            scale = np.append(np.ones(size), factor.ravel())
+            problem, x = problem._replace(prior=wider), x / scale
+            scaled = data.gradient * scale, data.hessian * np.outer(scale, scale)
+            here = Linearised(x, gn.Normal(data.cost, *scaled))
+            change += list(np.abs(np.log(factor.ravel())))
+        problem = problem._replace(law=law)
+        found, here = descend(problem, x, SETTLE, RESOLUTION, progress, here=here)
+        minimum = found._replace(history=(*minimum.history, *found.history))
+        if max(change) < np.log(SETTLED):
+            break
+    if not minimum.converged and np.isfinite(minimum.cost):
+        found, _ = descend(problem, minimum.point, iterations, RESOLUTION, progress, here=here)
+        minimum = found._replace(history=(*minimum.history, *found.history))
+    return Weighed(problem, minimum)
+
+
+def _strength(problem: Problem, z: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Factors for the prior's standard deviation of the coefficients z, whose posterior variance is `unknown` [m, n]."""
+    half = 2.0 if problem.observation.grid.boundary == "periodic" else 1.0
+    radius = np.hypot(*np.meshgrid(*(np.arange(n) / half for n in z.shape), indexing="ij"))
+    band, factor = np.digitize(radius, BANDS), np.ones(z.shape)
+    for b in np.unique(band):
+        here = band == b
+        # Two more that are as the prior says: few coefficients must not decide.
+        found = (np.sum(z[here] ** 2) + 2.0) / (np.sum(1 - unknown[here]) + 2.0)
+        factor[here] = np.clip(np.sqrt(found), 1 / STRETCH, STRETCH)
+    return factor

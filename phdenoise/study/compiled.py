@@ -1,0 +1,30 @@
+"""Long processes forget what they compiled before the system's limit of memory mappings ends them.
+
+Every program that XLA compiles for the CPU keeps a few mappings. Linux allows a process 65,530 of them by default, some
+thousand programs, after which the next compilation aborts the process.
+"""
+
+from pathlib import Path
+
+import jax
+
+_MAPPINGS = Path("/proc/self/maps")
+_LIMIT = Path("/proc/sys/vm/max_map_count")
+
+
+def make_room(share: float = 0.5) -> bool:
+    """Forget compiled programs where the process holds more than a share of the mappings it may; they compile anew when called.
+
+    Returns:
+        whether it did; never where the system does not tell (no Linux).
+    """
+    try:
+        limit = int(_LIMIT.read_text())
+        with _MAPPINGS.open("rb") as lines:
+            held = sum(1 for _ in lines)
+    except (OSError, ValueError):
+        return False
+    if held <= share * limit:
+        return False
+    jax.clear_caches()
+    return True
