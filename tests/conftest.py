@@ -1,15 +1,26 @@
 """Strict numerics for every test, and the one place that knows where shared data may lie."""
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-# Compiling is most of the time of small tests. The level that users get: XLA_FLAGS= pytest
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
 import numpy as np
 import pytest
+
+# Compiling is most of the time of small tests, running that of the slow ones. The level that users get: XLA_FLAGS= pytest
+LEVEL = 1 if "slow" in sys.argv else 0
+os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level={LEVEL}")
+# What one process has compiled serves the others, which inherit the folder; it lives as long as this run.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+OWN = None if CACHE in os.environ else tempfile.mkdtemp(prefix="compiled-")
+os.environ.setdefault(CACHE, OWN or "")
+jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A silent broadcast of a row over frames is a wrong answer, not a convenience.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -32,6 +43,11 @@ def pytest_runtest_teardown() -> None:
 
         _since = 0
         make_room()
+
+
+def pytest_unconfigure() -> None:
+    if OWN:
+        shutil.rmtree(OWN, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.learn.joint import Problem, refine, weigh
+from phdenoise.learn.joint import Problem, refine
 from phdenoise.learn.laws import LawSpace
 from phdenoise.learn.objective import SPREAD, Observation, field_prior, first_field
+from phdenoise.learn.weigh import weigh
 
 GRID = Grid((16, 16), 1.0, "no-flux")
 SPACE = LawSpace("fickian", 0, 0, "constant")

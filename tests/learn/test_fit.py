@@ -90,6 +90,7 @@ def test_a_noisy_movie_splits_diffusivity_and_chemical_potential():
     assert any("split" in sentence for sentence in joint.provenance["sentences"])
 
 
+@pytest.mark.slow
 def test_fickian_law_and_units():
     config = SimulateConfig(size=(32, 32), frames=21, sigma=0.0, log_diffusivity=(0.3, 0.6))
     clean = simulate("fickian", config).clean
