@@ -44,7 +44,7 @@ def _denoise() -> DenoiseConfig:
 
 
 def _fit() -> ParticleFitConfig:
-    return ParticleFitConfig(length=5.0, window=14, start_modes=40, iterations=25)
+    return ParticleFitConfig(length=5.0, iterations=25)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
             base,
             twin=replace(base.twin, particle=particle),
             denoise=replace(base.denoise, steps=150, width=16, crop=28),
-            fit=replace(base.fit, modes=25, length=4.0, iterations=14, window=12, start_modes=30),
+            fit=replace(base.fit, modes=25, length=4.0, iterations=14, start_modes=30),
         )
         seeds = (0,)
     out = [replace(base, seed=s) for s in seeds]

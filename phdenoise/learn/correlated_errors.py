@@ -1,16 +1,18 @@
 """Covariance of a fit whose errors go together: neighbours in time and space are not independent data.
 
-    H⁻¹ ( Σ_Δ ρ(Δ) J(r)ᵀ J(r + Δ) ) H⁻¹,    ρ the autocovariance of the residual within a few frames and pixels
+    H⁻¹ ( Σ_Δ ρ(Δ) J(r)ᵀ J(r + Δ) ) H⁻¹,    ρ the autocovariance of the residual, as far as it can be seen along each axis
 
-White, Econometrica 48, 817 (1980), doi:10.2307/1912934; for errors that correlate in space Conley, J. Econometrics 92, 1
-(1999), doi:10.1016/S0304-4076(98)00084-0.
+ρ is kept whole where it is seen and let down linearly over as many lags again: a taper from the first lag on would miss a third
+of what a line of pixels shares. White, Econometrica 48, 817 (1980), doi:10.2307/1912934; for errors that correlate in space
+Conley, J. Econometrics 92, 1 (1999), doi:10.1016/S0304-4076(98)00084-0; the taper and its reach: Politis & White,
+Econometric Reviews 23, 53 (2004), doi:10.1081/ETC-120028836.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-# Lags of the residual's autocorrelation (frames, rows, columns).
-_LAGS = (3, 6, 6)
+# Correlations below so many √(log₁₀ n / n) cannot be told from none, and lags in a row that must be below to end the reach.
+_UNSEEN, _IN_A_ROW = 2.0, 3
 
 
 def correlated_information(
@@ -29,21 +31,16 @@ def correlated_information(
         Information by stretch, and how much larger its diagonal is than that of JᵀJ (median).
     """
     stretches, *box = residual.shape
-    padded = tuple(n + lag for n, lag in zip(box, _LAGS, strict=True))
-    axes = (-3, -2, -1)
-
-    def lagged(values: np.ndarray) -> np.ndarray:
-        power = np.sum(np.abs(np.fft.rfftn(values.astype(float), padded, axes)) ** 2, axis=0)
-        return np.fft.irfftn(power, padded, axes)
-
-    pairs = lagged(seen)
-    covariance = np.where(pairs > 0.5, lagged(residual) / np.maximum(pairs, 0.5), 0)
-    for axis, (n, lag) in enumerate(zip(padded, _LAGS, strict=True)):
+    whole = _autocovariance(residual, seen, tuple(2 * n for n in box))
+    reach = tuple(_reach(line, float(seen.sum())) for line in _axes_of(whole))
+    padded = tuple(n + min(2 * m, n) for n, m in zip(box, reach, strict=True))
+    covariance = _autocovariance(residual, seen, padded)
+    for axis, (n, m) in enumerate(zip(padded, reach, strict=True)):
         distance = np.minimum(np.arange(n), n - np.arange(n))
         side = [1, 1, 1]
         side[axis] = n
-        # Bartlett's taper keeps the spectrum positive.
-        covariance = covariance * np.maximum(1 - distance / (lag + 1), 0).reshape(side)
+        covariance = covariance * np.clip(2 - distance / max(m, 0.5), 0, 1).reshape(side)
+    axes = (-3, -2, -1)
     spectrum = np.maximum(np.fft.rfftn(covariance, axes=axes).real, 0)
     # Of a real signal half the frequencies are kept.
     share = np.full(spectrum.shape[-1], 2.0)
@@ -59,3 +56,31 @@ def correlated_information(
     total = np.einsum("wpp->p", out)
     use = plain > 0
     return out, float(np.median(total[use] / plain[use]))
+
+
+def _autocovariance(
+    residual: np.ndarray, seen: np.ndarray, padded: tuple[int, ...]
+) -> Float[np.ndarray, "a b c"]:
+    """Mean product of residuals at each lag, negative ones from the end; zero where no pair is seen."""
+    axes = (-3, -2, -1)
+
+    def lagged(values: np.ndarray) -> np.ndarray:
+        power = np.sum(np.abs(np.fft.rfftn(values.astype(float), padded, axes)) ** 2, axis=0)
+        return np.fft.irfftn(power, padded, axes)
+
+    pairs = lagged(seen)
+    return np.where(pairs > 0.5, lagged(residual) / np.maximum(pairs, 0.5), 0)
+
+
+def _axes_of(covariance: np.ndarray) -> list[np.ndarray]:
+    """Correlation along each axis, from lag 0 on."""
+    lines = [covariance[:, 0, 0], covariance[0, :, 0], covariance[0, 0, :]]
+    return [line[: len(line) // 2] / max(float(line[0]), 1e-300) for line in lines]
+
+
+def _reach(correlation: np.ndarray, count: float) -> int:
+    """The last lag before several in a row that cannot be told from none."""
+    least = _UNSEEN * np.sqrt(np.log10(max(count, 10.0)) / max(count, 1.0))
+    low = np.append(np.abs(correlation[1:]) < least, np.ones(_IN_A_ROW, bool))
+    ends = np.flatnonzero(np.convolve(low, np.ones(_IN_A_ROW), "valid") == _IN_A_ROW)
+    return int(ends[0])

@@ -25,9 +25,11 @@ class ParticleFitConfig:
     """Standard deviation of ln k over the particle a priori."""
     terms: int = 2
     """Redlich-Kister terms of the potential; 1 is a regular solution."""
-    window: int = 7
-    """Frames that are predicted from each start."""
-    start_modes: int = 0
+    window: int | None = None
+    """Frames that are predicted from each start; half the movie by default."""
+    skip: int | None = None
+    """First frames that are left out; a sixteenth of the movie by default."""
+    start_modes: int = 40
     """Modes in which the first frame of each stretch is corrected, besides its mean; 0 for none."""
     iterations: int = 15
     """Gauss-Newton steps at most."""
@@ -80,10 +82,13 @@ def particle_data(
             f"A particle fit needs frames, sd and starts of one shape and a mask of a frame, got {frames.shape}, "
             f"{sd.shape}, {starts.shape} and {mask.shape}."
         )
-    if count < 4 or not 1 <= config.window < count:
+    # The first frames of a denoised movie have neighbours on one side only, and there a particle often changes fastest.
+    skip = count // 16 if config.skip is None else config.skip
+    length = max((count - skip - 1) // 2, 1) if config.window is None else config.window
+    if count < 4 or skip < 0 or not 1 <= length < count - skip:
         raise InputError(
-            f"{count} frames cannot be cut into stretches of {config.window + 1}: use a --fit.window between 1 and "
-            f"{max(count - 1, 1)}, and 4 frames or more."
+            f"{count} frames without the first {skip} cannot be cut into stretches of {length + 1}: use a --fit.window between 1 "
+            f"and {max(count - skip - 1, 1)}, a --fit.skip that is not negative, and 4 frames or more."
         )
     if config.start_modes < 0 or config.terms < 1:
         raise InputError("--fit.terms must be 1 or more, and --fit.start-modes not negative.")
@@ -98,8 +103,7 @@ def particle_data(
         raise InputError(
             f"The particle neither fills nor empties: its mean lithium fraction changes by {rate * np.ptp(times):.2g}."
         )
-    length = config.window
-    places = list(range(0, count - length, length))
+    places = list(range(skip, count - length, length))
     if places[-1] + length < count - 1:
         places.append(count - 1 - length)
     following = [np.arange(p + 1, p + 1 + length) for p in places]
