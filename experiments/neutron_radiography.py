@@ -38,7 +38,7 @@ SPREAD = 1.0  # sd of the phantom's edge [px]
 
 
 def _denoise() -> DenoiseConfig:
-    return DenoiseConfig(preset="quick", steps=120, seconds=3600.0, symmetries=4)
+    return DenoiseConfig(preset="quick", steps=400, seconds=3600.0)
 
 
 @dataclass(frozen=True)
