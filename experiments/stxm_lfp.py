@@ -40,7 +40,7 @@ def _twin() -> StxmTwinConfig:
 
 
 def _denoise() -> DenoiseConfig:
-    return DenoiseConfig(preset="quick", steps=400, seconds=3600.0, symmetries=4)
+    return DenoiseConfig(preset="default", steps=1500, seconds=3600.0)
 
 
 def _fit() -> ParticleFitConfig:
@@ -206,7 +206,9 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
         base = replace(
             base,
             twin=replace(base.twin, particle=particle),
-            denoise=replace(base.denoise, steps=150, width=16, crop=28),
+            denoise=replace(
+                base.denoise, preset="quick", steps=150, width=16, symmetries=4, crop=28
+            ),
             fit=replace(base.fit, modes=25, length=4.0, iterations=14, start_modes=30),
         )
         seeds = (0,)
