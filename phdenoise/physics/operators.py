@@ -49,6 +49,16 @@ def face_mean(d: Cells, grid: Grid) -> tuple[Cells, ...]:
     return tuple(0.5 * lower(d, axis=axis, sign=1, wrap=wrap) for axis, wrap, _ in _axes(grid, d))
 
 
+def face_sum(d: Cells, grid: Grid) -> Cells:
+    """Σ over a cell's faces of their mean d, over the spacing squared; an edge counts as if the box were periodic."""
+    rates = [1 / jnp.asarray(h, d.dtype) ** 2 for h in grid.spacing]
+    axes = range(-grid.ndim, 0)
+    return _sum(
+        0.5 * r * (2 * d + jnp.roll(d, 1, axis) + jnp.roll(d, -1, axis))
+        for r, axis in zip(rates, axes, strict=True)
+    )
+
+
 def divergence(fluxes: tuple[Cells, ...], grid: Grid) -> Cells:
     """Net outflow of the face fluxes, one per axis, per cell volume."""
     axes = _axes(grid, fluxes[0])

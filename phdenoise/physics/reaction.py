@@ -25,7 +25,13 @@ from phdenoise.grid import Grid
 from phdenoise.physics.kinetics import Kinetics
 from phdenoise.physics.mobility import Mobility
 from phdenoise.physics.models import Model, Reference
-from phdenoise.physics.operators import flux_divergence, gradient_energy, integral, laplacian
+from phdenoise.physics.operators import (
+    face_sum,
+    flux_divergence,
+    gradient_energy,
+    integral,
+    laplacian,
+)
 from phdenoise.physics.particle import Heterogeneity
 from phdenoise.physics.pointwise import Values
 from phdenoise.physics.transforms import laplacian_symbol
@@ -216,8 +222,8 @@ class CahnHilliardReaction(AllenCahnReaction):
         rows = _row_sums(self.free_energy.chemical_potential, c)
         # A face takes its mobility from both its cells: where a front is sharp, a nearly empty cell, whose potential
         # is steep, meets the mobility of its neighbour, and its own would be far too small.
-        steep = jnp.max(_inside(_on_faces(d, grid) * rows, grid))
-        transport = top * (steep + top * self.kappa * jnp.max(d))
+        steep = jnp.max(_inside(2 * face_sum(_inside(d, grid), grid) * rows, grid))
+        transport = steep + top**2 * self.kappa * jnp.max(d)
         return super().spectral_radius(c, grid) + transport
 
     def dissipation(self, c: State, grid: Grid) -> Scalar:
@@ -267,14 +273,6 @@ def _layered(reference: Reference, c: State) -> Reference:
     if c.ndim == 2:
         return reference
     return Reference(*(x.reshape((1,) * c.ndim) for x in reference))
-
-
-def _on_faces(d: State, grid: Grid) -> State:
-    """The largest mobility of a cell's faces, or more."""
-    d = _inside(d, grid)
-    axes = range(-grid.ndim, 0)
-    around = [jnp.roll(d, step, axis) for axis in axes for step in (1, -1)]
-    return 0.5 * (d + jnp.max(jnp.stack(around), axis=0))
 
 
 def _largest(grid: Grid, dtype: Any) -> Scalar:
