@@ -25,6 +25,7 @@ from phdenoise.grid import Fixed, Grid
 from phdenoise.physics import ETDRK4, AllenCahn, ConstantMobility, DoubleWell, RosenbrockW, advance
 from phdenoise.physics.forced import Forced
 from phdenoise.physics.steppers import Stepper
+from phdenoise.study import read_table
 
 A1, B1, A2, B2, END = 0.0075, 8 * np.pi, 0.03, 22 * np.pi, 8.0
 KAPPA = {"7a": 4e-4, "7b": 1.5625e-6, "7c": 1.5625e-6}
@@ -124,8 +125,9 @@ def report(out: Path) -> None:
     for panel, (name, rows) in zip(panels[0], found.items(), strict=True):
         # A step too long for the interface ends in nan.
         rows = [r for r in rows if np.isfinite(float(r["error"]))]
+        front = cheapest(rows)
         print(f"\n{name}: cheapest runs")
-        for r in cheapest(rows):
+        for r in front:
             print(f"error {float(r['error']):.2e} in {float(r['seconds']):8.2f} s: {r['method']}, {r['cells']} cells, {r['steps']} steps")  # fmt: skip
         sizes = sorted({int(r["cells"]) for r in rows})
         for method, mark in zip(METHODS, "os", strict=True):
@@ -136,7 +138,7 @@ def report(out: Path) -> None:
                 if points.size:
                     panel.loglog(*points.T, mark + "-", color=f"C{n}", ms=4, lw=0.8, mfc="none" if mark == "s" else None,
                                  label=f"{size} x {size // 2}" if mark == "o" else None)  # fmt: skip
-        best = np.array([[float(r["error"]), float(r["seconds"])] for r in cheapest(rows)])
+        best = np.array([[float(r["error"]), float(r["seconds"])] for r in front])
         panel.loglog(*best.T, color="0.6", lw=4, alpha=0.5, zorder=0, label="cheapest")
         panel.set(title=f"{name} (circles ETDRK4, squares Rosenbrock)", xlabel="L2 error against the exact front", ylabel="seconds without compilation")  # fmt: skip
         panel.legend(fontsize=8)
@@ -154,10 +156,7 @@ def cheapest(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.exists():
-        return []
-    with open(table, newline="") as file:
-        return list(csv.DictReader(file))
+    return read_table(table) if table.exists() else []
 
 
 def _print(rows: list[dict[str, str]]) -> None:

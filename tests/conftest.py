@@ -17,7 +17,8 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level={LEVEL}")
 # What one process has compiled serves the others, which inherit the folder; it lives as long as this run.
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 OWN = None if CACHE in os.environ else tempfile.mkdtemp(prefix="compiled-")
-os.environ.setdefault(CACHE, OWN or "")
+if OWN:
+    os.environ[CACHE] = OWN
 jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -31,16 +31,13 @@ def correlated_information(
         Information by stretch, and how much larger its diagonal is than that of JᵀJ (median).
     """
     stretches, *box = residual.shape
-    whole = _autocovariance(residual, seen, tuple(2 * n for n in box))
-    reach = tuple(_reach(line, float(seen.sum())) for line in _axes_of(whole))
-    padded = tuple(n + min(2 * m, n) for n, m in zip(box, reach, strict=True))
-    covariance = _autocovariance(residual, seen, padded)
-    for axis, (n, m) in enumerate(zip(padded, reach, strict=True)):
-        distance = np.minimum(np.arange(n), n - np.arange(n))
-        side = [1, 1, 1]
-        side[axis] = n
-        covariance = covariance * np.clip(2 - distance / max(m, 0.5), 0, 1).reshape(side)
     axes = (-3, -2, -1)
+    whole = _autocovariance(residual, seen)
+    reach = [_reach(line, float(seen.sum())) for line in _axes_of(whole)]
+    padded = tuple(n + min(2 * m, n) for n, m in zip(box, reach, strict=True))
+    lags = [np.where(np.arange(n) <= n // 2, np.arange(n), np.arange(n) - n) for n in padded]
+    tapers = [np.clip(2 - np.abs(d) / max(m, 0.5), 0, 1) for d, m in zip(lags, reach, strict=True)]
+    covariance = whole[np.ix_(*lags)] * np.einsum("i,j,k->ijk", *tapers)
     spectrum = np.maximum(np.fft.rfftn(covariance, axes=axes).real, 0)
     # Of a real signal half the frequencies are kept.
     share = np.full(spectrum.shape[-1], 2.0)
@@ -58,11 +55,10 @@ def correlated_information(
     return out, float(np.median(total[use] / plain[use]))
 
 
-def _autocovariance(
-    residual: np.ndarray, seen: np.ndarray, padded: tuple[int, ...]
-) -> Float[np.ndarray, "a b c"]:
+def _autocovariance(residual: np.ndarray, seen: np.ndarray) -> Float[np.ndarray, "a b c"]:
     """Mean product of residuals at each lag, negative ones from the end; zero where no pair is seen."""
     axes = (-3, -2, -1)
+    padded = tuple(2 * n for n in residual.shape[1:])
 
     def lagged(values: np.ndarray) -> np.ndarray:
         power = np.sum(np.abs(np.fft.rfftn(values.astype(float), padded, axes)) ** 2, axis=0)

@@ -5,6 +5,7 @@ how much the gradient of the cost scatters over blocks.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -82,22 +83,17 @@ def fit_windows(
         evidence: whether it is strengthened as the evidence says.
         excess: what is known of that factor.
     """
-
-    def fitted(windows: Windows, begin: np.ndarray | None, resolution: float) -> Minimum:
-        return descend_windows(
-            space,
-            prior,
-            windows,
-            substeps=substeps,
-            iterations=iterations,
-            tolerance=tolerance,
-            begin=begin,
-            resolution=resolution,
-            progress=progress,
-        )
-
+    fitted = partial(
+        descend_windows,
+        space,
+        substeps=substeps,
+        iterations=iterations,
+        tolerance=tolerance,
+        progress=progress,
+    )
     stated, windows = windows, _divided(windows, excess)
-    minimum = fitted(windows, begin, 0.0 if begin is None else RESOLUTION)
+    resolution = 0.0 if begin is None else RESOLUTION
+    minimum = fitted(prior, windows, begin=begin, resolution=resolution)
     used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
     for round_ in range(ROUNDS if evidence else 0):
         residual, rows = linearise(space, minimum.point, windows, substeps=substeps)
@@ -105,7 +101,7 @@ def fit_windows(
         if not (np.isfinite(minimum.cost) and np.isfinite(data.hessian).all()):
             break
         if round_ == 0:
-            more = _excess(space, prior, windows, data, _scores(residual, rows), minimum)
+            more = _excess(prior, data, _scores(residual, rows), 2 * minimum.cost / used)
             # Residuals below the stated noise do not make it smaller.
             more = max(more, 1 / excess)
             excess *= more
@@ -114,7 +110,7 @@ def fit_windows(
         stronger = strengthen(space, prior, data, minimum.point)
         before, now = (list(strength(space, p).values()) for p in (prior, stronger))
         prior = stronger
-        found = fitted(windows, minimum.point, RESOLUTION)
+        found = fitted(prior, windows, begin=minimum.point, resolution=RESOLUTION)
         minimum = found._replace(history=(*minimum.history, *found.history))
         if np.allclose(before, now, rtol=SETTLED - 1):
             break
@@ -155,18 +151,13 @@ def _blocks(scores: np.ndarray) -> int:
     return int(np.sum(np.any(scores != 0, axis=0)))
 
 
-def _excess(
-    space: LawSpace,
-    prior: LawPrior,
-    windows: Windows,
-    data: Normal,
-    scores: np.ndarray,
-    minimum: Minimum,
-) -> float:
-    """How many times the gradient's variance, by its spread over blocks, is what white residuals of unit variance would give."""
-    if _blocks(scores) <= 2 * space.size:
-        used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
-        return 2 * minimum.cost / used
+def _excess(prior: LawPrior, data: Normal, scores: np.ndarray, few: float) -> float:
+    """How many times the gradient's variance, by its spread over blocks, is what white residuals of unit variance would give.
+
+    `few` stands for it where there are few blocks.
+    """
+    if _blocks(scores) <= 2 * len(scores):
+        return few
     inverse = np.linalg.inv(data.hessian + np.diag(prior.sd**-2.0))
     found = np.trace(inverse @ scores @ scores.T) / np.trace(inverse @ data.hessian)
     return float(found)

@@ -90,8 +90,6 @@ def test_resume_failure_and_table(tmp_path):
 
 
 def _root():
-    from pathlib import Path
-
     return Path(__file__).resolve().parents[2]
 
 
