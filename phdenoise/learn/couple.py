@@ -179,7 +179,11 @@ def adapt_network(
     seed: int,
     progress: Steps | None = None,
 ) -> Adapted:
-    """Gradient steps of the joint loss on the network, law and field held where they are."""
+    """Gradient steps of the joint loss on the network, law and field held where they are.
+
+    The network of the lowest loss is returned: steps of one length can overshoot, and a field that is moved too far leaves
+    a law whose solve diverges.
+    """
     observation, prior, space = problem.observation, problem.prior, problem.space
     dtype = observation.frames.dtype
     theta, z = (jnp.asarray(a, dtype) for a in problem.split(x))
@@ -188,10 +192,11 @@ def adapt_network(
     if network.denoiser.everywhen:
         side = (min(side),) * 2
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE))
-    weights = network.denoiser.state
+    weights = best = network.denoiser.state
     state = optimiser.init(weights)
+    # The same crops in every step, so that losses compare.
     key = jax.random.key(seed)
-    misfits = []
+    misfits, losses = [], []
     for step in range(steps):
         (loss, parts), gradient = _joint_slope(
             JointParameters(weights, theta, z),
@@ -200,7 +205,7 @@ def adapt_network(
             prior,
             start,
             sd,
-            jax.random.fold_in(key, step),
+            key,
             space=space,
             substeps=problem.substeps,
             burn_in=problem.burn_in,
@@ -208,14 +213,18 @@ def adapt_network(
         )
         if not np.isfinite(float(loss)):
             break
+        losses.append(float(loss))
+        misfits.append(float(parts.misfit))
+        if losses[-1] == min(losses):
+            best = weights
         updates, state = optimiser.update(gradient.network, state)
         weights = optax.apply_updates(weights, updates)
-        misfits.append(float(parts.misfit))
         if progress and ((step + 1) % 5 == 0 or step + 1 == steps):
             progress(step + 1, steps, float(loss))
+    chosen = int(np.argmin(losses)) if losses else 0
     statistics = {
-        "network_steps": float(len(misfits)),
+        "network_steps": float(chosen),
         "network_misfit_first": misfits[0] if misfits else float("nan"),
-        "network_misfit_last": misfits[-1] if misfits else float("nan"),
+        "network_misfit_last": misfits[chosen] if misfits else float("nan"),
     }
-    return Adapted(weights, np.asarray(_first_field(weights, network)), statistics)
+    return Adapted(best, np.asarray(_first_field(best, network)), statistics)

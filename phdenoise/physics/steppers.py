@@ -4,8 +4,9 @@
 
 A stepper is a value. `prepare` computes what depends on the step size and the reference but not
 on the field, outside the loop; `step` is pure. ETDRK4 takes L exactly and N by four explicit
-stages, written in the transformed space: nine transforms a step. Cox & Matthews, J. Comput. Phys.
-176, 430 (2002), doi:10.1006/jcph.2002.6995.
+stages, written in the transformed space: nine transforms a step. Stages after Krogstad, J. Comput.
+Phys. 203, 72 (2005), doi:10.1016/j.jcp.2004.08.006, whose errors on Cahn-Hilliard are two to seven
+times smaller than those of the first such method (Cox & Matthews, doi:10.1006/jcph.2002.6995).
 """
 
 from typing import Any
@@ -38,34 +39,42 @@ class ETDRK4(Stepper):
     """Fourth order for smooth fields; the choice for periodic and no-flux boxes."""
 
     def prepare(self, model: Model, grid: Grid, dt: Scalar, reference: Reference) -> Any:
-        """Symbol, exp(z/2), exp(z), ½dt φ₁(z/2) and the three weights, z = dt L."""
+        """exp(z/2), exp(z), the weights of the slopes in each stage, z = dt L, and N in the transformed space."""
         refuse_mask(grid, "etdrk4")
         symbol = model.implicit_symbol(grid, reference)
         z = dt * symbol
-        half, _, _ = phi_functions(z / 2)
+        half, half2, _ = phi_functions(z / 2)
         p1, p2, p3 = phi_functions(z)
-        weights = (dt * (p1 - 3 * p2 + 4 * p3), 2 * dt * (p2 - 2 * p3), dt * (4 * p3 - p2))
-        return symbol, jnp.exp(z / 2), jnp.exp(z), 0.5 * dt * half, weights
+        first = 0.5 * dt * half
+        second = first - dt * half2, dt * half2
+        third = dt * (p1 - 2 * p2), 2 * dt * p2
+        last = dt * (p1 - 3 * p2 + 4 * p3), 2 * dt * (p2 - 2 * p3), dt * (4 * p3 - p2)
+        weights = first, second, third, last
+        return jnp.exp(z / 2), jnp.exp(z), weights, symbol, model.split(grid, reference)
 
     def step(
         self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
     ) -> Field:
-        """Cox-Matthews stages."""
-        symbol, e_half, e_full, q, (w1, w2, w3) = coefficients
+        """Krogstad's stages."""
+        e_half, e_full, weights, symbol, split = coefficients
+        first, (second_u, second_a), (third_u, third_b), (last_u, last_ab, last_d) = weights
         forward, inverse = transforms(grid)
 
         def remainder(stage_time: Scalar, spectrum: Array, field: Field) -> Array:
-            return forward(model.rhs(stage_time, field, grid)) - symbol * spectrum
+            if split is None:
+                return forward(model.rhs(stage_time, field, grid)) - symbol * spectrum
+            gain, rest = split
+            return gain * forward(model.homogeneous(field)) + rest * spectrum
 
         u = forward(c)
         n_u = remainder(t, u, c)
-        a = e_half * u + q * n_u
+        a = e_half * u + first * n_u
         n_a = remainder(t + dt / 2, a, inverse(a))
-        b = e_half * u + q * n_a
+        b = e_half * u + second_u * n_u + second_a * n_a
         n_b = remainder(t + dt / 2, b, inverse(b))
-        d = e_half * a + q * (2 * n_b - n_u)
+        d = e_full * u + third_u * n_u + third_b * n_b
         n_d = remainder(t + dt, d, inverse(d))
-        return inverse(e_full * u + w1 * n_u + w2 * (n_a + n_b) + w3 * n_d)
+        return inverse(e_full * u + last_u * n_u + last_ab * (n_a + n_b) + last_d * n_d)
 
 
 def phi_functions(z: Float[Array, "*s"]) -> tuple[Array, Array, Array]:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +104,40 @@ def test_order_of_convergence(name, stepper, order):
     coarse, fine = (float(jnp.linalg.norm(a - b)) for a, b in pairwise(ends))
     measured = np.log2(coarse / fine)
     assert order - 0.35 < measured < order + 0.8, measured
+
+
+class Anywhere(eqx.Module):
+    """A constant that no model recognises as one."""
+
+    value: jax.Array
+
+    def __call__(self, c):
+        return self.value * jnp.ones_like(c)
+
+
+@pytest.mark.parametrize("kind", [CahnHilliard, AllenCahn])
+@pytest.mark.parametrize("boundary", ["periodic", "no-flux"])
+def test_a_constant_mobility_is_taken_apart_in_the_transformed_space(kind, boundary):
+    """The same field and derivatives as from differences of cells, and not from an equation that was derived from it."""
+    grid, times = Grid((12, 10), (1.0, 0.9), boundary), np.array([0.0, 2.0])
+    c0 = waves(grid.shape)
+
+    class Other(kind):
+        def rhs(self, t, c, grid):
+            return 2 * super().rhs(t, c, grid)
+
+    def end(m, kappa, mobility, kind=kind, span=times):
+        model = kind(RegularSolution(3.0), mobility(m), kappa)
+        return solve(model, grid, c0, span, substeps=8)[-1]
+
+    both = [
+        jax.jvp(lambda m, k, d=d: end(m, k, d), (0.7, 0.9), (1.0, 0.5))
+        for d in (ConstantMobility, Anywhere)
+    ]
+    for split, plain in zip(*both, strict=True):
+        np.testing.assert_allclose(split, plain, rtol=0, atol=1e-11)
+    doubled = end(0.7, 0.9, ConstantMobility, Other, times / 2)
+    np.testing.assert_allclose(doubled, both[0][0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
