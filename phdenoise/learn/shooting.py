@@ -148,6 +148,7 @@ def descend_windows(
     free: np.ndarray | None = None,
     begin: np.ndarray | None = None,
     resolution: float = 0.0,
+    equations: Callable[[np.ndarray], Normal] | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Minimum:
     """Maximum a-posteriori θ of the windows.
@@ -157,6 +158,7 @@ def descend_windows(
         free: which numbers of θ move; None for all.
         begin: where to start, the prior's centre by default.
         resolution: decrease of the cost that is not worth a step, where the weights are in units of the noise.
+        equations: θ -> normal equations of the data alone, by one that remembers the last.
     """
     dtype = windows.frames.dtype
     start, sd = prior
@@ -166,7 +168,10 @@ def descend_windows(
         return misfit_cost(space, theta, windows, substeps) + 0.5 * float(np.sum(pull**2))
 
     def normal(theta: np.ndarray) -> Normal:
-        found = normal_equations(*linearise(space, theta, windows, substeps=substeps))
+        if equations is None:
+            found = normal_equations(*linearise(space, theta, windows, substeps=substeps))
+        else:
+            found = equations(theta)
         return freeze(with_prior(found, theta, start, sd), free)
 
     def move(theta: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -83,62 +83,83 @@ def fit_windows(
         evidence: whether it is strengthened as the evidence says.
         excess: what is known of that factor.
     """
+    known: Linearised | None = None
+
+    def here(theta: np.ndarray) -> Linearised:
+        nonlocal known
+        if known is None or not np.array_equal(known.point, theta):
+            residual, rows = linearise(space, theta, windows, substeps=substeps)
+            known = Linearised(theta, residual, rows, normal_equations(residual, rows))
+        return known
+
     fitted = partial(
         descend_windows,
         space,
         substeps=substeps,
         iterations=iterations,
         tolerance=tolerance,
+        equations=lambda theta: _scaled(here(theta).normal, 1 / excess),
         progress=progress,
     )
-    stated, windows = windows, _divided(windows, excess)
     resolution = 0.0 if begin is None else RESOLUTION
-    minimum = fitted(prior, windows, begin=begin, resolution=resolution)
+    minimum = fitted(prior, _divided(windows, excess), begin=begin, resolution=resolution)
     used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
     for round_ in range(ROUNDS if evidence else 0):
-        residual, rows = linearise(space, minimum.point, windows, substeps=substeps)
-        data = normal_equations(residual, rows)
-        if not (np.isfinite(minimum.cost) and np.isfinite(data.hessian).all()):
+        found = here(minimum.point)
+        if not (np.isfinite(minimum.cost) and np.isfinite(found.normal.hessian).all()):
             break
         if round_ == 0:
-            more = _excess(prior, data, _scores(residual, rows), 2 * minimum.cost / used)
+            data = _scaled(found.normal, 1 / excess)
+            few = 2 * minimum.cost / used
+            excess *= _excess(prior, data, _scores(found) / excess, few)
             # Residuals below the stated noise do not make it smaller.
-            more = max(more, 1 / excess)
-            excess *= more
-            windows = _divided(stated, excess)
-            data = Normal(data.cost / more, data.gradient / more, data.hessian / more)
-        stronger = strengthen(space, prior, data, minimum.point)
+            excess = max(excess, 1.0)
+        stronger = strengthen(space, prior, _scaled(found.normal, 1 / excess), minimum.point)
         before, now = (list(strength(space, p).values()) for p in (prior, stronger))
         prior = stronger
-        found = fitted(prior, windows, begin=minimum.point, resolution=RESOLUTION)
-        minimum = found._replace(history=(*minimum.history, *found.history))
+        again = fitted(prior, _divided(windows, excess), begin=minimum.point, resolution=RESOLUTION)
+        minimum = again._replace(history=(*minimum.history, *again.history))
         if np.allclose(before, now, rtol=SETTLED - 1):
             break
-    chi2 = 2 * misfit_cost(space, minimum.point, stated, substeps) / used
-    sd = prior.sd
-    residual, rows = linearise(space, minimum.point, windows, substeps=substeps)
-    data = normal_equations(residual, rows)
+    chi2 = 2 * misfit_cost(space, minimum.point, windows, substeps) / used
+    found = here(minimum.point)
+    data = _scaled(found.normal, 1 / excess)
     normal = with_prior(data, minimum.point, *prior)
+    divided = _divided(windows, excess)
     if not np.isfinite(normal.hessian).all():
         unknown = np.full((space.size, space.size), np.nan)
         return WindowFit(
-            minimum, unknown, data, normal, prior, windows, excess, chi2, np.nan, np.nan
+            minimum, unknown, data, normal, prior, divided, excess, chi2, np.nan, np.nan
         )
     bread = np.linalg.pinv(normal.hessian)
-    scores = _scores(residual, rows)
+    scores = _scores(found) / excess
     if (blocks := _blocks(scores)) > 2 * space.size:
-        meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / sd**2)
+        meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / prior.sd**2)
         covariance = bread @ meat @ bread
     else:
         covariance = bread * max(1.0, 2 * minimum.cost / used)
     finer = weighted_misfit(
         space, jnp.asarray(minimum.point, windows.frames.dtype), windows, 2 * substeps
     )
-    moved = (np.asarray(finer, float) - residual).reshape(-1)
-    share = float(np.sqrt(np.sum(moved**2) / max(np.sum(residual.astype(float) ** 2), 1e-30)))
-    change = rows.astype(float) @ moved
+    moved = (np.asarray(finer, float) - found.residual).reshape(-1)
+    rms = float(np.sum(found.residual.astype(float) ** 2))
+    share = float(np.sqrt(np.sum(moved**2) / max(rms, 1e-30)))
+    change = found.rows.astype(float) @ moved / excess
     bias = float(np.sqrt(max(change @ bread @ change, 0.0)))
-    return WindowFit(minimum, covariance, data, normal, prior, windows, excess, chi2, bias, share)
+    return WindowFit(minimum, covariance, data, normal, prior, divided, excess, chi2, bias, share)
+
+
+class Linearised(NamedTuple):
+    """Residual [w, m, y, x], its Jacobian [p, ...] and their normal equations at a point, by the stated noise."""
+
+    point: np.ndarray
+    residual: np.ndarray
+    rows: np.ndarray
+    normal: Normal
+
+
+def _scaled(normal: Normal, factor: float) -> Normal:
+    return Normal(normal.cost * factor, normal.gradient * factor, normal.hessian * factor)
 
 
 def _divided(windows: Windows, excess: float) -> Windows:
@@ -163,8 +184,9 @@ def _excess(prior: LawPrior, data: Normal, scores: np.ndarray, few: float) -> fl
     return float(found)
 
 
-def _scores(residual: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _scores(found: Linearised) -> np.ndarray:
     """Gradient of the cost, block by block: [p, blocks] with blocks of BLOCK × BLOCK pixels."""
+    residual, rows = found.residual, found.rows
     w, _, ny, nx = residual.shape
     pad = ((0, 0), (0, -ny % BLOCK), (0, -nx % BLOCK))
     scores = []
