@@ -22,6 +22,7 @@ import tyro
 from phdenoise import selfcheck
 from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.metrics import psnr
+from phdenoise.physics.twins import TwinConfig
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
 
@@ -44,6 +45,9 @@ class Arguments:
     """Noise, in concentration."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the movie and of the denoiser."""
+    bends: float = 0.0
+    """Draw for every seed a law with bends of mu_h and of ln D: standard deviation of their Legendre terms times
+    sqrt(n(n+1)) [kT; 1]. Intervals of a fit whose prior holds bends should cover such laws as often as they say."""
     fits: tuple[str, ...] = ("clean", "noisy", "denoised", "joint")
     """Which fits to make."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -58,8 +62,8 @@ def measure(result: FitResult, config: SimulateConfig, seconds: float) -> dict[s
     """Errors of a fit in percent (mu_h in kT too), its intervals, and what they hold."""
     curves = result.curves
     c = curves["c"]
-    mu = np.log(c / (1 - c)) + config.omega * (1 - 2 * c)
-    d = config.mobility * c * (1 - c)
+    law = {"bends": config.bends, "log_mobility": config.log_mobility}
+    mu, d = TwinConfig(omega=config.omega, mobility=config.mobility, **law).curves(c)
     assert result.kappa is not None
     kappa = result.kappa
 
@@ -111,6 +115,17 @@ def add_row(table: Path | None, seed: int, name: str, numbers: dict[str, float])
         writer.writerow({"seed": seed, "fit": name, **numbers})
 
 
+def drawn(arguments: Arguments, seed: int) -> dict[str, tuple[float, ...]]:
+    """Terms of a law with bends, as `SimulateConfig` takes them."""
+    rng = np.random.default_rng([seed, 1])
+    degrees = {"bends": range(2, 6), "log_mobility": range(1, 5)}
+    return {
+        name: tuple(arguments.bends / np.sqrt(n * (n + 1)) * rng.standard_normal() for n in ns)
+        for name, ns in degrees.items()
+        if arguments.bends
+    }
+
+
 def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
     """Simulate, denoise, fit, print; the numbers by fit."""
     config = SimulateConfig(
@@ -118,6 +133,7 @@ def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
         frames=arguments.frames,
         sigma=arguments.sigma,
         seed=seed,
+        **drawn(arguments, seed),  # type: ignore[arg-type]
     )
     movie, clean = simulate("cahn-hilliard", config)
     estimate = None

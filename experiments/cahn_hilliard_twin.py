@@ -15,6 +15,7 @@ from experiments.command import command
 from phdenoise.figures import save, sweep
 from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.metrics import psnr
+from phdenoise.physics.twins import TwinConfig
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.study import apply, param, prod
 from phdenoise.training import DenoiseConfig, denoise
@@ -67,8 +68,7 @@ def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
     """rms errors of a fitted law against the twin's, and how its intervals do."""
     curves = result.curves
     c = curves["c"]
-    mu = np.log(c / (1 - c)) + twin.omega * (1 - 2 * c)
-    d = twin.mobility * c * (1 - c)
+    mu, d = TwinConfig(omega=twin.omega, mobility=twin.mobility).curves(c)
     assert result.kappa is not None
     inside = (curves["mu_h_low"] <= mu) & (mu <= curves["mu_h_high"])
     inside_d = (curves["D_low"] <= d) & (d <= curves["D_high"])

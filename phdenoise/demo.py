@@ -21,6 +21,7 @@ from phdenoise.io import atomic_directory, write, write_json
 from phdenoise.io.tables import write_table
 from phdenoise.learn import FitConfig, FitResult, LawSpace, ModelName
 from phdenoise.movie import Estimate, Movie
+from phdenoise.physics.twins import TwinConfig
 from phdenoise.pipeline import Chain, ChainConfig, SimulateConfig, analyse, simulate
 from phdenoise.training import DenoiseConfig
 from phdenoise.types import Progress
@@ -164,11 +165,9 @@ def _true_curves(movie: Movie, chain: Chain) -> dict[str, np.ndarray] | None:
     if simulated["model"] == "fickian":
         log_d = np.polynomial.legendre.legval(2 * c - 1, twin["log_diffusivity"])
         return {"c": c, "mu_h": np.zeros_like(c), "D": np.exp(log_d)}
-    return {
-        "c": c,
-        "mu_h": np.log(c / (1 - c)) + twin["omega"] * (1 - 2 * c),
-        "D": twin["mobility"] * c * (1 - c),
-    }
+    names = ("omega", "mobility", "bends", "log_mobility")
+    mu, d = TwinConfig(**{name: twin[name] for name in names if name in twin}).curves(c)
+    return {"c": c, "mu_h": mu, "D": d}
 
 
 def _sentences(chain: Chain, rows: list[dict[str, Any]]) -> list[str]:

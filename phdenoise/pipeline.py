@@ -51,6 +51,10 @@ class SimulateConfig:
     """Cahn-Hilliard or Allen-Cahn gradient coefficient [kT length^2]."""
     mobility: float = 1.0
     """D0 of D = D0 c(1-c) [length^2/time] (Cahn-Hilliard); M0 [1/time] (Allen-Cahn)."""
+    bends: tuple[float, ...] = ()
+    """Cahn-Hilliard: Legendre coefficients of degree 2, 3 ... of mu_h [kT]."""
+    log_mobility: tuple[float, ...] = ()
+    """Cahn-Hilliard: Legendre coefficients of degree 1, 2 ... of ln(D / D0 c(1-c))."""
     log_diffusivity: tuple[float, ...] = (0.0, 0.7)
     """Legendre coefficients of ln D [ln length^2/time] (Fickian)."""
     sigma: float = 0.15
@@ -97,6 +101,8 @@ def simulate(
             omega=config.omega,
             kappa=config.kappa,
             mobility=config.mobility,
+            bends=config.bends,
+            log_mobility=config.log_mobility,
             **shared,  # type: ignore[arg-type]
             **given,  # type: ignore[arg-type]
         )

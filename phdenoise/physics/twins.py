@@ -1,6 +1,7 @@
 """Simulated movies whose law is known: what a denoiser and a fit are tested on.
 
-    Cahn-Hilliard   μ_h = ln(c/(1−c)) + Ω(1−2c),  D = D₀ c(1−c) or D₀,  from a noisy uniform field
+    Cahn-Hilliard   μ_h = ln(c/(1−c)) + Ω(1−2c),  D = D₀ c(1−c) or D₀, or both with terms of higher degree,
+                    from a noisy uniform field
     Fickian         D = exp(Σ qₙ Pₙ(2c−1)),  no-flux box,  from a band and discs
 
 Defaults of the first are those of arXiv:2510.27667 on its longer window; its frames are accurate to
@@ -12,11 +13,17 @@ from typing import Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from phdenoise.grid import Grid
-from phdenoise.physics.free_energy import RegularSolution
-from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
+from phdenoise.physics.free_energy import FreeEnergy, LegendreEnthalpy, RegularSolution
+from phdenoise.physics.mobility import (
+    ConstantMobility,
+    DegenerateMobility,
+    LegendreMobility,
+    Mobility,
+)
 from phdenoise.physics.models import CahnHilliard, Fickian, Model
 from phdenoise.physics.simulate import diverged, simulate
 from phdenoise.types import Frames, InputError
@@ -40,6 +47,8 @@ class TwinConfig:
         kappa: gradient coefficient [kT length²].
         mobility: D₀ [length²/time].
         degenerate: D = D₀ c(1−c) rather than D₀.
+        bends: terms p₂, p₃ … of Σ pₙ Pₙ(2c−1) in μ_h [kT].
+        log_mobility: terms q₁, q₂ … of a factor exp(Σ qₙ Pₙ(2c−1)) of D.
         mean: average concentration at the start.
         amplitude: standard deviation of the white noise on it.
         substeps: steps per frame; 8 hold 1e-4 for the other defaults (4: 3e-4, 2: 1.5e-3).
@@ -54,6 +63,8 @@ class TwinConfig:
     kappa: float = 0.002
     mobility: float = 1.0
     degenerate: bool = True
+    bends: tuple[float, ...] = ()
+    log_mobility: tuple[float, ...] = ()
     mean: float = 0.5
     amplitude: float = 0.01
     substeps: int = 8
@@ -67,9 +78,24 @@ class TwinConfig:
     @property
     def model(self) -> CahnHilliard:
         """The law."""
-        mobility = DegenerateMobility if self.degenerate else ConstantMobility
-        enthalpy = RegularSolution(jnp.asarray(self.omega))
-        return CahnHilliard(enthalpy, mobility(jnp.asarray(self.mobility)), jnp.asarray(self.kappa))
+        free_energy: FreeEnergy = RegularSolution(jnp.asarray(self.omega))
+        if self.bends:
+            free_energy = LegendreEnthalpy(jnp.asarray([0.0, -self.omega, *self.bends]))
+        simple = DegenerateMobility if self.degenerate else ConstantMobility
+        mobility: Mobility = simple(jnp.asarray(self.mobility))
+        if self.log_mobility:
+            terms = jnp.asarray([np.log(self.mobility), *self.log_mobility])
+            mobility = LegendreMobility(terms, "degenerate" if self.degenerate else "constant")
+        return CahnHilliard(free_energy, mobility, jnp.asarray(self.kappa))
+
+    def curves(self, c: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+        """μ_h(c) − μ_h(½) [kT] and D(c) of the law for c in (0, 1), in double precision."""
+        mu, factor = (
+            np.polynomial.legendre.Legendre(terms)
+            for terms in ([0.0, -self.omega, *self.bends], [0.0, *self.log_mobility])
+        )
+        d = self.mobility * np.exp(factor(2 * c - 1)) * (c * (1 - c) if self.degenerate else 1.0)
+        return np.log(c / (1 - c)) + mu(2 * c - 1) - mu(0.0), d
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,19 @@ def test_fickian_twin_flattens_in_a_closed_box_and_is_accurate_to_1e_4():
 def test_errors_name_the_cure():
     with pytest.raises(InputError, match="x64"):
         cahn_hilliard_twin(jax.random.key(0), TwinConfig(dtype="float64"))
+
+
+@pytest.mark.parametrize("degenerate", [True, False])
+def test_curves_are_those_of_the_law_that_moves_the_twin(degenerate):
+    config = TwinConfig(
+        mobility=0.7, bends=(0.2, -0.1), log_mobility=(0.3, 0.1), degenerate=degenerate
+    )
+    plain = TwinConfig(mobility=0.7, degenerate=degenerate)
+    c = np.linspace(0.05, 0.95, 7)
+    for law in (config, plain):
+        mu, d = law.curves(c)
+        model = law.model
+        potential = model.free_energy.chemical_potential(jnp.asarray([0.5, *c]))
+        np.testing.assert_allclose(potential[1:] - potential[0], mu, atol=2e-5)
+        np.testing.assert_allclose(model.mobility(jnp.asarray(c)), d, rtol=2e-5)
+    assert np.abs(config.curves(c)[0] - plain.curves(c)[0]).max() > 0.1
