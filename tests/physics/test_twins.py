@@ -12,12 +12,13 @@ from phdenoise.physics.twins import (
     TwinConfig,
     cahn_hilliard_twin,
     fickian_twin,
+    movie,
 )
 from phdenoise.types import InputError
 
 
 @pytest.mark.slow
-def test_cahn_hilliard_twin_separates_and_is_accurate_to_1e_4():
+def test_cahn_hilliard_twin_separates_and_is_accurate():
     config = TwinConfig(shape=(48, 48), frames=26, t_end=0.1, substeps=16)
     times, frames = cahn_hilliard_twin(jax.random.key(0), config)
     assert frames.dtype == times.dtype == jnp.float32
@@ -26,9 +27,18 @@ def test_cahn_hilliard_twin_separates_and_is_accurate_to_1e_4():
     assert 0.05 < float(frames[-1].min()) < 0.1
     assert 0.9 < float(frames[-1].max()) < 0.95
     np.testing.assert_allclose(frames.mean(axis=(1, 2)), float(frames[0].mean()), atol=1e-6)
-    _, finer = cahn_hilliard_twin(jax.random.key(0), replace(config, substeps=32))
-    error = jnp.linalg.norm(frames - finer, axis=(1, 2)) / jnp.linalg.norm(finer, axis=(1, 2))
-    assert float(error.max()) < 1e-4
+    # In single precision rounding, which spinodal decomposition amplifies, is larger than the error of the steps.
+    with jax.enable_x64(True):
+        double = replace(config, dtype="float64")
+        coarse, fine = (
+            cahn_hilliard_twin(jax.random.key(0), replace(double, substeps=n))[1] for n in (16, 32)
+        )
+        error = jnp.linalg.norm(coarse - fine, axis=(1, 2)) / jnp.linalg.norm(fine, axis=(1, 2))
+        assert float(error.max()) < 1e-5
+        start = fine[0].astype(jnp.float32)
+        _, single = movie(config, start)
+        off = jnp.linalg.norm(single - fine, axis=(1, 2)) / jnp.linalg.norm(fine, axis=(1, 2))
+    assert float(off.max()) < 5e-4
 
 
 @pytest.mark.slow
