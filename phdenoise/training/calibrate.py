@@ -227,17 +227,24 @@ def _bias(
     Density Estimation, 1986, section 3.3).
     """
     nearest = min(_apart(rho).values())
-    lags = _lags(rho, REACH * nearest)
-    distance = np.hypot(*lags.T)
+    passed_square = float(np.mean(passed**2))
     everywhere = np.ones_like(valid)
-    found = np.array(
-        [_product(residual, valid, *d) - _product(passed, everywhere, *d) for d in lags.tolist()]
-    )
-    # Products of correlated noise at different distances are correlated as well.
-    scatter = level * max(float(rho.sum()), 1.0) / np.sqrt(max(valid.sum(), 1))
+    measured = []
+    for lag in _lags(rho, REACH * nearest).tolist():
+        mean, count = _product(residual, valid, *lag)
+        if count:
+            less = _product(passed, everywhere, *lag)[0]
+            measured.append((float(np.hypot(*lag)), mean - less, count))
+    if not measured:
+        return USUAL * passed_square, float(nearest)
+    distance, found, counts = np.array(measured).T
     near = max(float(found[distance == distance.min()].mean()), 0.0)
-    sd = np.hypot(scatter, SHAPE * distance / nearest * near) + np.finfo(float).tiny
-    widths, heights = nearest * WIDTHS, float(np.mean(passed**2)) * TO_VARIANCE
+    if passed_square == 0:
+        return near, float(nearest)
+    # Products of correlated noise at different distances are correlated as well.
+    scatter = level * max(float(rho.sum()), 1.0) / np.sqrt(counts)
+    sd = np.maximum(np.hypot(scatter, SHAPE * distance / nearest * near), 1e-3 * passed_square)
+    widths, heights = nearest * WIDTHS, passed_square * TO_VARIANCE
     shape = np.exp(-0.5 * (distance / widths[:, None]) ** 2) / sd
     along, square = shape @ (found / sd), np.sum(shape**2, axis=1)
     likely = heights * along[:, None] - 0.5 * heights**2 * square[:, None]
@@ -258,10 +265,11 @@ def _lags(rho: np.ndarray, reach: int) -> np.ndarray:
     return np.stack([dy, dx], 1)[half & ~dependent & (np.hypot(dy, dx) <= reach)]
 
 
-def _product(values: np.ndarray, valid: np.ndarray, dy: int, dx: int) -> float:
-    """Mean product of pixels so far apart; 0 where there are none."""
+def _product(values: np.ndarray, valid: np.ndarray, dy: int, dx: int) -> tuple[float, int]:
+    """Mean product of pixels so far apart, and of how many."""
     ny, nx = values.shape[1:]
     here = np.s_[:, : max(ny - dy, 0), max(-dx, 0) : max(nx - max(dx, 0), 0)]
     there = np.s_[:, dy:, max(dx, 0) : max(nx + min(dx, 0), 0)]
     both = valid[here] & valid[there]
-    return float(np.sum(values[here] * values[there], where=both)) / max(int(both.sum()), 1)
+    count = int(both.sum())
+    return float(np.sum(values[here] * values[there], where=both)) / max(count, 1), count

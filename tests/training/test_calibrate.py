@@ -58,3 +58,17 @@ def test_pixels_that_were_not_measured_do_not_count():
     residual = np.where(valid, bias + 0.03 * values, 0.0)
     found, _ = _bias(residual, field(rng, 3.0, 1e-4), valid, rho, 1e-3)
     np.testing.assert_allclose(found, 1e-2, rtol=0.2)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 40), (6, 40, 1), (6, 2, 2)])
+def test_bias_of_thin_frames_and_of_noise_that_reaches_everywhere_is_a_number(shape):
+    rng = np.random.default_rng(2)
+    values = rng.standard_normal(shape)
+    far, alone = np.ones((49, 49)), np.zeros((5, 5))
+    alone[2, 2] = 1
+    for rho in (far, alone):
+        for passed in (0.1 * values, 0 * values):
+            bias, width = _bias(values, passed, np.ones(shape, bool), rho, 1.0)
+            assert np.isfinite(bias)
+            assert bias >= 0
+            assert width >= 1
