@@ -173,7 +173,7 @@ class Fickian(Model):
         return inner + edge_inflow(self.diffusivity, c, lambda g: g, grid) if grid.open else inner
 
     def reference(self, c: Field, grid: Grid) -> Reference:
-        """(0, D*, 0) with D* the mean diffusivity, or 0.6 of the largest where that is more."""
+        """(0, D*, 0) with D* the mean diffusivity, or half the largest where that is more."""
         m = _representative(self.diffusivity(c), grid)
         return Reference(jnp.zeros_like(m), m, jnp.zeros_like(m))
 
@@ -223,7 +223,7 @@ class AllenCahn(Model):
         return self.free_energy.chemical_potential(c)
 
     def reference(self, c: Field, grid: Grid) -> Reference:
-        """(0, M* κ, 0) with M* the mean mobility, or 0.6 of the largest where that is more."""
+        """(0, M* κ, 0) with M* the mean mobility, or half the largest where that is more."""
         m = _representative(self.mobility(c), grid)
         return Reference(jnp.zeros_like(m), m * self.kappa, jnp.zeros_like(m))
 
@@ -268,9 +268,9 @@ def _constant(mobility: Mobility) -> Scalar:
 
 
 def _representative(d: Field, grid: Grid) -> Scalar:
-    """Mean over the cells; at least 0.6 of the maximum, below which the explicit remainder grows (ETDRK4: 0.595)."""
+    """Mean over the cells; at least half the maximum, below which an explicit remainder grows."""
     mean = jnp.mean(d) if grid.mask is None else jnp.mean(d, where=grid.mask)
-    return jnp.maximum(mean, 0.6 * jnp.max(d))
+    return jnp.maximum(mean, 0.5 * jnp.max(d))
 
 
 def _largest_symbol(grid: Grid, like: Array) -> Scalar:

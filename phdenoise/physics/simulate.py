@@ -25,6 +25,7 @@ from phdenoise.types import Field, InputError, Scalar
 
 _STEPPERS: dict[str, Stepper] = {
     "etdrk4": ETDRK4(),
+    "krogstad": ETDRK4(krogstad=True),
     "rosenbrock": RosenbrockW(),
     "rkc2": RKC2(),
 }
@@ -50,7 +51,7 @@ def simulate(
         c0: field at times[0]; its dtype is that of the whole computation.
         times: increasing [t].
         substeps: steps between two frames.
-        stepper: "etdrk4", "rosenbrock", "rkc2" or an object.
+        stepper: "etdrk4", "krogstad" (more accurate, less forgiving), "rosenbrock", "rkc2" or an object.
         reference: of `reference_mobility`; by default that of c0.
         checkpoint: in reverse mode recompute each step from its stored field; "nested" stores only
             every √n-th field of n steps and those between two of them, for one more forward solve;

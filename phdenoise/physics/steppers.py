@@ -4,14 +4,16 @@
 
 A stepper is a value. `prepare` computes what depends on the step size and the reference but not
 on the field, outside the loop; `step` is pure. ETDRK4 takes L exactly and N by four explicit
-stages, written in the transformed space: nine transforms a step. Stages after Krogstad, J. Comput.
-Phys. 203, 72 (2005), doi:10.1016/j.jcp.2004.08.006, whose errors on Cahn-Hilliard are two to seven
-times smaller than those of the first such method (Cox & Matthews, doi:10.1006/jcph.2002.6995).
+stages, written in the transformed space: nine transforms a step. Stages of Cox & Matthews, J. Comput.
+Phys. 176, 430 (2002), doi:10.1006/jcph.2002.6995, or of Krogstad, J. Comput. Phys. 203, 72 (2005),
+doi:10.1016/j.jcp.2004.08.006: two to seven times more accurate at equal steps, and stable in fewer cases,
+so that a fit, which tries many laws with few steps, takes the former.
 """
 
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -36,26 +38,39 @@ class Stepper(eqx.Module):
 
 
 class ETDRK4(Stepper):
-    """Fourth order for smooth fields; the choice for periodic and no-flux boxes."""
+    """Fourth order for smooth fields; the choice for periodic and no-flux boxes.
+
+    Args:
+        krogstad: Krogstad's stages instead of those of Cox and Matthews.
+    """
+
+    krogstad: bool = eqx.field(static=True, default=False)
 
     def prepare(self, model: Model, grid: Grid, dt: Scalar, reference: Reference) -> Any:
         """exp(z/2), exp(z), the weights of the slopes in each stage, z = dt L, and N in the transformed space."""
         refuse_mask(grid, "etdrk4")
+        if self.krogstad and model.split(grid, reference) is None:
+            # The explicit remainder grows where L is below 0.595 of the largest rate, not 0.5 as with Cox and Matthews.
+            reference = jax.tree.map(lambda r: 1.2 * r, reference)
         symbol = model.implicit_symbol(grid, reference)
         z = dt * symbol
+        e_half, e_full = jnp.exp(z / 2), jnp.exp(z)
         half, half2, _ = phi_functions(z / 2)
         p1, p2, p3 = phi_functions(z)
         first = 0.5 * dt * half
-        second = first - dt * half2, dt * half2
-        third = dt * (p1 - 2 * p2), 2 * dt * p2
+        second = jnp.zeros_like(first), first
+        third = first * (e_half - 1), 2 * first
+        if self.krogstad:
+            second = first - dt * half2, dt * half2
+            third = dt * (p1 - 2 * p2), 2 * dt * p2
         last = dt * (p1 - 3 * p2 + 4 * p3), 2 * dt * (p2 - 2 * p3), dt * (4 * p3 - p2)
         weights = first, second, third, last
-        return jnp.exp(z / 2), jnp.exp(z), weights, symbol, model.split(grid, reference)
+        return e_half, e_full, weights, symbol, model.split(grid, reference)
 
     def step(
         self, model: Model, grid: Grid, coefficients: Any, t: Scalar, c: Field, dt: Scalar
     ) -> Field:
-        """Krogstad's stages."""
+        """The four stages."""
         e_half, e_full, weights, symbol, split = coefficients
         first, (second_u, second_a), (third_u, third_b), (last_u, last_ab, last_d) = weights
         forward, inverse = transforms(grid)

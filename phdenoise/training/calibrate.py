@@ -4,8 +4,8 @@
 
 V, the noise that the estimate lets through, is measured by adding noise of the estimated model once more. B,
 the squared bias, is smooth over pixels because the scene is, while the noise of different pixels is independent:
-the residual's covariance at the distances where the noise is independent, less that of V, is taken for a Gaussian
-of the distance, whose height and width are weighed by how likely they are. Mean squares alone could not tell: where an estimate is good, its error is lost in the scatter of the noise
+the residual's covariance at the smallest distances where the noise is independent, less that of V, is extrapolated
+to zero. Mean squares alone could not tell: where an estimate is good, its error is lost in the scatter of the noise
 power. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
@@ -31,15 +31,10 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 
 # Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
 SCALE_PRIOR = 0.3
-# Correlation of noise that counts as none.
-INDEPENDENT = 0.05
+# A correlation of the bias falls off between neighbours by no more than this factor.
+STEEPEST = 1.4
 # Pixels between residuals whose product tells of the scene.
 FARTHEST = 4
-# Of the bias's correlation over the smallest distance where the noise is independent: its widths (standard deviations of
-# a Gaussian), how far products are taken, and its share of the height by which another shape may differ there.
-WIDTHS, REACH, SHAPE = np.geomspace(1.2, 5.0, 25), 3, 0.1
-# The bias over the variance let through: what is asked, what is usual, and the sd of its log.
-TO_VARIANCE, USUAL, USUAL_SD = np.geomspace(1e-2, 1e3, 121), 0.5, 0.8
 
 
 class Calibration(NamedTuple):
@@ -104,8 +99,15 @@ def by_injection(
     variance = float(np.mean(passed[valid] ** 2))
     rho = np.asarray(field.autocorrelation, np.float64)
     apart = _apart(rho)
-    bias, width = _bias(residual, passed, valid, rho, float(np.mean(level[valid])))
-    steep = float(np.exp(0.5 * (min(apart.values()) / width) ** 2))
+    near, far = (
+        _covariance(residual, valid, d) - _covariance(passed, np.ones_like(valid), d)
+        for d in (apart, {axis: 2 * d for axis, d in apart.items()})
+    )
+    # A Gaussian through the covariances at distances d and 2 d: B(0) = B(d) (B(d)/B(2 d))^(1/3).
+    steep = float(np.clip(near / far, 1.0, STEEPEST**3)) ** (1 / 3) if 0 < far < near else STEEPEST
+    # A square that is measured as nothing may still be as large as its scatter, which comes on top.
+    scatter = float(np.mean(level[valid])) * np.sqrt(np.sum(rho**2) / (2 * valid.sum()))
+    bias = steep * max(near, 0.0) + STEEPEST * scatter
     # What the centre frame's other pixels add is the difference of mean squares: the noise cancels.
     gained = float(np.mean((residual**2 - own**2)[valid]))
     found = max(variance + bias - max(gained, 0.0), 0.25 * variance)
@@ -211,65 +213,21 @@ def _apart(rho: np.ndarray) -> dict[int, int]:
     y, x = (n // 2 for n in rho.shape)
     found = {}
     for axis, line in ((1, rho[y:, x]), (2, rho[y, x:])):
-        far = np.flatnonzero(np.abs(line) >= INDEPENDENT)
+        far = np.flatnonzero(np.abs(line) >= 0.05)
         found[axis] = max(int(far[-1]) + 1 if far.size else 1, 1)
     near = {axis: d for axis, d in found.items() if d <= FARTHEST}
     return near or {min(found, key=found.__getitem__): FARTHEST}
 
 
-def _bias(
-    residual: np.ndarray, passed: np.ndarray, valid: np.ndarray, rho: np.ndarray, level: float
-) -> tuple[float, float]:
-    """Mean square of the bias B(0) and width of its correlation [px].
-
-    Posterior means for B(d) = B(0) exp(−d²/2w²), any ln w equally likely. Where the noise, whose variance is `level`, hides
-    the bias it is taken for what it usually is: a filter in n dimensions that errs least has B = n/4 V (Silverman,
-    Density Estimation, 1986, section 3.3).
-    """
-    nearest = min(_apart(rho).values())
-    passed_square = float(np.mean(passed**2))
-    everywhere = np.ones_like(valid)
-    measured = []
-    for lag in _lags(rho, REACH * nearest).tolist():
-        mean, count = _product(residual, valid, *lag)
-        if count:
-            less = _product(passed, everywhere, *lag)[0]
-            measured.append((float(np.hypot(*lag)), mean - less, count))
-    if not measured:
-        return USUAL * passed_square, float(nearest)
-    distance, found, counts = np.array(measured).T
-    near = max(float(found[distance == distance.min()].mean()), 0.0)
-    if passed_square == 0:
-        return near, float(nearest)
-    # Products of correlated noise at different distances are correlated as well.
-    scatter = level * max(float(rho.sum()), 1.0) / np.sqrt(counts)
-    sd = np.maximum(np.hypot(scatter, SHAPE * distance / nearest * near), 1e-3 * passed_square)
-    widths, heights = nearest * WIDTHS, passed_square * TO_VARIANCE
-    shape = np.exp(-0.5 * (distance / widths[:, None]) ** 2) / sd
-    along, square = shape @ (found / sd), np.sum(shape**2, axis=1)
-    likely = heights * along[:, None] - 0.5 * heights**2 * square[:, None]
-    likely -= 0.5 * (np.log(TO_VARIANCE / USUAL) / USUAL_SD) ** 2
-    share = np.exp(likely - likely.max())
-    share /= share.sum()
-    return float(share.sum(0) @ heights), float(share.sum(1) @ widths)
-
-
-def _lags(rho: np.ndarray, reach: int) -> np.ndarray:
-    """Distances (y, x) up to `reach` at which the noise is independent, one of each opposite pair [n, 2]."""
-    y, x = (np.arange(n) - n // 2 for n in rho.shape)
-    dy, dx = np.mgrid[0 : reach + 1, -reach : reach + 1].reshape(2, -1)
-    known = (np.abs(dy) <= y.max()) & (np.abs(dx) <= x.max())
-    dependent = np.zeros(dy.size, bool)
-    dependent[known] = np.abs(rho[dy[known] - y[0], dx[known] - x[0]]) >= INDEPENDENT
-    half = (dy > 0) | (dx > 0)
-    return np.stack([dy, dx], 1)[half & ~dependent & (np.hypot(dy, dx) <= reach)]
-
-
-def _product(values: np.ndarray, valid: np.ndarray, dy: int, dx: int) -> tuple[float, int]:
-    """Mean product of pixels so far apart, and of how many."""
-    ny, nx = values.shape[1:]
-    here = np.s_[:, : max(ny - dy, 0), max(-dx, 0) : max(nx - max(dx, 0), 0)]
-    there = np.s_[:, dy:, max(dx, 0) : max(nx + min(dx, 0), 0)]
-    both = valid[here] & valid[there]
-    count = int(both.sum())
-    return float(np.sum(values[here] * values[there], where=both)) / max(count, 1), count
+def _covariance(values: np.ndarray, valid: np.ndarray, distances: dict[int, int]) -> float:
+    """Mean product of pixels so far apart along each axis."""
+    total = count = 0.0
+    for axis, distance in distances.items():
+        size = values.shape[axis]
+        if size <= distance:
+            continue
+        a, b = (np.take(values, range(*r), axis) for r in ((0, size - distance), (distance, size)))
+        u, v = (np.take(valid, range(*r), axis) for r in ((0, size - distance), (distance, size)))
+        total += float(np.sum(np.where(u & v, a * b, 0.0)))
+        count += float(np.sum(u & v))
+    return total / max(count, 1.0)
