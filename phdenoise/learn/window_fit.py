@@ -142,8 +142,8 @@ def fit_windows(
         space, jnp.asarray(minimum.point, windows.frames.dtype), windows, 2 * substeps
     )
     moved = (np.asarray(finer, float) - found.residual).reshape(-1)
-    rms = float(np.sum(found.residual.astype(float) ** 2))
-    share = float(np.sqrt(np.sum(moved**2) / max(rms, 1e-30)))
+    square = float(np.sum(found.residual.astype(float) ** 2))
+    share = float(np.sqrt(np.sum(moved**2) / max(square, 1e-30)))
     change = found.rows.astype(float) @ moved / excess
     bias = float(np.sqrt(max(change @ bread @ change, 0.0)))
     return WindowFit(minimum, covariance, data, normal, prior, divided, excess, chi2, bias, share)

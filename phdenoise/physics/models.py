@@ -119,12 +119,8 @@ class CahnHilliard(Model):
     def split(
         self, grid: Grid, reference: Reference
     ) -> tuple[Float[Array, "*k"], Float[Array, "*k"]] | None:
-        """G = −Dλ and R = λ(b + λ(g − Dκ)) for a constant D and faces that are not open."""
-        if not _plain(self, CahnHilliard, grid):
-            return None
-        d, symbol = _constant(self.mobility), laplacian_symbol(grid, self.kappa.dtype)
-        rest = reference.diffusion + symbol * (reference.biharmonic - d * self.kappa)
-        return -d * symbol, reference.decay + symbol * rest
+        """G = −Dλ for a constant D and faces that are not open."""
+        return _split(self, CahnHilliard, 1, grid, reference)
 
     def homogeneous(self, c: Field) -> Field:
         """μ_h(c) [kT]."""
@@ -211,12 +207,8 @@ class AllenCahn(Model):
     def split(
         self, grid: Grid, reference: Reference
     ) -> tuple[Float[Array, "*k"], Float[Array, "*k"]] | None:
-        """G = −M and R = a + λ(b − Mκ) + gλ² for a constant M and faces that are not open."""
-        if not _plain(self, AllenCahn, grid):
-            return None
-        m, symbol = _constant(self.mobility), laplacian_symbol(grid, self.kappa.dtype)
-        rest = reference.diffusion - m * self.kappa + symbol * reference.biharmonic
-        return -m * jnp.ones_like(symbol), reference.decay + symbol * rest
+        """G = −M for a constant M and faces that are not open."""
+        return _split(self, AllenCahn, 0, grid, reference)
 
     def homogeneous(self, c: Field) -> Field:
         """μ_h(c) [kT]."""
@@ -256,15 +248,16 @@ def growth_rate(model: CahnHilliard, c0: Scalar, k: Float[Array, " k"]) -> Float
     return -model.mobility(c0) * k**2 * (curvature + model.kappa * k**2)
 
 
-def _plain(model: Model, kind: type[Model], grid: Grid) -> bool:
-    """Whether a model is the `kind` itself, its mobility one number and its box closed or periodic."""
-    constant = isinstance(getattr(model, "mobility", None), ConstantMobility)
-    return constant and type(model).rhs is kind.rhs and not grid.open and grid.mask is None
-
-
-def _constant(mobility: Mobility) -> Scalar:
-    assert isinstance(mobility, ConstantMobility)
-    return mobility.value
+def _split(
+    model: CahnHilliard | AllenCahn, kind: type[Model], power: int, grid: Grid, reference: Reference
+) -> tuple[Float[Array, "*k"], Float[Array, "*k"]] | None:
+    """G = −M λᵖ and R = Gκλ − L where the mobility is one number M; None where another class has another equation."""
+    plain = type(model).rhs is kind.rhs and not grid.open and grid.mask is None
+    if not (plain and isinstance(model.mobility, ConstantMobility)):
+        return None
+    symbol = laplacian_symbol(grid, model.kappa.dtype)
+    gain = -model.mobility.value * symbol**power
+    return gain, gain * model.kappa * symbol - model.implicit_symbol(grid, reference)
 
 
 def _representative(d: Field, grid: Grid) -> Scalar:
