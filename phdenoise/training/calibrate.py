@@ -4,9 +4,9 @@
 
 V, the noise that the estimate lets through, is measured by adding noise of the estimated model once more. B,
 the squared bias, is smooth over pixels because the scene is, while the noise of different pixels is independent:
-the residual's covariance at the smallest distances where the noise is independent, less that of V, is extrapolated
-to zero. Mean squares alone could not tell: where an estimate is good, its error is lost in the scatter of the noise
-power. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
+what residuals share at a distance, less what V does, tells of it (`phdenoise.training.bias`). Mean squares alone could
+not: where an estimate is good, its error is lost in the scatter of the noise power. Networks that hide the pixel in
+every frame are calibrated by the held-out likelihood instead.
 """
 
 from dataclasses import replace
@@ -27,14 +27,11 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.doubt import PARTS, Doubt, parts
 from phdenoise.noise import Correlated
+from phdenoise.training.bias import apart, squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
 
 # Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
 SCALE_PRIOR = 0.3
-# A correlation of the bias falls off between neighbours by no more than this factor.
-STEEPEST = 1.4
-# Pixels between residuals whose product tells of the scene.
-FARTHEST = 4
 
 
 class Calibration(NamedTuple):
@@ -98,21 +95,14 @@ def by_injection(
     own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
     variance = float(np.mean(passed[valid] ** 2))
     rho = np.asarray(field.autocorrelation, np.float64)
-    apart = _apart(rho)
-    near, far = (
-        _covariance(residual, valid, d) - _covariance(passed, np.ones_like(valid), d)
-        for d in (apart, {axis: 2 * d for axis, d in apart.items()})
-    )
-    # A Gaussian through the covariances at distances d and 2 d: B(0) = B(d) (B(d)/B(2 d))^(1/3).
-    steep = float(np.clip(near / far, 1.0, STEEPEST**3)) ** (1 / 3) if 0 < far < near else STEEPEST
-    # A square that is measured as nothing may still be as large as its scatter, which comes on top.
-    scatter = float(np.mean(level[valid])) * np.sqrt(np.sum(rho**2) / (2 * valid.sum()))
-    bias = steep * max(near, 0.0) + STEEPEST * scatter
+    near = apart(rho)
+    bias, width = squared_bias(residual, passed, valid, rho, float(np.mean(level[valid])))
+    steep = float(np.exp(0.5 * (min(near.values()) / width) ** 2))
     # What the centre frame's other pixels add is the difference of mean squares: the noise cancels.
     gained = float(np.mean((residual**2 - own**2)[valid]))
     found = max(variance + bias - max(gained, 0.0), 0.25 * variance)
     predicted = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    weights = _weights(denoiser, arrays, blind, level, valid, passed, residual, apart, steep)
+    weights = _weights(denoiser, arrays, blind, level, valid, passed, residual, near, steep)
     doubt = Doubt(weights, noise)
     whole = doubt(denoiser, arrays, blind, (slice(shape[1]), slice(shape[2])))
     even = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
@@ -135,7 +125,7 @@ def _weights(
     valid: np.ndarray,
     passed: np.ndarray,
     residual: np.ndarray,
-    apart: dict[int, int],
+    distances: dict[int, int],
     steep: float,
 ) -> tuple[float, ...]:
     """Shares of the parts of the variance, each at least zero, up to a common factor.
@@ -149,7 +139,7 @@ def _weights(
     for t in np.flatnonzero(valid.any(axis=(1, 2))):
         found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside, inside)
         through.add(found[:, valid[t]], passed[t][valid[t]] ** 2, level[t][valid[t]])
-        for axis, distance in apart.items():
+        for axis, distance in distances.items():
             n = valid.shape[axis] - distance
             if n <= 0:
                 continue
@@ -203,31 +193,3 @@ def by_likelihood(
     ]
     scale = float(scales[int(np.argmin(scores))])
     return Calibration(scale, f"Predicted variance scaled by {scale:.2f} on held-out pixels.")
-
-
-def _apart(rho: np.ndarray) -> dict[int, int]:
-    """Along y (1) and x (2), the smallest distance from which on the noise is independent.
-
-    An axis along which it is not within 4 px is left out: the scene's own correlation would be lost by then.
-    """
-    y, x = (n // 2 for n in rho.shape)
-    found = {}
-    for axis, line in ((1, rho[y:, x]), (2, rho[y, x:])):
-        far = np.flatnonzero(np.abs(line) >= 0.05)
-        found[axis] = max(int(far[-1]) + 1 if far.size else 1, 1)
-    near = {axis: d for axis, d in found.items() if d <= FARTHEST}
-    return near or {min(found, key=found.__getitem__): FARTHEST}
-
-
-def _covariance(values: np.ndarray, valid: np.ndarray, distances: dict[int, int]) -> float:
-    """Mean product of pixels so far apart along each axis."""
-    total = count = 0.0
-    for axis, distance in distances.items():
-        size = values.shape[axis]
-        if size <= distance:
-            continue
-        a, b = (np.take(values, range(*r), axis) for r in ((0, size - distance), (distance, size)))
-        u, v = (np.take(valid, range(*r), axis) for r in ((0, size - distance), (distance, size)))
-        total += float(np.sum(np.where(u & v, a * b, 0.0)))
-        count += float(np.sum(u & v))
-    return total / max(count, 1.0)
