@@ -15,6 +15,7 @@ from phdenoise.denoisers.core import (
 )
 from phdenoise.denoisers.design import Design, Network
 from phdenoise.denoisers.predict import fill, predict_arrays, predict_blind, prepare
+from phdenoise.denoisers.prior import from_prior, save_prior
 from phdenoise.denoisers.region import FRAME, PIXEL, UDVD, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import Udvd
 from phdenoise.denoisers.unet import MaskedUnet, Unet
@@ -41,6 +42,7 @@ __all__ = [
     "build",
     "fill",
     "fit_blocks",
+    "from_prior",
     "from_settings",
     "from_weights",
     "parse_region",
@@ -49,5 +51,6 @@ __all__ = [
     "predict_blind",
     "predict_blocks",
     "prepare",
+    "save_prior",
     "weights_of",
 ]

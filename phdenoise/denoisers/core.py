@@ -170,12 +170,17 @@ def own_weight(blind: Moments, noise: NoiseModel) -> Array:
     return blind.var / (blind.var + noise_variance(noise, blind))
 
 
-def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
-    """The denoiser's arrays by name, for files."""
-    flat = {
-        "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): np.asarray(leaf)
+def named_leaves(denoiser: Denoiser) -> dict[str, Array]:
+    """The network's parameters by name, in the order of its tree."""
+    return {
+        "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(denoiser.state)
     }
+
+
+def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
+    """The denoiser's arrays by name, for files."""
+    flat = {name: np.asarray(leaf) for name, leaf in named_leaves(denoiser).items()}
     scales = ("centre", "spread", "variance_scale")
     return flat | {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
 

@@ -58,6 +58,13 @@ class NoiseEstimate:
         rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
         return Correlated.of(self.model, rho)
 
+    def reach(self) -> tuple[int, int]:
+        """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""
+        rho = np.abs(np.nan_to_num(self.autocorrelation))
+        far = np.argwhere(rho > max(CORRELATED, 3 * self.autocorrelation_sd))
+        y, x = np.abs(far - np.array(rho.shape) // 2).max(axis=0).tolist()
+        return y, x
+
 
 def estimate_noise(
     frames: np.ndarray, valid: np.ndarray | None = None, kind: NoiseKind = "auto"

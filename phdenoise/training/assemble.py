@@ -99,10 +99,7 @@ def course(run: Run) -> str:
     first, best = run.scores[0][1], min(s for _, s in run.scores)
     at = run.scores[int(np.argmin([s for _, s in run.scores]))][0]
     if at == 0:
-        return (
-            f"Training ({run.step} steps) did not improve on its start, the best blind linear filter, which is "
-            f"used (held-out loss {first:.5g})."
-        )
+        return f"Training ({run.step} steps) did not improve on its start, which is used (held-out loss {first:.5g})."
     return (
         f"Training: held-out loss {first:.5g} -> {best:.5g}, best after {at} of {run.step} steps."
     )

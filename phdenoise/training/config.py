@@ -33,9 +33,9 @@ class _Preset:
 
 
 PRESETS = {
-    "quick": _Preset(1000, 35.0, 24, 12, 8, 16),
+    "quick": _Preset(1000, 35.0, 32, 12, 8, 16),
     "default": _Preset(4000, 140.0, 32, 24, 16, 24),
-    "best": _Preset(20000, None, 48, 48, 16, 32, 3),
+    "best": _Preset(20000, None, 32, 48, 16, 32, 3),
 }
 
 
@@ -74,7 +74,9 @@ class DenoiseConfig:
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
     learning_rate: float = 3e-3
-    """Peak learning rate of Adam."""
+    """Peak learning rate of Adam; a sixth of it where training starts from the prior."""
+    start: Literal["prior", "linear"] = "prior"
+    """Where training starts: prior, a network that has seen simulated scenes (of the default width and window), unless the linear prediction does better on held-out pixels; linear, the best blind linear prediction, which knows nothing but this movie."""
     symmetries: int | None = None
     """Reflections, quarter turns and time reversals (1 to 16) that the prediction averages; by default the preset's."""
     crop: int = 64

@@ -207,7 +207,7 @@ def _seeing(
             stage(progress, "training"),
             design=design, objective=goal, target=value, target_var=variance,
         )  # fmt: skip
-        return *out, test
+        return *out[:3], test
 
     with jax.enable_x64(False):
         if taught:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from phdenoise.denoisers import (
     PIXEL,
@@ -19,6 +20,7 @@ from phdenoise.denoisers import (
     Design,
     MovieArrays,
     build,
+    from_prior,
     from_weights,
     parse_region,
     predict_arrays,
@@ -45,15 +47,17 @@ from phdenoise.training.config import (
 )
 from phdenoise.training.gaps import Gaps, by_hiding
 from phdenoise.training.objectives import JUDGED_PHASE, Goal, Objective, resolve
-from phdenoise.training.train import Plan, Run, start_run, train
+from phdenoise.training.train import Plan, Run, score, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, stage
 
 # Share of pixels kept from the loss, to calibrate the variance on.
 _HELD_OUT = 0.05
 # Held-out pixels from which on coverage is counted on them alone.
 JUDGEABLE = 500
-# Side of held-out blocks where noise correlates [px].
-BLOCK = 8
+# Of the learning rate where training starts from the prior: it has less to learn, and something to lose.
+FROM_PRIOR = 1 / 6
+# Side of held-out blocks where noise correlates [px]; half of it in frames of less than SMALL.
+BLOCK, SMALL = 16, 64
 
 
 @dataclass(frozen=True)
@@ -185,9 +189,9 @@ def learn(
     out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
-        denoiser, arrays, run = train_on(
+        denoiser, arrays, run, begun = train_on(
             movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
-            stage(progress, "training"), design=design, objective=objective,
+            stage(progress, "training"), design=design, objective=objective, reach=found.reach(),
         )  # fmt: skip
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or PRESETS[config.preset].symmetries
@@ -230,7 +234,7 @@ def learn(
             factors = jnp.asarray(gaps.factors(measured))[:, None, None]
             blind_moments = Moments(blind_moments.mean, factors * blind_moments.var)
             log.append(gaps.sentence(everywhere))
-    log += [course(run), calibration.sentence]
+    log += [begun, course(run), calibration.sentence]
     settings = settings_of(config, design, objective, region) | {
         "region": str(shown),
         "trained_region": str(region),
@@ -265,11 +269,12 @@ def train_on(
     objective: Goal,
     target: np.ndarray | None = None,
     target_var: np.ndarray | None = None,
-) -> tuple[Denoiser, MovieArrays, Run]:
-    """The trained denoiser, the movie as it sees it, and the training's record.
+    reach: tuple[int, int] = (0, 0),
+) -> tuple[Denoiser, MovieArrays, Run, str]:
+    """The trained denoiser, the movie as it sees it, the training's record, and a sentence on where it began.
 
     Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs; `target`
-    and its variance [t, y, x] are what seeing networks learn.
+    and its variance [t, y, x] are what seeing networks learn. The noise correlates over `reach` [px].
     """
     frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
@@ -296,8 +301,9 @@ def train_on(
         known = from_weights(dict(pretrained.weights), region, width=width, design=design)
         denoiser = replace(denoiser, state=known.state, variance_scale=known.variance_scale)
     pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
+    unknown = test if region in (PIXEL, UDVD) else interior(test, reach)
     learned, judged = (
-        jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, test)
+        jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, unknown)
     )
     if target is not None:
         scaled = (target - float(denoiser.centre)) / spread
@@ -325,7 +331,7 @@ def train_on(
         enough = 600 * valid.sum() / (preset.batch * side[0] * side[1])
         steps = int(np.clip(enough, min(100, steps), steps))
     # Twice the standard error of the mean of as many independent losses.
-    independent = test.sum() / (1 if region in (PIXEL, UDVD) else BLOCK**2 / 4)
+    independent = unknown.sum() / np.prod([2 * r + 1 for r in reach])
     plan = Plan(
         steps,
         seconds,
@@ -336,6 +342,9 @@ def train_on(
         float(1.5 / np.sqrt(max(independent, 1))),
         config.tune,
     )
+    begun = "Training starts from the network given."
+    if pretrained is None:
+        denoiser, plan, begun = _begin(denoiser, arrays, judged, noise, plan, config)
     start, save = None, None
     if checkpoint is not None:
         others = [a for a in (target, target_var) if a is not None]
@@ -353,7 +362,31 @@ def train_on(
         save=save,
         progress=progress,
     )
-    return denoiser, arrays, run
+    return denoiser, arrays, run, begun
+
+
+def _begin(
+    fresh: Denoiser,
+    arrays: MovieArrays,
+    judged: jax.Array,
+    noise: NoiseModel,
+    plan: Plan,
+    config: DenoiseConfig,
+) -> tuple[Denoiser, Plan, str]:
+    """Where training starts, how it goes on from there, and what to say of it."""
+    if arrays.linear is None:
+        return fresh, plan, "Training starts from random weights."
+    said = "Training starts from the best blind linear filter"
+    other = from_prior(fresh) if config.start == "prior" else None
+    if other is None:
+        return fresh, plan, f"{said}."
+    linear, prior = (score(d, d.state, arrays, judged, noise, plan) for d in (fresh, other))
+    if prior >= linear:
+        return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {prior:.5g})."
+    rate = FROM_PRIOR * plan.learning_rate
+    said = "Training starts from a network that has seen simulated scenes"
+    found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
+    return other, replace(plan, learning_rate=rate), f"{said} ({found})."
 
 
 def held_out(
@@ -371,14 +404,24 @@ def held_out(
     if design is not None and design.network == "n2v":
         centres, _ = grid((shape[1], shape[2]), region, jnp.asarray(JUDGED_PHASE))
         return np.broadcast_to(np.asarray(centres), shape).copy()
-    side = 1 if region in (PIXEL, UDVD) else BLOCK
     t, ny, nx = shape
+    side = 1 if region in (PIXEL, UDVD) else BLOCK if min(ny, nx) >= SMALL else BLOCK // 2
     wanted = range(t)[frames or slice(None)]
     cells = (len(wanted), -(-ny // side), -(-nx // side))
     # One draw of the generator a cell: those of earlier frames are skipped.
     bits = np.random.PCG64([seed, 5]).advance(wanted.start * cells[1] * cells[2])
     chosen = np.random.Generator(bits).random(cells) < _HELD_OUT
     return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
+
+
+def interior(test: np.ndarray, reach: tuple[int, int]) -> np.ndarray:
+    """The held-out pixels whose noise no learned pixel shares [t, y, x]; all of them where that leaves none.
+
+    A network that learns its targets' noise by heart looks better at the rim of a block than it is.
+    """
+    near = np.ones((1, *(2 * r + 1 for r in reach)), bool)
+    inner: np.ndarray = ndimage.binary_erosion(test, near, border_value=1)
+    return inner if inner.any() else test
 
 
 def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:

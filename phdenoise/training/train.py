@@ -3,8 +3,8 @@
 One step per call, not a scan over steps: XLA on CPU runs convolutions inside a loop about ten times slower
 than outside (0.63 s against 0.047 s a step, measured), and dispatch costs a GPU little at this step size.
 The movie is an argument of the step; optimiser state and weights are donated. Weights are averaged over steps,
-judged on pixels that training never sees, and the best average is kept: the untrained network, which is the best
-linear filter, is the first candidate.
+judged on pixels that training never sees, and the best average is kept: the network that training starts from, which
+is the best linear filter or better, is the first candidate.
 """
 
 import time
@@ -216,14 +216,14 @@ def train(
     timed = start
     while not run.ended and step < (steps or plan.steps):
         if step == 0 and not scores:
-            scores.append((0, _score(denoiser, run.best, arrays, judged, noise, shape)))
+            scores.append((0, score(denoiser, run.best, arrays, judged, noise, shape)))
         if step == 1:
             jax.block_until_ready(losses[-1])
             timed = time.monotonic()
         if steps == 0 and step == min(TIMED, plan.steps):
             jax.block_until_ready(losses[-1])
-            now = time.monotonic()
-            steps = _affordable(plan, (now - timed) / max(step - 1, 1), now - start)
+            clock = time.monotonic()
+            steps = _affordable(plan, (clock - timed) / max(step - 1, 1), clock - start)
         rate = schedule(step, steps or plan.steps, plan.learning_rate)
         state, loss = _train_step(
             state, denoiser, arrays, weight, noise, jax.random.fold_in(key, step), rate, shape
@@ -232,10 +232,10 @@ def train(
         step += 1
         every = max((steps or plan.steps) // JUDGEMENTS, 25)
         if (steps and step % every == 0) or step == (steps or plan.steps):
-            score = _score(denoiser, state.average, arrays, judged, noise, shape)
-            if score < min(s for _, s in scores):
+            now = score(denoiser, state.average, arrays, judged, noise, shape)
+            if now < min(s for _, s in scores):
                 best = jax.tree.map(jnp.copy, state.average)
-            scores.append((step, score))
+            scores.append((step, now))
             least = min(s for _, s in scores)
             worse = [s > least + plan.margin for _, s in scores[-PATIENCE:]]
             losses = [float(v) for v in losses]
@@ -247,7 +247,7 @@ def train(
                 save(run)
             steps = run.steps
             if progress:
-                progress(step, steps, score)
+                progress(step, steps, now)
     return _with(denoiser, run.best, plan.tune), run
 
 
@@ -277,7 +277,7 @@ def _affordable(plan: Plan, each: float, spent: float) -> int:
     return int(np.clip(TIMED + left, min(2 * WARM_UP, plan.steps), plan.steps))
 
 
-def _score(
+def score(
     denoiser: Denoiser,
     weights: PyTree,
     arrays: MovieArrays,

@@ -73,6 +73,8 @@ def test_correlated_noise_hides_the_whole_frame():
     assert found.blind == "frame"
     np.testing.assert_allclose(found.correlation["x"][:4], [1, 2 / 3, 1 / 3, 0], atol=0.05)
     assert float(found.model.sigma) == pytest.approx(0.2, rel=0.05)
+    assert found.reach() == (2, 2)
+    assert estimate_noise(scene() + 0.2 * white).reach() == (0, 0)
     line = ndimage.uniform_filter1d(white, 9, axis=2) * 3 * 0.2
     along = estimate_noise(scene() + line).correlation
     assert along["x"][1] == pytest.approx(8 / 9, abs=0.05)

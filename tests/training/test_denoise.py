@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from phdenoise.denoisers import FRAME
 from phdenoise.movie import Movie
 from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.training.learn import held_out, interior
 from phdenoise.types import InputError
 
 # One process: what tests share compiles once.
@@ -265,3 +268,37 @@ def test_a_copy_is_kept_where_prediction_is_worse():
     assert any("keep the frame before" in s for s in estimate.log)
     np.testing.assert_array_equal(estimate.mean[6], estimate.mean[5])
     assert np.mean(np.abs(estimate.mean[6] - clean[6]) < 1.96 * np.sqrt(estimate.variance[6])) > 0.7
+
+
+def test_only_pixels_whose_noise_was_not_learned_are_judged():
+    rng = np.random.default_rng(0)
+    test = held_out((6, 64, 80), 0, FRAME)
+    inner = interior(test, (2, 1))
+    assert inner.any()
+    for dy, dx in ((2, 1), (-2, 1), (2, -1), (-2, -1)):
+        moved = np.roll(~test, (dy, dx), (1, 2))
+        # Beyond the sides there is nothing to learn from.
+        within = np.zeros_like(test)
+        within[:, 2:-2, 1:-1] = True
+        assert not (inner & moved & within).any()
+    single = rng.random((3, 20, 20)) < 0.05
+    np.testing.assert_array_equal(interior(single, (1, 1)), single)
+    np.testing.assert_array_equal(interior(test, (0, 0)), test)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["prior", "linear"])
+def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
+    _, noisy = noisy_movie(frames=12, side=48)
+    config = DenoiseConfig("quick", steps=25, symmetries=2, start=start)
+    said = " ".join(denoise(Movie.from_array(noisy), config).log)
+    seen = "starts from a network that has seen simulated scenes" in said
+    assert seen == (start == "prior")
+    if start == "prior":
+
+        def worse(fresh, path=None):
+            return replace(fresh, state=jax.tree.map(lambda w: w + 0.1, fresh.state))
+
+        monkeypatch.setattr("phdenoise.training.learn.from_prior", worse)
+        said = " ".join(denoise(Movie.from_array(noisy), config).log)
+        assert "starts from the best blind linear filter (held-out loss" in said
