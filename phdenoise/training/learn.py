@@ -381,7 +381,7 @@ def _begin(
     if other is None:
         return fresh, plan, f"{said}."
     linear, prior = (score(d, d.state, arrays, judged, noise, plan) for d in (fresh, other))
-    if prior >= linear:
+    if not prior < linear:
         return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {prior:.5g})."
     rate = FROM_PRIOR * plan.learning_rate
     said = "Training starts from a network that has seen simulated scenes"
