@@ -89,7 +89,8 @@ def lesson(rng: np.random.Generator, config: ScenePrior) -> tuple[Lesson, Denois
     shot = expose(rng, config.frames, config.side)
     blank = _blank(shot)
     # Some scenes are cut into short movies.
-    cuts = 1 if rng.random() < 0.75 else int(rng.choice([2, 3, 5]))
+    some = [n for n in (2, 3, 5) if config.frames >= 4 * n] or [1]
+    cuts = 1 if rng.random() < 0.75 else int(rng.choice(some))
     present = np.ones(config.frames, bool)
     weights = np.concatenate([blank.context_weights(p) for p in np.array_split(present, cuts)])
     arrays = prepare(blank, shot.noisy, np.ones(shot.noisy.shape, bool), weights=weights)

@@ -81,12 +81,14 @@ def _field(rng: np.random.Generator, frames: int, side: int, still: bool = False
     lasts = time * np.maximum(k * length, 0.3) ** -exponent
     omega = 2 * np.pi * np.fft.fftfreq(box[0])[:, None, None]
     amplitude = np.sqrt(power * lasts) * np.exp(-0.25 * (omega * lasts) ** 2)
-    field = np.fft.irfftn(np.fft.rfftn(rng.standard_normal(box)) * amplitude, box)[:frames]
+    field = np.fft.irfftn(np.fft.rfftn(rng.standard_normal(box)) * amplitude, box, axes=(0, 1, 2))[
+        :frames
+    ]
     field = (field - field.mean()) / field.std()
     if not still and rng.random() < 0.3:
         vy, vx = rng.normal(size=2) * _between(rng, 0.02, 1.0)
         phase = np.arange(frames)[:, None, None] * (ky * vy + kx * vx)
-        field = np.fft.irfft2(np.fft.rfft2(field) * np.exp(-1j * phase), box[1:])
+        field = np.fft.irfft2(np.fft.rfft2(field) * np.exp(-1j * phase), box[1:], axes=(1, 2))
     cut: np.ndarray = field[:, :side, :side]
     return cut
 

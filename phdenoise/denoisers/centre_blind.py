@@ -69,7 +69,7 @@ class CentreBlind(nnx.Module):
         self.choice = conv(fine, inputs - 1, 1, 0.0)
         self.bank = bank
         if bank:
-            self.gate = conv(fine, 4 * bank, 1, 0.05)
+            self.gate = conv(fine, 4 * bank, 1, 0.0)
             kernel = he_normal(0.3)(rngs.params(), (DEPTH, BREADTH, 1, bank))
             self.filters = nnx.Param(kernel)
 

@@ -5,7 +5,6 @@ fields, fronts, particles, spots; none of them a law of ours, none of them measu
 judged on that movie's own held-out pixels, against the best linear prediction.
 """
 
-from functools import cache
 from pathlib import Path
 
 import equinox as eqx
@@ -36,7 +35,7 @@ def from_prior(denoiser: Denoiser, path: str | Path = FILE) -> Denoiser | None:
     """
     if denoiser.everywhen or denoiser.design != Design():
         return None
-    known, own = _read(str(path)), named_leaves(denoiser)
+    known, own = _read(path), named_leaves(denoiser)
     if any(known[name].shape != leaf.shape for name, leaf in own.items()):
         return None
     leaves = [leaf if _OWN in name else jnp.asarray(known[name]) for name, leaf in own.items()]
@@ -44,7 +43,6 @@ def from_prior(denoiser: Denoiser, path: str | Path = FILE) -> Denoiser | None:
     return eqx.tree_at(lambda d: d.state, denoiser, state)
 
 
-@cache
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(path: str | Path) -> dict[str, np.ndarray]:
     with np.load(path) as file:
         return {name: file[name].astype(np.float32) for name in file.files}

@@ -62,7 +62,7 @@ class NoiseEstimate:
         """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""
         rho = np.abs(np.nan_to_num(self.autocorrelation))
         far = np.argwhere(rho > max(CORRELATED, 3 * self.autocorrelation_sd))
-        y, x = np.abs(far - np.array(rho.shape) // 2).max(axis=0).tolist()
+        y, x = np.abs(far - np.array(rho.shape) // 2).max(axis=0, initial=0).tolist()
         return y, x
 
 

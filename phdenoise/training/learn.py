@@ -342,7 +342,7 @@ def train_on(
         float(1.5 / np.sqrt(max(independent, 1))),
         config.tune,
     )
-    begun = "Training starts from the network given."
+    begun = "Started from the network given."
     if pretrained is None:
         denoiser, plan, begun = _begin(denoiser, arrays, judged, noise, plan, config)
     start, save = None, None
@@ -375,8 +375,8 @@ def _begin(
 ) -> tuple[Denoiser, Plan, str]:
     """Where training starts, how it goes on from there, and what to say of it."""
     if arrays.linear is None:
-        return fresh, plan, "Training starts from random weights."
-    said = "Training starts from the best blind linear filter"
+        return fresh, plan, "Started from random weights."
+    said = "Started from the best blind linear filter"
     other = from_prior(fresh) if config.start == "prior" else None
     if other is None:
         return fresh, plan, f"{said}."
@@ -384,7 +384,7 @@ def _begin(
     if not prior < linear:
         return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {prior:.5g})."
     rate = FROM_PRIOR * plan.learning_rate
-    said = "Training starts from a network that has seen simulated scenes"
+    said = "Started from a network that has seen simulated scenes"
     found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
     return other, replace(plan, learning_rate=rate), f"{said} ({found})."
 

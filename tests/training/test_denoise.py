@@ -292,7 +292,7 @@ def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
     _, noisy = noisy_movie(frames=12, side=48)
     config = DenoiseConfig("quick", steps=25, symmetries=2, start=start)
     said = " ".join(denoise(Movie.from_array(noisy), config).log)
-    seen = "starts from a network that has seen simulated scenes" in said
+    seen = "Started from a network that has seen simulated scenes" in said
     assert seen == (start == "prior")
     if start == "prior":
 
@@ -301,4 +301,4 @@ def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
 
         monkeypatch.setattr("phdenoise.training.learn.from_prior", worse)
         said = " ".join(denoise(Movie.from_array(noisy), config).log)
-        assert "starts from the best blind linear filter (held-out loss" in said
+        assert "Started from the best blind linear filter (held-out loss" in said
