@@ -36,7 +36,7 @@ from phdenoise.training.config import (
 )
 from phdenoise.training.distil import distilled, teachers
 from phdenoise.training.gaps import held
-from phdenoise.training.learn import JUDGEABLE, Choice, choose, held_out, learn, train_on
+from phdenoise.training.learn import JUDGEABLE, Choice, choose, held_out, interior, learn, train_on
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.objectives import Goal
@@ -150,6 +150,7 @@ def denoise(
         blind=learned.blind,
     )
     test = held_out(frames.shape, config.seed, learned.region, choice.design) & valid
+    test = interior(test, learned.region, found.reach())
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
 
 

@@ -301,7 +301,7 @@ def train_on(
         known = from_weights(dict(pretrained.weights), region, width=width, design=design)
         denoiser = replace(denoiser, state=known.state, variance_scale=known.variance_scale)
     pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
-    unknown = test if region in (PIXEL, UDVD) else interior(test, reach)
+    unknown = interior(test, region, reach)
     learned, judged = (
         jnp.asarray(np.pad(m.astype(np.float32), pad)) for m in (valid & ~test, unknown)
     )
@@ -414,14 +414,19 @@ def held_out(
     return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
 
 
-def interior(test: np.ndarray, reach: tuple[int, int]) -> np.ndarray:
-    """The held-out pixels whose noise no learned pixel shares [t, y, x]; all of them where that leaves none.
+def interior(test: np.ndarray, region: BlindRegion, reach: tuple[int, int]) -> np.ndarray:
+    """The held-out pixels whose noise no learned pixel shares, or those that share the least [t, y, x].
 
     A network that learns its targets' noise by heart looks better at the rim of a block than it is.
     """
-    near = np.ones((1, *(2 * r + 1 for r in reach)), bool)
-    inner: np.ndarray = ndimage.binary_erosion(test, near, border_value=1)
-    return inner if inner.any() else test
+    if region in (PIXEL, UDVD):
+        return test
+    for less in range(max(reach) + 1):
+        near = np.ones((1, *(2 * max(r - less, 0) + 1 for r in reach)), bool)
+        inner: np.ndarray = ndimage.binary_erosion(test, near, border_value=1)
+        if inner.any():
+            return inner
+    return test
 
 
 def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:

@@ -29,7 +29,7 @@ from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
 from phdenoise.training.config import DenoiseConfig, check_config
 from phdenoise.training.denoise import combined, diverged
-from phdenoise.training.learn import JUDGEABLE, held_out, learn
+from phdenoise.training.learn import JUDGEABLE, held_out, interior, learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged
@@ -197,7 +197,7 @@ def denoise_parts(
         learned.settings,
         blind=Moments(jnp.asarray(judge.blind_mean), jnp.asarray(judge.blind_variance)),
     )
-    test = kept_out(region)(*judge.piece) & judge.good
+    test = interior(kept_out(region)(*judge.piece) & judge.good, region, found.reach())
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
 
 

@@ -58,6 +58,11 @@ class Plan:
     margin: float = 0.0
     tune: Tune = "full"
 
+    @property
+    def static(self) -> "Plan":
+        """What a compiled step depends on: nothing that changes with the length of the run."""
+        return replace(self, steps=0, seconds=None, learning_rate=0.0, margin=0.0)
+
 
 class TrainState(NamedTuple):
     """Weights, their running average, and the optimiser's state."""
@@ -208,15 +213,13 @@ def train(
     run = start_run(denoiser, plan.tune) if run is None else run
     # Donated buffers must not be shared with the caller's arrays.
     state = jax.tree.map(jnp.copy, run.state)
-    # What is static must not change with the length of the run, or the step would compile again.
-    shape = replace(plan, steps=0, seconds=None, learning_rate=0.0, margin=0.0)
     step, steps, best = run.step, run.steps, run.best
     losses: list[Any] = list(run.losses)
     scores = list(run.scores)
     timed = start
     while not run.ended and step < (steps or plan.steps):
         if step == 0 and not scores:
-            scores.append((0, score(denoiser, run.best, arrays, judged, noise, shape)))
+            scores.append((0, score(denoiser, run.best, arrays, judged, noise, plan)))
         if step == 1:
             jax.block_until_ready(losses[-1])
             timed = time.monotonic()
@@ -226,13 +229,13 @@ def train(
             steps = _affordable(plan, (clock - timed) / max(step - 1, 1), clock - start)
         rate = schedule(step, steps or plan.steps, plan.learning_rate)
         state, loss = _train_step(
-            state, denoiser, arrays, weight, noise, jax.random.fold_in(key, step), rate, shape
+            state, denoiser, arrays, weight, noise, jax.random.fold_in(key, step), rate, plan.static
         )
         losses.append(loss)
         step += 1
         every = max((steps or plan.steps) // JUDGEMENTS, 25)
         if (steps and step % every == 0) or step == (steps or plan.steps):
-            now = score(denoiser, state.average, arrays, judged, noise, shape)
+            now = score(denoiser, state.average, arrays, judged, noise, plan)
             if now < min(s for _, s in scores):
                 best = jax.tree.map(jnp.copy, state.average)
             scores.append((step, now))
@@ -292,7 +295,7 @@ def score(
     corner = ((ny - side[0]) // 8 * 4, (nx - side[1]) // 8 * 4)
     changed = _with(denoiser, weights, plan.tune)
     parts = [
-        _score_frame(changed, arrays, judged, noise, int(i), *corner, side, plan)
+        _score_frame(changed, arrays, judged, noise, int(i), *corner, side, plan.static)
         for i in np.unique(np.linspace(0, t - 1, count).round())
     ]
     loss, pixels = np.sum([[float(a), float(b)] for a, b in parts], axis=0)

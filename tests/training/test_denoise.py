@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from phdenoise.denoisers import FRAME
+from phdenoise.denoisers import FRAME, PIXEL
 from phdenoise.movie import Movie
 from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
@@ -273,7 +273,7 @@ def test_a_copy_is_kept_where_prediction_is_worse():
 def test_only_pixels_whose_noise_was_not_learned_are_judged():
     rng = np.random.default_rng(0)
     test = held_out((6, 64, 80), 0, FRAME)
-    inner = interior(test, (2, 1))
+    inner = interior(test, FRAME, (2, 1))
     assert inner.any()
     for dy, dx in ((2, 1), (-2, 1), (2, -1), (-2, -1)):
         moved = np.roll(~test, (dy, dx), (1, 2))
@@ -282,8 +282,11 @@ def test_only_pixels_whose_noise_was_not_learned_are_judged():
         within[:, 2:-2, 1:-1] = True
         assert not (inner & moved & within).any()
     single = rng.random((3, 20, 20)) < 0.05
-    np.testing.assert_array_equal(interior(single, (1, 1)), single)
-    np.testing.assert_array_equal(interior(test, (0, 0)), test)
+    np.testing.assert_array_equal(interior(single, PIXEL, (1, 1)), single)
+    np.testing.assert_array_equal(interior(test, FRAME, (0, 0)), test)
+    # Noise that reaches beyond the blocks leaves their middles.
+    middles = interior(test, FRAME, (0, 8))
+    assert 0 < middles.sum() < test.sum() / 4
 
 
 @pytest.mark.slow
