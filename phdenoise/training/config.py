@@ -68,13 +68,13 @@ class DenoiseConfig:
     seed: int = 0
     """Seed of weights, crops and held-out pixels; the same seed gives the same result."""
     steps: int | None = None
-    """Training steps; by default the preset's, fewer where its time does not suffice or the movie is tiny."""
+    """Training steps; by default the preset's, half of them from the prior, fewer where its time does not suffice or the movie is tiny."""
     seconds: float | None = None
     """Time for training [s]; by default the preset's."""
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
     learning_rate: float = 3e-3
-    """Peak learning rate of Adam; a sixth of it where training starts from the prior."""
+    """Peak learning rate of Adam; a fifteenth of it where training starts from the prior."""
     start: Literal["prior", "linear"] = "prior"
     """Where training starts: prior, a network that has seen simulated scenes (of the default width and window), unless the linear prediction does better on held-out pixels; linear, the best blind linear prediction, which knows nothing but this movie."""
     symmetries: int | None = None

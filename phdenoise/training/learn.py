@@ -54,8 +54,8 @@ from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, st
 _HELD_OUT = 0.05
 # Held-out pixels from which on coverage is counted on them alone.
 JUDGEABLE = 500
-# Of the learning rate where training starts from the prior: it has less to learn, and something to lose.
-FROM_PRIOR = 1 / 6
+# Of the learning rate and of the steps where training starts from the prior: it has less to learn, and something to lose.
+FROM_PRIOR, FEWER = 1 / 15, 1 / 2
 # Side of held-out blocks where noise correlates [px]; half of it in frames of less than SMALL.
 BLOCK, SMALL = 16, 64
 
@@ -384,9 +384,10 @@ def _begin(
     if not prior < linear:
         return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {prior:.5g})."
     rate = FROM_PRIOR * plan.learning_rate
+    steps = plan.steps if config.steps else int(FEWER * plan.steps) + 1
     said = "Started from a network that has seen simulated scenes"
     found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
-    return other, replace(plan, learning_rate=rate), f"{said} ({found})."
+    return other, replace(plan, steps=steps, learning_rate=rate), f"{said} ({found})."
 
 
 def held_out(
