@@ -98,15 +98,8 @@ def lesson(rng: np.random.Generator, config: ScenePrior) -> tuple[Lesson, Denois
     target = blank.scaled(jnp.asarray(shot.clean))
     assert arrays.linear is not None
     error = float(jnp.sqrt(jnp.mean((arrays.linear[:, -1] - target) ** 2)))
-    halved = replace(
-        arrays,
-        padded=np.asarray(arrays.padded, np.float16),
-        linear=np.asarray(arrays.linear, np.float16),
-        target=np.asarray(target, np.float16),
-        seen=None,
-        coefficients=None,
-        absent=None,
-    )
+    known = replace(arrays, target=target, coefficients=None, absent=None)
+    halved = jax.tree.map(lambda a: a.astype(jnp.float16), known)
     return Lesson(halved, shot.correlated, error), blank, shot
 
 
@@ -142,7 +135,6 @@ def _step(
 ) -> tuple[Any, jax.Array]:
     weights, average, optimiser = state
     arrays = jax.tree.map(lambda a: a.astype(jnp.float32), arrays)
-    arrays = replace(arrays, seen=jnp.ones_like(arrays.target))
     crops = draw_crops(
         key, arrays, arrays.seen, denoiser.time_reversed, batch=batch, side=(crop, crop)
     )
