@@ -40,9 +40,12 @@ def _problem():
         movie.frames[1].astype(float), observation.grid, sd=0.1, waves=5, dtype=np.dtype(float)
     )
     theta = jnp.asarray(SPACE.start(0.05, 4.0, 2.8))
-    parameters = JointParameters(
-        double.denoiser.state, theta, 0.1 * jax.random.normal(jax.random.key(2), (5, 5))
+    # Untrained networks are the linear prediction: the filters behind their closed gates have no slope.
+    opened = jax.tree.map(
+        lambda w: w if w.any() else 1e-3 * jax.random.normal(jax.random.key(1), w.shape, w.dtype),
+        double.denoiser.state,
     )
+    parameters = JointParameters(opened, theta, 0.1 * jax.random.normal(jax.random.key(2), (5, 5)))
     rest = (double, observation, prior, theta + 0.1, jnp.ones_like(theta), jax.random.key(3))
     return parameters, rest
 
