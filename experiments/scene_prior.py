@@ -22,7 +22,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 
 from experiments.scenes import Exposure, expose
@@ -39,12 +38,11 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.prior import FILE
 from phdenoise.training.config import PRESETS
-from phdenoise.training.train import draw_crops
+from phdenoise.training.train import TrainState, advance, draw_crops, start_run
 
 # Errors below this share of the linear filter's are as good as none.
 NONE = 0.03
 WARM_UP, SPOKEN, EMA = 200, 1000, 0.999
-_OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99))
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Lesson(NamedTuple):
     linear_error: float
 
 
-def lesson(rng: np.random.Generator, config: ScenePrior) -> tuple[Lesson, Denoiser, Exposure]:
+def lesson(rng: np.random.Generator, config: ScenePrior) -> Lesson:
     """A random scene, ready to be learned."""
     shot = expose(rng, config.frames, config.side)
     blank = _blank(shot)
@@ -100,7 +98,7 @@ def lesson(rng: np.random.Generator, config: ScenePrior) -> tuple[Lesson, Denois
     error = float(jnp.sqrt(jnp.mean((arrays.linear[:, -1] - target) ** 2)))
     known = replace(arrays, target=target, coefficients=None, absent=None)
     halved = jax.tree.map(lambda a: a.astype(jnp.float16), known)
-    return Lesson(halved, shot.correlated, error), blank, shot
+    return Lesson(halved, shot.correlated, error)
 
 
 def _blank(shot: Exposure) -> Denoiser:
@@ -124,7 +122,7 @@ def loss(denoiser: Denoiser, crops: Any, error: jax.Array) -> tuple[jax.Array, j
 
 @partial(jax.jit, static_argnames=("batch", "crop"), donate_argnums=(0,))
 def _step(
-    state: Any,
+    state: TrainState,
     denoiser: Denoiser,
     arrays: MovieArrays,
     error: jax.Array,
@@ -132,8 +130,7 @@ def _step(
     rate: jax.Array,
     batch: int,
     crop: int,
-) -> tuple[Any, jax.Array]:
-    weights, average, optimiser = state
+) -> tuple[TrainState, jax.Array]:
     arrays = jax.tree.map(lambda a: a.astype(jnp.float32), arrays)
     crops = draw_crops(
         key, arrays, arrays.seen, denoiser.time_reversed, batch=batch, side=(crop, crop)
@@ -143,11 +140,8 @@ def _step(
         shown = eqx.tree_at(lambda d: d.state, denoiser, _begun(weights, error))
         return loss(shown, crops, error)
 
-    slope, squared = jax.grad(of, has_aux=True)(weights)
-    updates, optimiser = _OPTIMISER.update(slope, optimiser, weights)
-    weights = optax.apply_updates(weights, jax.tree.map(lambda u: -rate * u, updates))
-    average = jax.tree.map(lambda a, w: EMA * a + (1 - EMA) * w, average, weights)
-    return (weights, average, optimiser), squared
+    slope, squared = jax.grad(of, has_aux=True)(state.weights)
+    return advance(state, slope, rate, EMA), squared
 
 
 def _begun(weights: Any, error: jax.Array) -> Any:
@@ -159,7 +153,7 @@ def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
     """Learn, and write what was learned; yields the step and the mean squared error over the linear filter's."""
     lessons = []
     for k in range(config.movies):
-        lessons.append(lesson(np.random.default_rng([config.seed, k]), config)[0])
+        lessons.append(lesson(np.random.default_rng([config.seed, k]), config))
         if (k + 1) % 100 == 0:
             print(f"{k + 1}/{config.movies} scenes", flush=True)
     unit = build(PIXEL, width=PRESETS["default"].width, centre=0.0, spread=1.0, seed=config.seed)
@@ -167,8 +161,8 @@ def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
         unit = from_prior(unit, config.start) or unit
     # Hiding the whole frame leaves the bank of filters out, with the same weights.
     regions = {False: unit, True: replace(unit, region=FRAME)}
-    weights = jax.tree.map(jnp.copy, unit.state)
-    state = weights, jax.tree.map(jnp.copy, weights), _OPTIMISER.init(weights)
+    # Donated buffers must not be shared.
+    state = jax.tree.map(jnp.copy, start_run(unit).state)
     rng, key, found = np.random.default_rng([config.seed, 1]), jax.random.key(config.seed), []
     for step in range(config.steps):
         arrays, correlated, error = lessons[rng.integers(len(lessons))]
@@ -180,7 +174,7 @@ def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
         )  # fmt: skip
         found.append(squared)
         if (step + 1) % SPOKEN == 0 or step + 1 == config.steps:
-            save_prior(config.output, eqx.tree_at(lambda d: d.state, unit, state[1]))
+            save_prior(config.output, eqx.tree_at(lambda d: d.state, unit, state.average))
             yield step + 1, float(np.mean(np.asarray(found)))
             found = []
 
@@ -189,7 +183,9 @@ def score(config: ScenePrior) -> list[dict[str, float | str]]:
     """Errors on scenes that were not learned, over the linear filter's [dB], by the kind of noise and its strength."""
     rows = []
     for k in range(config.scenes):
-        _, blank, shot = lesson(np.random.default_rng([config.seed, 10**6 + k]), config)
+        rng = np.random.default_rng([config.seed, 10**6 + k])
+        shot = expose(rng, config.frames, config.side)
+        blank = _blank(shot)
         valid = np.ones(shot.noisy.shape, bool)
         arrays = prepare(blank, shot.noisy, valid)
         assert arrays.linear is not None

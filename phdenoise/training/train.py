@@ -163,10 +163,15 @@ def _train_step(
         return crop_loss(changed, crops, noise, plan.objective, jax.random.fold_in(key, 1))
 
     value, slope = jax.value_and_grad(loss)(state.weights)
-    updates, opt_state = _OPTIMISER.update(slope, state.optimiser, state.weights)
+    return advance(state, slope, rate), value
+
+
+def advance(state: TrainState, slope: PyTree, rate: Array, keep: float = EMA) -> TrainState:
+    """One step of the optimiser, and of the running average, of which `keep` stays."""
+    updates, optimiser = _OPTIMISER.update(slope, state.optimiser, state.weights)
     weights = optax.apply_updates(state.weights, jax.tree.map(lambda u: -rate * u, updates))
-    average = jax.tree.map(lambda a, w: EMA * a + (1 - EMA) * w, state.average, weights)
-    return TrainState(weights, average, opt_state), value
+    average = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, state.average, weights)
+    return TrainState(weights, average, optimiser)
 
 
 # The rate is an argument of the step: one compilation whatever the schedule.
