@@ -27,6 +27,8 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).resolve().parents[1]
+# For experiments/, which is not installed; last, so that the phdenoise tested is the installed one.
+sys.path.append(str(ROOT))
 
 
 # Tests after which it is asked how much one process has compiled.
