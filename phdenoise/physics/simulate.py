@@ -20,6 +20,7 @@ from phdenoise.grid import Grid
 from phdenoise.physics.models import Model, Reference, reference_mobility
 from phdenoise.physics.rkc import RKC2
 from phdenoise.physics.rosenbrock import RosenbrockW
+from phdenoise.physics.sparing import Sparing
 from phdenoise.physics.steppers import ETDRK4, Stepper
 from phdenoise.types import Field, InputError, Scalar
 
@@ -54,8 +55,8 @@ def simulate(
         stepper: "etdrk4", "krogstad" (more accurate, less forgiving), "rosenbrock", "rkc2" or an object.
         reference: of `reference_mobility`; by default that of c0.
         checkpoint: in reverse mode recompute each step from its stored field; "nested" stores only
-            every √n-th field of n steps and those between two of them, for one more forward solve;
-            False stores all.
+            every √n-th field of n steps and those between two of them, for one more forward solve,
+            and is for reverse mode alone (`Sparing`); False stores all.
         uniform: take every interval equal to the first; by default so if `times` are known when
             tracing and equal, else each interval prepares its own constants.
         ramp: split the first step into ramp + 1 steps that start 2^ramp times smaller and double.
@@ -102,9 +103,10 @@ def simulate(
         model: Model, grid: Grid, shared: Any, c: Field, start: Scalar, dt: Scalar, begin: Array
     ) -> Field:
         coefficients = method.prepare(model, grid, dt, reference) if shared is None else shared
+        stepped = Sparing(model) if nested else model
 
         def step(c: Field, index: Array) -> Field:
-            return method.step(model, grid, coefficients, start + dt * index.astype(dtype), c, dt)
+            return method.step(stepped, grid, coefficients, start + dt * index.astype(dtype), c, dt)
 
         def substep(c: Field, index: Array) -> tuple[Field, None]:
             if substeps % length == 0:

@@ -44,7 +44,7 @@ def test_forward_reverse_and_finite_differences_agree(x64, stepper, boundary):
     theta, c0 = jnp.asarray(THETA), start((5, 6))
     reference = reference_mobility(build(theta), grid, c0)
 
-    def loss(theta, c0):
+    def loss(theta, c0, checkpoint=True):
         frames = simulate(
             build(theta),
             grid,
@@ -53,18 +53,20 @@ def test_forward_reverse_and_finite_differences_agree(x64, stepper, boundary):
             substeps=4,
             stepper=stepper,
             reference=reference,
-            checkpoint="nested" if stepper == "rosenbrock" else True,
+            checkpoint=checkpoint,
         )
         return jnp.sum(frames[1:] * jnp.cos(jnp.arange(30.0)).reshape(1, 5, 6))
 
     d_theta, d_c0 = jnp.cos(7 * jnp.arange(6.0)), start((5, 6)) - 0.5
     forward = jax.jit(lambda *x: jax.jvp(loss, x, (d_theta, d_c0))[1])(theta, c0)
-    g_theta, g_c0 = jax.jit(jax.grad(loss, argnums=(0, 1)))(theta, c0)
-    reverse = jnp.vdot(g_theta, d_theta) + jnp.vdot(g_c0, d_c0)
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)), static_argnums=2)
+    for checkpoint in (True, "nested"):
+        g_theta, g_c0 = gradient(theta, c0, checkpoint)
+        reverse = jnp.vdot(g_theta, d_theta) + jnp.vdot(g_c0, d_c0)
+        np.testing.assert_allclose(reverse, forward, rtol=1e-10)
     h = 1e-5
     value = jax.jit(loss)
     up, down = (value(theta + s * h * d_theta, c0 + s * h * d_c0) for s in (1, -1))
-    np.testing.assert_allclose(reverse, forward, rtol=1e-10)
     np.testing.assert_allclose((up - down) / (2 * h), forward, rtol=1e-6)
 
 
@@ -163,3 +165,17 @@ def test_nested_checkpoints_of_a_prime_number_of_steps_change_nothing(x64):
     value = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     for nested, stored in zip(value(c0, "nested"), value(c0, True), strict=True):
         np.testing.assert_allclose(nested, stored, rtol=1e-12, atol=1e-13)
+
+
+def test_nested_checkpoints_hold_less_than_three_fields_per_root_of_the_steps():
+    grid, c0, steps = Grid((32, 32), 1.0), start((32, 32), jnp.float32), 1600
+
+    def loss(theta, c0):
+        times = np.array([0.0, 800.0])
+        frames = simulate(build(theta), grid, c0, times, substeps=steps, checkpoint="nested")
+        return jnp.mean(frames[-1] ** 2)
+
+    theta = jnp.asarray(THETA, jnp.float32)
+    program = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(theta, c0).compile()
+    fields = program.memory_analysis().temp_size_in_bytes / c0.nbytes
+    assert 2 * steps**0.5 < fields < 3 * steps**0.5
