@@ -15,7 +15,7 @@ from phdenoise.denoisers.core import (
 )
 from phdenoise.denoisers.design import Design, Network
 from phdenoise.denoisers.predict import fill, predict_arrays, predict_blind, prepare
-from phdenoise.denoisers.prior import from_prior, save_prior
+from phdenoise.denoisers.prior import SPREAD, from_prior, save_prior
 from phdenoise.denoisers.region import FRAME, PIXEL, UDVD, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import Udvd
 from phdenoise.denoisers.unet import MaskedUnet, Unet
@@ -23,6 +23,7 @@ from phdenoise.denoisers.unet import MaskedUnet, Unet
 __all__ = [
     "FRAME",
     "PIXEL",
+    "SPREAD",
     "UDVD",
     "BlindRegion",
     "Block",

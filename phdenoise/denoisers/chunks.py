@@ -18,6 +18,7 @@ from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.doubt import Doubt
 from phdenoise.denoisers.linear import (
     BLUR_RADIUS,
+    Fit,
     Normal,
     fitted_window,
     normal_equations,
@@ -163,9 +164,8 @@ def predict_blocks(
                 slice(0, min(w.stop, n) - w.start)
                 for w, n in zip((tile.rows, tile.columns), shape[1:], strict=True)
             )
-            out = doubt(
-                denoiser, arrays, out, here.kept, (extent[0], extent[1]), kept.start - start
-            )
+            place = kept.start - start, kept.start
+            out = doubt(arrays, out, here.kept, (extent[0], extent[1]), place)
         yield block, out
 
 
@@ -178,8 +178,8 @@ def fit_blocks(
     *,
     frames: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Float[np.ndarray, "m t f"]:
-    """Coefficients of the linear predictions of every frame, as `fit_linear` finds them in the whole movie.
+) -> Fit:
+    """The linear predictions of every frame, as `fit_linear` finds them in the whole movie.
 
     Args:
         denoiser, read, shape, weights: as in `prepare_block`.

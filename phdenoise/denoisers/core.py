@@ -172,10 +172,13 @@ def own_weight(blind: Moments, noise: NoiseModel) -> Array:
 
 def named_leaves(denoiser: Denoiser) -> dict[str, Array]:
     """The network's parameters by name, in the order of its tree."""
-    return {
-        "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(denoiser.state)
-    }
+    leaves = jax.tree_util.tree_leaves_with_path(denoiser.state)
+    return {leaf_name(path): leaf for path, leaf in leaves}
+
+
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """Name of a parameter by its place in the tree, the layer's first."""
+    return "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path)
 
 
 def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:

@@ -1,11 +1,17 @@
-"""Where a blind prediction is wrong: its variance as a sum of what errors come from.
+"""Where a blind prediction is wrong: the network's own variance, times what the best linear filter is wrong in the frame.
 
-    Σ(x) = Σ_k β_k φ_k(x),    β_k ≥ 0
+    Σ_t(x) = β e_t (σ²(x) + ε⟨σ²⟩)
 
-φ: the network's own variance; the variance of the noise, of which a share is let through; the squared difference
-between the predictions from the past and from the future, which a scene at rest has not; the squared gradient, along
-which what moves is misplaced. A network learns its mean from every pixel, but hardly its variance where that is small
-against the noise's; four numbers can be found even then (`phdenoise.training.calibrate`).
+σ² is what the network predicts, which is learned where the truth is known (`phdenoise.denoisers.prior`) and says where in
+a frame errors are large. It hardly knows how they change from frame to frame: at the ends of a movie, and while a scene
+moves faster, fewer frames agree. The linear filter, fitted to each frame, knows: e_t is its mean squared error there.
+
+    e_t = E[(y − L_t)²] − v ± …     and usually (1 + n/4) v a_t,     a_t = Σ_{r,r'} k_t(r) k_t(r') ρ(r − r')
+
+What the residuals tell is lost where the noise v is strong; but then the kernel k_t averages over as many pixels as agree,
+and the share a_t of the noise that it lets through tells as much: a filter in n dimensions that errs least has n/4 of
+that as bias (Silverman, Density Estimation, 1986, section 3.3). ε: on a scene of another kind than those it has seen the
+network is not as right as it believes in the places where it is surest.
 """
 
 from typing import NamedTuple
@@ -16,100 +22,91 @@ from jaxtyping import Float
 from scipy import ndimage
 
 from phdenoise.denoisers.context import MovieArrays
-from phdenoise.denoisers.core import Denoiser
-from phdenoise.types import Moments, NoiseModel
+from phdenoise.types import Moments
 
-# Blur of the differences [px], and how far it reaches.
+# Blur of the measured pixels [px], and how far it reaches.
 BLUR, BLUR_REACH = 1.5, 5
-PARTS = 4
 # Share of the surroundings that is taken as measured at least: frames before and after are, mostly.
 LEAST_SEEN = 1 / 3
-# Places of the predictions from the past, from the future and of the best among the linear ones.
-_PAST, _FUTURE, _BEST = 0, 1, -1
+# ε.
+EVEN = 0.2
+# 1 + n/4 in space and time, and the sd of its log; the sd of the noise variance's own log.
+USUAL, USUAL_SD, NOISE_SD = 1.75, 0.5, 0.01
+# No frame is taken for less wrong than this share of what is usual. Where a filter lets nothing through, nothing is usual: in
+# units of the noise variance.
+LEAST, NOTHING = 0.2, 1e-4
 
 
 class Doubt(NamedTuple):
-    """A variance made of parts.
+    """What makes a variance of the network's.
 
     Attributes:
-        weights: β of each part [4].
-        noise: pointwise noise model.
+        scale: β.
+        typical: ⟨σ²⟩ [intensity²].
+        errors: e_t of every frame of the movie [intensity²].
     """
 
-    weights: tuple[float, ...]
-    noise: NoiseModel
+    scale: float
+    typical: float
+    errors: Float[np.ndarray, " t"]
 
     def __call__(
         self,
-        denoiser: Denoiser,
         arrays: MovieArrays,
         raw: Moments,
         inside: tuple[slice, slice],
         extent: tuple[slice, slice] | None = None,
-        first: int = 0,
+        first: tuple[int, int] = (0, 0),
     ) -> Moments:
-        """Moments [t, y, x] with this variance; `first` of the frames in `arrays`, otherwise as for `parts`."""
-        level = np.asarray(self.noise.variance(raw.mean))
-        weights = np.asarray(self.weights, np.float32)
+        """The same mean with this variance [t, y, x].
+
+        Args:
+            arrays: the movie, or a window of it, with its linear predictions.
+            raw: of the network.
+            inside: rows and columns of `arrays` that `raw` is for.
+            extent: those that lie in the movie, from the same corner on or an earlier one; by default `inside`.
+            first: place in `arrays` of the first frame of `raw`, and in the movie.
+        """
+        extent = extent or inside
+        here = tuple(
+            slice((i.start or 0) - (e.start or 0), i.stop - (e.start or 0))
+            for i, e in zip(inside, extent, strict=True)
+        )
         var = np.empty(raw.var.shape, np.float32)
         for t in range(len(var)):
-            found = parts(
-                denoiser,
-                arrays,
-                np.asarray(raw.var[t]),
-                level[t],
-                first + t,
-                inside,
-                extent or inside,
-            )
-            var[t] = np.tensordot(weights, found, axes=1)
+            seen = np.asarray(arrays.seen[first[0] + t])[extent]
+            if arrays.absent is not None and arrays.absent[first[0] + t]:
+                seen = np.ones_like(seen)  # the whole frame's factor is found by hiding others
+            # Where part of the surroundings was not measured, the rest lets through that much more.
+            near = ndimage.gaussian_filter(seen, BLUR, radius=BLUR_REACH)[here]
+            factor = self.scale * self.errors[first[1] + t] / np.maximum(near, LEAST_SEEN)
+            var[t] = factor * (np.asarray(raw.var[t]) + EVEN * self.typical)
         return Moments(raw.mean, jnp.asarray(var))
 
 
-def parts(
-    denoiser: Denoiser,
-    arrays: MovieArrays,
-    var: Float[np.ndarray, "y x"],
-    level: Float[np.ndarray, "y x"],
-    t: int,
-    inside: tuple[slice, slice],
-    extent: tuple[slice, slice],
-) -> Float[np.ndarray, "k y x"]:
-    """The parts φ of a frame's variance [intensity²].
+def frame_errors(
+    residual: Float[np.ndarray, " t"],
+    level: Float[np.ndarray, " t"],
+    shares: Float[np.ndarray, " t"],
+    count: Float[np.ndarray, " t"],
+    autocorrelation: Float[np.ndarray, "ky kx"],
+) -> Float[np.ndarray, " t"]:
+    """e_t: mean squared error of the best linear prediction of each frame, from both sources by their precision.
 
     Args:
-        denoiser: its spread is used.
-        arrays: the movie, or a window of it, with its linear predictions.
-        var: variance that the network predicts.
-        level: variance of the noise.
-        t: which of the frames of `arrays`.
-        inside: rows and columns of `arrays` that `var` and `level` are for.
-        extent: those that lie in the movie, from the same corner on or an earlier one.
+        residual: mean squared residual.
+        level: mean variance of the noise.
+        shares: of it that the prediction lets through (`phdenoise.denoisers.linear.let_through`).
+        count: pixels of the residual.
+        autocorrelation: ρ, 1 at its centre.
     """
-    assert arrays.linear is not None
-    used = (arrays.linear[t, k] for k in (_PAST, _FUTURE, _BEST))
-    past, future, best = (np.asarray(a)[extent] * np.float32(denoiser.spread) for a in used)
-    slope = sum(d**2 for d in _gradient(best))
-    seen = np.asarray(arrays.seen[t])[extent]
-    if arrays.absent is not None and arrays.absent[t]:
-        seen = np.ones_like(seen)  # the whole frame's factor is found by hiding others
-    here = tuple(
-        slice(i.start - e.start, i.stop - e.start)
-        for i, e in zip(map(_bounded, inside), map(_bounded, extent), strict=True)
-    )
-    change, steep, share = (
-        ndimage.gaussian_filter(f, BLUR, radius=BLUR_REACH)[here]
-        for f in ((past - future) ** 2, slope, seen)
-    )
-    # Where part of the surroundings was not measured, the rest lets through that much more.
-    found = np.stack([var, level, change, steep]) / np.maximum(share, LEAST_SEEN)
-    return found.astype(np.float32)
-
-
-def _bounded(window: slice) -> slice:
-    return slice(window.start or 0, window.stop)
-
-
-def _gradient(image: np.ndarray) -> list[np.ndarray]:
-    """Derivatives along the axes that have more than one pixel."""
-    return [np.gradient(image, axis=k) for k, n in enumerate(image.shape) if n > 1] or [0 * image]
+    usual = USUAL * shares * level
+    belief = (USUAL_SD * usual) ** 2 + (NOTHING * level) ** 2
+    same = 2 * np.sum(autocorrelation**2) / np.maximum(count, 1)
+    chance = np.where(count > 0, (same + NOISE_SD**2) * level**2, np.inf)
+    # Without noise the residual is the error.
+    weight = np.where(chance > 0, belief / np.maximum(belief + chance, np.finfo(float).tiny), 1.0)
+    found = usual + weight * (residual - level - usual)
+    tiny = np.finfo(np.float32).tiny
+    errors: np.ndarray = np.maximum(found, np.maximum(LEAST * usual, tiny))
+    return errors

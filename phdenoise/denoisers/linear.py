@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
+from scipy import ndimage, signal
 
 # Widths of the Gaussians that each context channel is seen through [px].
 SCALES = (0.0, 0.7, 1.3, 2.5, 5.0)
@@ -44,6 +44,15 @@ class Normal(NamedTuple):
     a: np.ndarray
     b: np.ndarray
     c: np.ndarray
+
+
+class Fit(NamedTuple):
+    """Coefficients of all predictions [m, t, f]; of the best one's frames mean squared residual, mean value and number of pixels [t]."""
+
+    coefficients: np.ndarray
+    residual: np.ndarray
+    mean: np.ndarray
+    pixels: np.ndarray
 
 
 def blind_linear(
@@ -74,7 +83,7 @@ def fit_linear(
     normal = _normal_equations(frames, weights, target)
     return solve(
         lambda a, b: Normal(*(part[a:b] for part in normal)), frames.shape[0], weights.shape[1]
-    )
+    ).coefficients
 
 
 def normal_equations(
@@ -114,23 +123,28 @@ def normal_equations(
     return normal
 
 
-def solve(
-    normal: Callable[[int, int], Normal], frames: int, channels: int
-) -> Float[np.ndarray, "m t f"]:
-    """Coefficients of all predictions from normal equations.
+def solve(normal: Callable[[int, int], Normal], frames: int, channels: int) -> Fit:
+    """All predictions from normal equations.
 
     Args:
         normal: gives those of frames a to b; asked for one segment at a time.
         frames: of the movie.
         channels: of the context.
     """
-    parts, pieces = _parts(channels), []
+    parts, pieces, known = _parts(channels), [], []
     for first in range(0, frames, SEGMENT):
         last = min(first + SEGMENT, frames)
         low = max(first - AROUND, 0)
         near = normal(low, min(last + AROUND, frames))
-        pieces.append(np.stack([_solve(near, used)[first - low : last - low] for used in parts]))
-    return np.concatenate(pieces, axis=1)
+        here = slice(first - low, last - low)
+        pieces.append(np.stack([_solve(near, used)[here] for used in parts]))
+        a, b, c = (part[here].sum(axis=1) for part in near)
+        best, count = pieces[-1][-1], a[:, -1, -1]
+        left = c - 2 * np.einsum("tf,tf->t", best, b) + np.einsum("tf,tfg,tg->t", best, a, best)
+        known.append(np.stack([left, b[:, -1], count]))
+    left, total, count = np.concatenate(known, axis=1)
+    pixels = np.maximum(count, 1)
+    return Fit(np.concatenate(pieces, axis=1), left / pixels, total / pixels, count)
 
 
 def apply_linear(
@@ -160,6 +174,28 @@ def apply_linear(
             blurred = sum((_blur(m, s) for m, s in used), np.zeros(near.shape[1:]))
             out[t, k] = w[-1] + blurred[inside]
     return out
+
+
+def let_through(
+    coefficients: Float[np.ndarray, "t f"],
+    weights: Float[np.ndarray, "t k r"],
+    autocorrelation: Float[np.ndarray, "ky kx"],
+) -> Float[np.ndarray, " t"]:
+    """Share of the noise variance that a linear prediction of each frame lets through.
+
+    Args:
+        coefficients: of one of the predictions of `fit_linear`.
+        weights: of the context channels.
+        autocorrelation: of the noise in space, 1 at its centre; frames are independent.
+    """
+    point = np.zeros((2 * BLUR_RADIUS + 1,) * 2)
+    point[BLUR_RADIUS, BLUR_RADIUS] = 1
+    blurs = np.stack([ndimage.gaussian_filter(point, s) if s else point for s in SCALES])
+    # Covariance of the noise seen through two blurs.
+    shared = np.stack([signal.fftconvolve(b, autocorrelation, mode="same") for b in blurs])
+    overlap = np.einsum("ayx,byx->ab", blurs, shared)
+    kernels = coefficients[:, :-1].reshape(len(weights), len(SCALES), -1) @ weights
+    return np.maximum(np.einsum("tar,ab,tbr->t", kernels, overlap, kernels), 0.0)
 
 
 def fitted_window(ny: int, nx: int) -> tuple[slice, slice]:

@@ -18,6 +18,8 @@ from phdenoise.denoisers.design import Design
 FILE = Path(__file__).with_name("prior.npz")
 # The error that a movie's linear prediction has is the movie's own.
 _OWN = "log_spread"
+# Layers that predict how wrong the mean is: learned where the truth is known, of which a noisy movie says little.
+SPREAD = ("spread", "log_spread")
 
 
 def save_prior(path: str | Path, denoiser: Denoiser) -> None:

@@ -1,12 +1,13 @@
-"""How wrong the blind prediction is, without truth: its variance, in parts (`phdenoise.denoisers.doubt`).
+"""How wrong the blind prediction is, without truth: its mean squared error, which scales its variance.
 
-    Σ = V + B,        V = E[(f(y + n') − f(y))²],    B(d) = E[r_p r_{p+d}] − V(d) → B(0)
+    ⟨(μ − x)²⟩ = V + B − G,    V = E[(f(y + n') − f(y))²],    B(d) = E[r_p r_{p+d}] − V(d) + … → B(0),    G = ⟨(y − f)² − (y − μ)²⟩
 
-V, the noise that the estimate lets through, is measured by adding noise of the estimated model once more. B,
-the squared bias, is smooth over pixels because the scene is, while the noise of different pixels is independent:
-what residuals share at a distance, less what V does, tells of it (`phdenoise.training.bias`). Mean squares alone could
-not: where an estimate is good, its error is lost in the scatter of the noise power. Networks that hide the pixel in
-every frame are calibrated by the held-out likelihood instead.
+f is the network that training began with, which has not learned this movie's noise by heart. V, the noise that it lets
+through, is measured by adding noise of the estimated model once more. B, its squared bias, is smooth over pixels because the
+scene is, while the noise of different pixels is independent: what residuals share at a distance, less what V does, tells of it
+(`phdenoise.training.bias`). Mean squares alone could not: where an estimate is good, its error is lost in the scatter of the
+noise power. They tell by how much the trained network is better, G, on pixels that it did not learn: the noise cancels in the
+difference. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
 from dataclasses import replace
@@ -15,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize
 
 from phdenoise.denoisers import (
     FRAME,
@@ -25,17 +25,22 @@ from phdenoise.denoisers import (
     predict_arrays,
     prepare,
 )
-from phdenoise.denoisers.doubt import PARTS, Doubt, parts
+from phdenoise.denoisers.doubt import Doubt, frame_errors
+from phdenoise.denoisers.linear import fitted_window, let_through
 from phdenoise.noise import Correlated
-from phdenoise.training.bias import apart, squared_bias
+from phdenoise.training.bias import squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
 
 # Belief in the variance as trained, where only the held-out likelihood speaks: sd of the log of its error.
 SCALE_PRIOR = 0.3
+# Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
+SYMMETRIES = 4
+# By how much of the start's error training is usually better, sd; and the most that it is taken for.
+BETTER, MOST = 0.3, 0.9
 
 
 class Calibration(NamedTuple):
-    """Factor for the predicted variance, how it was found, and the variance in parts where it could be had.
+    """Factor for the predicted variance, how it was found, and what makes the variance where more than that is known.
 
     `variance` is what `doubt` makes of the prediction that was calibrated [t, y, x].
     """
@@ -46,134 +51,113 @@ class Calibration(NamedTuple):
     variance: jax.Array | None = None
 
 
-def by_injection(
-    denoiser: Denoiser,
+def by_error(
+    start: Denoiser,
     arrays: MovieArrays,
     blind: Moments,
     frames: np.ndarray,
     valid: np.ndarray,
     seen: np.ndarray,
+    test: np.ndarray,
+    judged: np.ndarray,
     noise: NoiseModel,
     field: Correlated,
     key: jax.Array,
     *,
-    symmetries: int,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Scale of the variance by noise injection and residual covariance.
+    """Scale of the variance by the mean squared error.
 
     Args:
-        denoiser, arrays, blind: the trained denoiser, the movie as it sees it, and its blind prediction.
+        start: the network that training began with.
+        arrays, blind: the movie as the trained network sees it, and its blind prediction.
         frames, valid: measured movie [t, y, x], and where it was learned.
-        seen: where it is an input of the denoiser.
+        seen: where it is an input of the network.
+        test: where it was not learned.
+        judged: those of them whose noise no learned pixel shares.
         noise: its noise model.
         field: the noise's autocorrelation.
         key: of the added noise.
-        symmetries: averaged by the prediction.
         progress: called with (stage, step, steps, nan).
     """
-    temporal = replace(denoiser, region=FRAME)
-    shape = frames.shape
-    hidden = denoiser.region.whole_frame
-    base = blind
-    if not hidden:
-        step = stage(progress, "prediction from other frames")
-        base = predict_arrays(temporal, arrays, shape, symmetries=symmetries, progress=step)
+    temporal, shape = replace(start, region=FRAME), frames.shape
+
+    def predicted(network: Denoiser, arrays: MovieArrays, said: str) -> np.ndarray:
+        step = stage(progress, said)
+        found = predict_arrays(network, arrays, shape, symmetries=SYMMETRIES, progress=step)
+        return np.asarray(found.mean, np.float64)
+
+    base = predicted(temporal, arrays, "prediction from other frames")
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
-    again = prepare(
-        temporal,
-        np.where(seen, frames, 0) + added,
-        seen,
-        coefficients=arrays.coefficients,
-        weights=np.asarray(arrays.weights),
+    louder, weights = np.where(seen, frames, 0) + added, np.asarray(arrays.weights)
+    moved, again = (
+        predicted(
+            temporal,
+            prepare(temporal, louder, seen, valid & ~test, coefficients, weights),
+            "with noise added once more",
+        )
+        for coefficients in (arrays.coefficients, None)
     )
-    step = stage(progress, "with noise added once more")
-    moved = predict_arrays(temporal, again, shape, symmetries=symmetries, progress=step)
-    passed = np.asarray(moved.mean - base.mean, np.float64)
-    residual = np.where(valid, frames - np.asarray(base.mean), 0.0)
-    own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
-    variance = float(np.mean(passed[valid] ** 2))
+    passed, learned = moved - base, (np.where(valid & ~test, added, 0.0), again - moved)
     rho = np.asarray(field.autocorrelation, np.float64)
-    near = apart(rho)
-    bias, width = squared_bias(residual, passed, valid, rho, float(np.mean(level[valid])))
-    steep = float(np.exp(0.5 * (min(near.values()) / width) ** 2))
-    # What the centre frame's other pixels add is the difference of mean squares: the noise cancels.
-    gained = float(np.mean((residual**2 - own**2)[valid]))
-    found = max(variance + bias - max(gained, 0.0), 0.25 * variance)
-    predicted = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    weights = _weights(denoiser, arrays, blind, level, valid, passed, residual, near, steep)
-    doubt = Doubt(weights, noise)
-    whole = doubt(denoiser, arrays, blind, (slice(shape[1]), slice(shape[2])))
-    even = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
-    names = ("predicted", "noise", "past against future", "gradient")
-    mean = " + ".join(f"{even * w:.2g} {n}" for w, n in zip(weights, names, strict=True) if w > 0)
+    residual = np.where(valid, frames - base, 0.0)
+    mean_level, through = float(np.mean(level[valid])), float(np.mean(passed[valid] ** 2))
+    bias = squared_bias(residual, passed, valid, rho, mean_level, learned)
+    error, own = through + bias, np.where(valid, frames - np.asarray(blind.mean), 0.0)
+    if not start.region.whole_frame:
+        # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
+        nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
+        error = max(error - _mean_gain(residual, nearer, valid), (1 - MOST) * error)
+        residual = nearer
+    chosen = judged if judged.any() else valid
+    gained = _mean_gain(residual, own, chosen)
+    # Of so many values with independent noise.
+    count = chosen.sum() / np.sum(np.maximum(rho, 0))
+    chance = float(np.var((residual**2 - own**2)[chosen])) / count
+    gained /= 1 + chance / (BETTER * error) ** 2
+    found = error - min(max(gained, -BETTER * error), MOST * error)
+    before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
+    doubt = Doubt(1.0, before, _errors(start, arrays, frames, valid & ~test, noise, rho))
+    whole = doubt(arrays, blind, (slice(shape[1]), slice(shape[2])))
+    scale = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
     return Calibration(
-        found / predicted,
-        f"Variance of the blind prediction: {mean} (by injecting noise); sd {np.sqrt(found):.3g}, "
-        f"{100 * min(variance / found, 1):.0f} % of it noise let through.",
-        doubt._replace(weights=tuple(even * w for w in weights)),
-        jnp.float32(even) * whole.var,
+        found / before,
+        f"Error of the blind prediction: sd {np.sqrt(found):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
+        f"without the frame itself, {100 * through / (through + bias):.0f} % of its variance noise let through.",
+        doubt._replace(scale=scale),
+        jnp.float32(scale) * whole.var,
     )
 
 
-def _weights(
-    denoiser: Denoiser,
+def _errors(
+    start: Denoiser,
     arrays: MovieArrays,
-    blind: Moments,
-    level: np.ndarray,
-    valid: np.ndarray,
-    passed: np.ndarray,
-    residual: np.ndarray,
-    distances: dict[int, int],
-    steep: float,
-) -> tuple[float, ...]:
-    """Shares of the parts of the variance, each at least zero, up to a common factor.
-
-    Two regressions over pixels: of V, from the noise that was let through, and of B, from the products of the
-    residuals of neighbours less those of V.
-    """
-    inside = (slice(valid.shape[1]), slice(valid.shape[2]))
-    passed, residual = np.where(valid, passed, 0.0), np.where(valid, residual, 0.0)
-    through, bias = (_Regression() for _ in range(2))
-    for t in np.flatnonzero(valid.any(axis=(1, 2))):
-        found = parts(denoiser, arrays, np.asarray(blind.var[t]), level[t], int(t), inside, inside)
-        through.add(found[:, valid[t]], passed[t][valid[t]] ** 2, level[t][valid[t]])
-        for axis, distance in distances.items():
-            n = valid.shape[axis] - distance
-            if n <= 0:
-                continue
-            a, b = (
-                tuple(slice(*r) if k == axis else slice(None) for k in (1, 2))
-                for r in ((0, n), (distance, n + distance))
-            )
-            both = valid[t][a] & valid[t][b]
-            product = residual[t][a] * residual[t][b] - passed[t][a] * passed[t][b]
-            near = 0.5 * (found[:, *a] + found[:, *b])
-            spread = np.sqrt(level[t][a] * level[t][b])
-            bias.add(near[:, both], product[both], spread[both])
-    total = through.solve() + steep * bias.solve()
-    return tuple(float(w) for w in total) if total.any() else (1.0,) + (0.0,) * (PARTS - 1)
+    frames: np.ndarray,
+    fitted: np.ndarray,
+    noise: NoiseModel,
+    rho: np.ndarray,
+) -> np.ndarray:
+    """Mean squared error of the best linear prediction of each frame, from the pixels that it was fitted to."""
+    assert arrays.linear is not None
+    assert arrays.coefficients is not None
+    window = fitted_window(*frames.shape[1:])
+    best = float(start.centre) + float(start.spread) * np.asarray(arrays.linear[:, -1], np.float64)
+    used = fitted[:, *window]
+    count = used.sum(axis=(1, 2)).astype(float)
+    values, off = (
+        np.where(used, a[:, *window], 0.0).astype(np.float64)
+        for a in (frames, frames - best[:, : frames.shape[1], : frames.shape[2]])
+    )
+    mean, residual = (a.sum(axis=(1, 2)) / np.maximum(count, 1) for a in (values, off**2))
+    level = np.asarray(noise.variance(jnp.asarray(mean, jnp.float32)), np.float64)
+    shares = let_through(arrays.coefficients[-1], np.asarray(arrays.weights, np.float64), rho)
+    return frame_errors(residual, np.broadcast_to(level, mean.shape), shares, count, rho)
 
 
-class _Regression:
-    """Least squares with weights 1/level², none of them below zero."""
-
-    def __init__(self) -> None:
-        self.a, self.b = np.zeros((PARTS, PARTS)), np.zeros(PARTS)
-
-    def add(self, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> None:
-        x, y = x.astype(np.float64) / level, y / level
-        self.a += x @ x.T
-        self.b += x @ y
-
-    def solve(self) -> np.ndarray:
-        size = np.sqrt(np.maximum(np.diag(self.a), np.finfo(float).tiny))
-        scaled = self.a / np.outer(size, size) + 1e-6 * np.eye(PARTS)
-        root = np.linalg.cholesky(scaled)
-        found, _ = optimize.nnls(root.T, np.linalg.solve(root, self.b / size))
-        weights: np.ndarray = found / size
-        return weights
+def _mean_gain(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
+    """Mean difference of squared residuals."""
+    return float(np.mean((before**2 - after**2)[where]))
 
 
 def by_likelihood(

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from phdenoise.denoisers import (
     PIXEL,
+    SPREAD,
     UDVD,
     BlindRegion,
     Denoiser,
@@ -36,7 +37,7 @@ from phdenoise.noise import (
 )
 from phdenoise.noise.estimate import CORRELATED
 from phdenoise.training.assemble import course
-from phdenoise.training.calibrate import by_injection, by_likelihood
+from phdenoise.training.calibrate import by_error, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.training.config import (
     PRESETS,
@@ -67,7 +68,7 @@ class Learned:
     Attributes:
         denoiser: hides what is to be hidden at prediction; its variance is calibrated.
         scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
-        doubt: the calibrated variance in parts, in place of that scale; None for networks without linear predictions.
+        doubt: what makes the variance, in place of that scale; None for networks without linear predictions.
         gaps: calibration of frames without a measurement, not contained in the denoiser's.
         blind: blind mean and variance of the movie it learned from.
         region: hidden in training.
@@ -189,7 +190,7 @@ def learn(
     out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
-        denoiser, arrays, run, begun = train_on(
+        denoiser, arrays, run, begun, start = train_on(
             movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
             stage(progress, "training"), design=design, objective=objective, reach=found.reach(),
         )  # fmt: skip
@@ -203,17 +204,18 @@ def learn(
             progress=stage(progress, "prediction"),
         )
         if arrays.linear is not None and network == "blind":
-            calibration = by_injection(
-                denoiser,
+            calibration = by_error(
+                replace(start, region=shown),
                 arrays,
                 blind_moments,
                 frames,
                 valid,
                 seen,
+                out,
+                interior(out, region, found.reach()),
                 noise,
                 found.correlated(),
                 jax.random.key(config.seed + 1),
-                symmetries=symmetries,
                 progress=progress,
             )
         else:
@@ -270,8 +272,9 @@ def train_on(
     target: np.ndarray | None = None,
     target_var: np.ndarray | None = None,
     reach: tuple[int, int] = (0, 0),
-) -> tuple[Denoiser, MovieArrays, Run, str]:
-    """The trained denoiser, the movie as it sees it, the training's record, and a sentence on where it began.
+) -> tuple[Denoiser, MovieArrays, Run, str, Denoiser]:
+    """The trained denoiser, the movie as it sees it, the training's record, a sentence on where it began, and a network
+    there that never saw this movie.
 
     Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs; `target`
     and its variance [t, y, x] are what seeing networks learn. The noise correlates over `reach` [px].
@@ -342,9 +345,10 @@ def train_on(
         float(1.5 / np.sqrt(max(independent, 1))),
         config.tune,
     )
-    begun = "Started from the network given."
+    begun, unseeing = "Started from the network given.", make()
     if pretrained is None:
         denoiser, plan, begun = _begin(denoiser, arrays, judged, noise, plan, config)
+        unseeing = denoiser
     start, save = None, None
     if checkpoint is not None:
         others = [a for a in (target, target_var) if a is not None]
@@ -362,7 +366,7 @@ def train_on(
         save=save,
         progress=progress,
     )
-    return denoiser, arrays, run, begun
+    return denoiser, arrays, run, begun, unseeing
 
 
 def _begin(
@@ -387,7 +391,8 @@ def _begin(
     steps = plan.steps if config.steps else int(FEWER * plan.steps) + 1
     said = "Started from a network that has seen simulated scenes"
     found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
-    return other, replace(plan, steps=steps, learning_rate=rate), f"{said} ({found})."
+    plan = replace(plan, steps=steps, learning_rate=rate, kept=SPREAD)
+    return other, plan, f"{said} ({found})."
 
 
 def held_out(

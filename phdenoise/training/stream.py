@@ -22,8 +22,11 @@ from phdenoise.denoisers import (
     fit_blocks,
     predict_blocks,
 )
+from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.doubt import frame_errors
+from phdenoise.denoisers.linear import Fit, let_through
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import NoiseEstimate, estimate_noise
+from phdenoise.noise import Correlated, NoiseEstimate, estimate_noise
 from phdenoise.noise.repeats import sentences
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
@@ -33,7 +36,7 @@ from phdenoise.training.learn import JUDGEABLE, held_out, interior, learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged
-from phdenoise.types import InputError, Moments, Progress, within
+from phdenoise.types import InputError, Moments, NoiseModel, Progress, within
 
 Window = tuple[slice, slice, slice]
 # Receives the window, the measured part, its blind prediction and its posterior.
@@ -138,11 +141,11 @@ def denoise_parts(
     width = int(str(learned.settings["width"]))
     frames, side, at_once = block_size(shape, memory, denoiser.region, width)
     weights = denoiser.context_weights(survey.present)
-    coefficients = None
+    coefficients, doubt = None, learned.doubt
     judge = _Judged(chosen[len(chosen) // 2])
     with jax.enable_x64(False):
         if not region.everywhen:
-            coefficients = fit_blocks(
+            fit = fit_blocks(
                 denoiser,
                 read,
                 shape,
@@ -151,6 +154,11 @@ def denoise_parts(
                 frames=frames,
                 progress=lambda i, n: report("linear prediction", i, n, np.nan),
             )
+            coefficients = fit.coefficients
+            if doubt is not None:
+                doubt = doubt._replace(
+                    errors=_errors(denoiser, fit, weights, noise, found.correlated())
+                )
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
         # As there, the variance is scaled after the average over symmetries.
         scale = jnp.float32(learned.scale)
@@ -167,11 +175,11 @@ def denoise_parts(
             symmetries=learned.symmetries,
             at_once=at_once,
             absent=~survey.present,
-            doubt=learned.doubt,
+            doubt=doubt,
         )
         for k, (block, (mean, var)) in enumerate(results):
             factor = jnp.asarray(factors[block.kept], jnp.float32)[:, None, None]
-            blind = Moments(mean, factor * var if learned.doubt else scale * factor * var)
+            blind = Moments(mean, factor * var if doubt else scale * factor * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
@@ -199,6 +207,17 @@ def denoise_parts(
     )
     test = interior(kept_out(region)(*judge.piece) & judge.good, region, found.reach())
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+def _errors(
+    denoiser: Denoiser, fit: Fit, weights: np.ndarray, noise: NoiseModel, field: Correlated
+) -> np.ndarray:
+    """Mean squared error of the best linear prediction of each frame."""
+    spread, rho = float(denoiser.spread), np.asarray(field.autocorrelation, np.float64)
+    mean = jnp.asarray(float(denoiser.centre) + spread * fit.mean, jnp.float32)
+    level = np.broadcast_to(np.asarray(noise.variance(mean), np.float64), mean.shape)
+    shares = let_through(fit.coefficients[-1], weights.astype(np.float64), rho)
+    return frame_errors(spread**2 * fit.residual, level, shares, fit.pixels, rho)
 
 
 def denoise_in_memory(

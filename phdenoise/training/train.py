@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from phdenoise.denoisers import Denoiser, MovieArrays
+from phdenoise.denoisers.core import leaf_name
 from phdenoise.training.objectives import Crops, Goal, pixel_loss
 from phdenoise.types import NoiseModel, Steps
 
@@ -47,6 +48,7 @@ class Plan:
         margin: difference of scores that chance does not explain.
         tune: "full" adjusts every weight; "gain" one factor per channel of each layer, the rest frozen
             (GainTuning, Mohan et al., NeurIPS 2021, arXiv:2107.12815); "none" nothing.
+        kept: names of layers that stay as they are.
     """
 
     steps: int
@@ -57,6 +59,7 @@ class Plan:
     objective: Goal = "nll"
     margin: float = 0.0
     tune: Tune = "full"
+    kept: tuple[str, ...] = ()
 
     @property
     def static(self) -> "Plan":
@@ -163,6 +166,10 @@ def _train_step(
         return crop_loss(changed, crops, noise, plan.objective, jax.random.fold_in(key, 1))
 
     value, slope = jax.value_and_grad(loss)(state.weights)
+    slope = jax.tree_util.tree_map_with_path(
+        lambda path, a: jnp.zeros_like(a) if leaf_name(path).split("/")[0] in plan.kept else a,
+        slope,
+    )
     return advance(state, slope, rate), value
 
 
