@@ -22,7 +22,9 @@ from jaxtyping import Float
 from scipy import ndimage
 
 from phdenoise.denoisers.context import MovieArrays
-from phdenoise.types import Moments
+from phdenoise.denoisers.core import Denoiser
+from phdenoise.denoisers.linear import Fit, let_through
+from phdenoise.types import Moments, NoiseModel
 
 # Blur of the measured pixels [px], and how far it reaches.
 BLUR, BLUR_REACH = 1.5, 5
@@ -30,8 +32,8 @@ BLUR, BLUR_REACH = 1.5, 5
 LEAST_SEEN = 1 / 3
 # ε.
 EVEN = 0.2
-# 1 + n/4 in space and time, and the sd of its log; the sd of the noise variance's own log.
-USUAL, USUAL_SD, NOISE_SD = 1.75, 0.5, 0.01
+# n/4 in space and time; the sd of the log of 1 + n/4; the sd of the noise variance's own log.
+USUAL, USUAL_SD, NOISE_SD = 0.75, 0.5, 0.01
 # No frame is taken for less wrong than this share of what is usual. Where a filter lets nothing through, nothing is usual: in
 # units of the noise variance.
 LEAST, NOTHING = 0.2, 1e-4
@@ -61,7 +63,7 @@ class Doubt(NamedTuple):
         """The same mean with this variance [t, y, x].
 
         Args:
-            arrays: the movie, or a window of it, with its linear predictions.
+            arrays: the movie, or a window of it.
             raw: of the network.
             inside: rows and columns of `arrays` that `raw` is for.
             extent: those that lie in the movie, from the same corner on or an earlier one; by default `inside`.
@@ -85,13 +87,36 @@ class Doubt(NamedTuple):
 
 
 def frame_errors(
+    denoiser: Denoiser,
+    fit: Fit,
+    weights: Float[np.ndarray, "t k r"],
+    noise: NoiseModel,
+    autocorrelation: Float[np.ndarray, "ky kx"],
+) -> Float[np.ndarray, " t"]:
+    """e_t [intensity²]: mean squared error of the best linear prediction of each frame, from both sources by their precision.
+
+    Args:
+        denoiser: its scale is that of the fit.
+        fit: of the linear predictions.
+        weights: of the context channels.
+        noise: pointwise noise model.
+        autocorrelation: ρ, 1 at its centre.
+    """
+    spread = float(denoiser.spread)
+    mean = jnp.asarray(float(denoiser.centre) + spread * fit.mean, jnp.float32)
+    level = np.broadcast_to(np.asarray(noise.variance(mean), np.float64), mean.shape)
+    shares = let_through(fit.coefficients[-1], weights.astype(np.float64), autocorrelation)
+    return weighed_errors(spread**2 * fit.residual, level, shares, fit.pixels, autocorrelation)
+
+
+def weighed_errors(
     residual: Float[np.ndarray, " t"],
     level: Float[np.ndarray, " t"],
     shares: Float[np.ndarray, " t"],
     count: Float[np.ndarray, " t"],
     autocorrelation: Float[np.ndarray, "ky kx"],
 ) -> Float[np.ndarray, " t"]:
-    """e_t: mean squared error of the best linear prediction of each frame, from both sources by their precision.
+    """e_t from the mean squared residual and the mean noise variance of each frame.
 
     Args:
         residual: mean squared residual.
@@ -100,7 +125,7 @@ def frame_errors(
         count: pixels of the residual.
         autocorrelation: ρ, 1 at its centre.
     """
-    usual = USUAL * shares * level
+    usual = (1 + USUAL) * shares * level
     belief = (USUAL_SD * usual) ** 2 + (NOTHING * level) ** 2
     same = 2 * np.sum(autocorrelation**2) / np.maximum(count, 1)
     chance = np.where(count > 0, (same + NOISE_SD**2) * level**2, np.inf)

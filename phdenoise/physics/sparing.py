@@ -15,20 +15,18 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from phdenoise.grid import Grid
-from phdenoise.physics.models import Model, Reference
+from phdenoise.physics.models import Model, Reference, Wrapped
 from phdenoise.types import Field, Scalar
 
 # Fields of a model that hold a cellwise law.
 _LAWS = ("free_energy", "mobility", "diffusivity")
 
 
-class Sparing(Model):
+class Sparing(Wrapped):
     """The same equation."""
-
-    model: Model
 
     def rhs(self, t: Scalar, c: Field, grid: Grid) -> Field:
         """dc/dt [1/time]."""
@@ -42,14 +40,6 @@ class Sparing(Model):
         """The cellwise part of the law."""
         return late(lambda model, c: model.homogeneous(c), self.model, c)
 
-    def reference(self, c: Field, grid: Grid) -> Reference:
-        """Constant coefficients that resemble the Jacobian at the field c."""
-        return self.model.reference(c, grid)
-
-    def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
-        """Estimate of the largest |eigenvalue| of the Jacobian at c [1/time]."""
-        return self.model.spectral_radius(c, grid)
-
     def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "*k"]:
         """Eigenvalues of the implicit part [1/time]."""
         return self.model.implicit_symbol(grid, reference)
@@ -59,14 +49,6 @@ class Sparing(Model):
     ) -> tuple[Float[Array, "*k"], Float[Array, "*k"]] | None:
         """As the model says."""
         return self.model.split(grid, reference)
-
-    def energy(self, c: Field, grid: Grid) -> Scalar:
-        """The functional that does not increase along solutions."""
-        return self.model.energy(c, grid)
-
-    def admissible(self, c: Field, grid: Grid) -> Bool[Array, ""]:
-        """Whether the law still drives every cell of the field c."""
-        return self.model.admissible(c, grid)
 
 
 def late(function: Callable[..., Any], *args: Any) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import fft, signal
 
+from phdenoise.denoisers.doubt import USUAL
+
 # Correlation of noise that counts as none.
 INDEPENDENT = 0.05
 # Pixels between residuals whose product tells of the scene.
@@ -22,10 +24,10 @@ FARTHEST = 4
 REACH, WIDTHS, NARROWEST = 5, {2: (0.7, 5.0), 1: (0.7, 12.0)}, 1.2
 # How much another shape than these may differ at the smallest distance, growing with the distance.
 SHAPE = 0.1
-# The bias over the variance let through: what is asked, what is usual, and the sd of its log. A filter in n dimensions that
+# The bias over the variance let through: what is asked, and the sd of the log of what is usual. A filter in n dimensions that
 # errs least has n/4 (Silverman, Density Estimation, 1986, section 3.3), here space and time; networks on random scenes had 1.7,
 # and on slow ones less.
-TO_VARIANCE, USUAL, USUAL_SD = np.geomspace(1e-2, 1e3, 121), 0.75, 0.8
+TO_VARIANCE, USUAL_SD = np.geomspace(1e-2, 1e3, 121), 0.8
 
 
 def apart(rho: Float[np.ndarray, "ky kx"]) -> dict[int, int]:

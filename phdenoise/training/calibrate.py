@@ -26,7 +26,7 @@ from phdenoise.denoisers import (
     prepare,
 )
 from phdenoise.denoisers.doubt import Doubt, frame_errors
-from phdenoise.denoisers.linear import fitted_window, let_through
+from phdenoise.denoisers.linear import Fit, fitted_window
 from phdenoise.noise import Correlated
 from phdenoise.training.bias import squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
@@ -118,7 +118,11 @@ def by_error(
     gained /= 1 + chance / (BETTER * error) ** 2
     found = error - min(max(gained, -BETTER * error), MOST * error)
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    doubt = Doubt(1.0, before, _errors(start, arrays, frames, valid & ~test, noise, rho))
+    doubt = Doubt(
+        1.0,
+        before,
+        frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho),
+    )
     whole = doubt(arrays, blind, (slice(shape[1]), slice(shape[2])))
     scale = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
     return Calibration(
@@ -130,29 +134,21 @@ def by_error(
     )
 
 
-def _errors(
-    start: Denoiser,
-    arrays: MovieArrays,
-    frames: np.ndarray,
-    fitted: np.ndarray,
-    noise: NoiseModel,
-    rho: np.ndarray,
-) -> np.ndarray:
-    """Mean squared error of the best linear prediction of each frame, from the pixels that it was fitted to."""
+def _fit(denoiser: Denoiser, arrays: MovieArrays, frames: np.ndarray, fitted: np.ndarray) -> Fit:
+    """The linear predictions, and what the best one leaves of the pixels that they were fitted to."""
     assert arrays.linear is not None
     assert arrays.coefficients is not None
-    window = fitted_window(*frames.shape[1:])
-    best = float(start.centre) + float(start.spread) * np.asarray(arrays.linear[:, -1], np.float64)
+    ny, nx = frames.shape[1:]
+    window = fitted_window(ny, nx)
     used = fitted[:, *window]
     count = used.sum(axis=(1, 2)).astype(float)
-    values, off = (
-        np.where(used, a[:, *window], 0.0).astype(np.float64)
-        for a in (frames, frames - best[:, : frames.shape[1], : frames.shape[2]])
+    scaled = (frames - float(denoiser.centre)) / float(denoiser.spread)
+    best = np.asarray(arrays.linear[:, -1, :ny, :nx], np.float64)
+    mean, residual = (
+        np.where(used, a[:, *window], 0.0).sum(axis=(1, 2)) / np.maximum(count, 1)
+        for a in (scaled, (scaled - best) ** 2)
     )
-    mean, residual = (a.sum(axis=(1, 2)) / np.maximum(count, 1) for a in (values, off**2))
-    level = np.asarray(noise.variance(jnp.asarray(mean, jnp.float32)), np.float64)
-    shares = let_through(arrays.coefficients[-1], np.asarray(arrays.weights, np.float64), rho)
-    return frame_errors(residual, np.broadcast_to(level, mean.shape), shares, count, rho)
+    return Fit(arrays.coefficients, residual, mean, count)
 
 
 def _mean_gain(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:

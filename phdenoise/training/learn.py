@@ -299,6 +299,7 @@ def train_on(
     arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
     if arrays.linear is not None:
         denoiser = make(doubt=_doubt(denoiser, arrays, noise))
+    unseeing = denoiser
     if pretrained is not None:
         width = width_of(config, region, design)
         known = from_weights(dict(pretrained.weights), region, width=width, design=design)
@@ -345,7 +346,7 @@ def train_on(
         float(1.5 / np.sqrt(max(independent, 1))),
         config.tune,
     )
-    begun, unseeing = "Started from the network given.", make()
+    begun = "Started from the network given."
     if pretrained is None:
         denoiser, plan, begun = _begin(denoiser, arrays, judged, noise, plan, config)
         unseeing = denoiser

@@ -22,11 +22,9 @@ from phdenoise.denoisers import (
     fit_blocks,
     predict_blocks,
 )
-from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.doubt import frame_errors
-from phdenoise.denoisers.linear import Fit, let_through
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Correlated, NoiseEstimate, estimate_noise
+from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.noise.repeats import sentences
 from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
@@ -36,7 +34,7 @@ from phdenoise.training.learn import JUDGEABLE, held_out, interior, learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged
-from phdenoise.types import InputError, Moments, NoiseModel, Progress, within
+from phdenoise.types import InputError, Moments, Progress, within
 
 Window = tuple[slice, slice, slice]
 # Receives the window, the measured part, its blind prediction and its posterior.
@@ -156,9 +154,8 @@ def denoise_parts(
             )
             coefficients = fit.coefficients
             if doubt is not None:
-                doubt = doubt._replace(
-                    errors=_errors(denoiser, fit, weights, noise, found.correlated())
-                )
+                rho = np.asarray(found.correlated().autocorrelation, np.float64)
+                doubt = doubt._replace(errors=frame_errors(denoiser, fit, weights, noise, rho))
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
         # As there, the variance is scaled after the average over symmetries.
         scale = jnp.float32(learned.scale)
@@ -207,17 +204,6 @@ def denoise_parts(
     )
     test = interior(kept_out(region)(*judge.piece) & judge.good, region, found.reach())
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
-
-
-def _errors(
-    denoiser: Denoiser, fit: Fit, weights: np.ndarray, noise: NoiseModel, field: Correlated
-) -> np.ndarray:
-    """Mean squared error of the best linear prediction of each frame."""
-    spread, rho = float(denoiser.spread), np.asarray(field.autocorrelation, np.float64)
-    mean = jnp.asarray(float(denoiser.centre) + spread * fit.mean, jnp.float32)
-    level = np.broadcast_to(np.asarray(noise.variance(mean), np.float64), mean.shape)
-    shares = let_through(fit.coefficients[-1], weights.astype(np.float64), rho)
-    return frame_errors(spread**2 * fit.residual, level, shares, fit.pixels, rho)
 
 
 def denoise_in_memory(

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from phdenoise.denoisers import FRAME, build, prepare
-from phdenoise.denoisers.doubt import frame_errors
+from phdenoise.denoisers.doubt import weighed_errors
 from phdenoise.denoisers.linear import let_through
 
 SHAPE = (10, 64, 64)
@@ -62,7 +62,7 @@ def test_errors_of_frames_are_found_through_weak_and_strong_noise(sigma):
     level = np.full(SHAPE[0], sigma**2)
     shares = let_through(arrays.coefficients[-1], np.asarray(arrays.weights, float), rho)
     residual = np.mean((frames - best) ** 2, axis=(1, 2))
-    found = frame_errors(residual, level, shares, np.full(SHAPE[0], 64.0**2), rho)
+    found = weighed_errors(residual, level, shares, np.full(SHAPE[0], 64.0**2), rho)
     true = np.mean((best - clean) ** 2, axis=(1, 2))
     # At rest in the middle the filter errs least and the noise hides it most.
     assert np.ptp(np.log(true)) > 0.8
@@ -73,6 +73,6 @@ def test_errors_of_frames_are_found_through_weak_and_strong_noise(sigma):
 def test_a_frame_that_was_not_measured_has_what_is_usual_and_no_noise_has_the_residual():
     one, share = np.ones(1), np.full(1, 0.1)
     rho = np.ones((1, 1))
-    np.testing.assert_allclose(frame_errors(0 * one, one, share, 0 * one, rho), 0.175)
-    np.testing.assert_allclose(frame_errors(0.3 * one, 0 * one, share, 100 * one, rho), 0.3)
-    assert frame_errors(0 * one, 0 * one, share, 100 * one, rho)[0] > 0
+    np.testing.assert_allclose(weighed_errors(0 * one, one, share, 0 * one, rho), 0.175)
+    np.testing.assert_allclose(weighed_errors(0.3 * one, 0 * one, share, 100 * one, rho), 0.3)
+    assert weighed_errors(0 * one, 0 * one, share, 100 * one, rho)[0] > 0
