@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from phdenoise.noise.correlated import Correlated
 from phdenoise.noise.differences import autocorrelation, difference, temporal_correlation
@@ -21,6 +22,8 @@ Blind = Literal["pixel", "frame", "udvd"]
 LAGS = 5
 # Correlation of neighbouring pixels above which the whole centre frame is hidden.
 CORRELATED = 0.08
+# Pixels between lags of correlated noise at most: colour filters and interleaved amplifiers leave out every other one.
+LINK = 2
 # Correlation of successive frames above which neighbouring frames carry the same noise.
 PERSISTENT = 0.3
 # Share of the differences' variance that is worth a word when it was motion.
@@ -52,18 +55,31 @@ class NoiseEstimate:
     sentences: tuple[str, ...]
 
     def correlated(self) -> Correlated:
-        """The model with its autocorrelation, where that exceeds three standard deviations."""
-        rho = np.nan_to_num(self.autocorrelation)
-        rho = np.where(np.abs(rho) > 3 * self.autocorrelation_sd, rho, 0.0)
+        """The model with its autocorrelation, where that is seen."""
+        rho = np.where(self._seen(0.0), np.nan_to_num(self.autocorrelation), 0.0)
         rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
         return Correlated.of(self.model, rho)
 
     def reach(self) -> tuple[int, int]:
         """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""
-        rho = np.abs(np.nan_to_num(self.autocorrelation))
-        far = np.argwhere(rho > max(CORRELATED, 3 * self.autocorrelation_sd))
-        y, x = np.abs(far - np.array(rho.shape) // 2).max(axis=0, initial=0).tolist()
+        far = np.argwhere(self._seen(CORRELATED)) - np.array(self.autocorrelation.shape) // 2
+        y, x = np.abs(far).max(axis=0, initial=0).tolist()
         return y, x
+
+    def _seen(self, least: float) -> np.ndarray:
+        """Lags [2 r + 1, 2 r + 1] where the noise correlates by more than `least`, chance, and what motion leaves.
+
+        What is alike far away and not near is motion: only lags that others join to the centre are noise's.
+        """
+        rho = np.abs(np.nan_to_num(self.autocorrelation))
+        centre, rim = np.zeros(rho.shape, bool), np.ones(rho.shape, bool)
+        centre[rho.shape[0] // 2, rho.shape[1] // 2] = True
+        rim[1:-1, 1:-1] = False
+        motion = float(np.median(rho[rim]))
+        above = rho > max(least, 3 * self.autocorrelation_sd, motion)
+        step = np.ones((2 * LINK + 1, 2 * LINK + 1), bool)
+        seen: np.ndarray = ndimage.binary_dilation(centre, step, iterations=-1, mask=above | centre)
+        return seen
 
 
 def estimate_noise(
@@ -176,7 +192,7 @@ def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float, along_t: float) -
     if frames < 2:
         return "udvd", f"{frames} frame(s): the pixel is hidden and its own frame fills it in."
     r = rho.shape[0] // 2
-    near = np.abs(rho[max(r - 2, 0) : r + 3, max(r - 2, 0) : r + 3]).ravel()
+    near = np.abs(rho[max(r - LINK, 0) : r + LINK + 1, max(r - LINK, 0) : r + LINK + 1]).ravel()
     largest = float(np.sort(near)[-2]) if near.size > 1 else 0.0
     along_x, along_y = _axes(rho)
     found = f"noise correlation of neighbours {along_x[1]:.2f} (x), {along_y[1]:.2f} (y)"

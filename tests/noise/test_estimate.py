@@ -220,3 +220,25 @@ def test_measured_movies(shared_data, stem, key, family, blind):
     known = {"ch_gauss03": 0.3, "ch_gauss01": 0.1, "ch_corr3x3_02": 0.2, "ch_line1x9_01": 0.1}
     if stem in known:
         assert float(found.model.sigma) == pytest.approx(known[stem], rel=0.03)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_changes_over_wide_areas_is_no_noise(seed):
+    # A small movie, too short to tell how it changes: differences keep what no neighbours tell apart.
+    rng = np.random.default_rng(seed)
+    clean = ndimage.gaussian_filter(rng.normal(size=(12, 32, 32)), (1.0, 5.0, 5.0), mode="wrap")
+    clean *= 0.3 / np.std(clean)
+    found = estimate_noise(clean + rng.normal(size=clean.shape))
+    rho = np.asarray(found.correlated().autocorrelation)
+    assert np.sum(np.abs(rho)) == pytest.approx(1)
+    assert found.reach() == (0, 0)
+
+
+def test_every_other_pixel_may_correlate():
+    # As behind a colour filter: the same colour lies two pixels away.
+    white = np.random.default_rng(0).normal(size=(16, 72, 76))
+    noise = (white + 0.6 * np.roll(white, 2, axis=2) + 0.3 * np.roll(white, 4, axis=2))[..., :72]
+    found = estimate_noise(scene() + 0.2 * noise)
+    rho = np.asarray(found.correlated().autocorrelation)[8]
+    np.testing.assert_allclose(rho[8:13], [1, 0, 0.54, 0, 0.21], atol=0.04)
+    assert found.reach() == (0, 4)
