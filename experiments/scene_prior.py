@@ -12,6 +12,7 @@ and keeps what it has every thousand steps. The weights in use come from this re
 of weaker noise and 75,000 on 1500 more (`--start` goes on from a file).
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,6 +40,7 @@ from phdenoise.denoisers import (
 from phdenoise.denoisers.prior import FILE
 from phdenoise.training.config import PRESETS
 from phdenoise.training.train import TrainState, advance, draw_crops, start_run
+from phdenoise.types import InputError
 
 # Errors below this share of the linear filter's are as good as none.
 NONE = 0.03
@@ -149,16 +151,28 @@ def _begun(weights: Any, error: jax.Array) -> Any:
     return eqx.tree_at(lambda s: s["log_spread"].get_value(), weights, jnp.log(jnp.expm1(error)))
 
 
+def _learned(denoiser: Denoiser, path: Path) -> Denoiser:
+    """The same with the weights of a file that `train` wrote."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a file that `scene_prior train` wrote.")
+    known = from_prior(denoiser, path)
+    if known is None:
+        raise InputError(
+            f"{path} holds the weights of a network of another width or window: train it anew without --start."
+        )
+    return known
+
+
 def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
     """Learn, and write what was learned; yields the step and the mean squared error over the linear filter's."""
+    unit = build(PIXEL, width=PRESETS["default"].width, centre=0.0, spread=1.0, seed=config.seed)
+    if config.start is not None:
+        unit = _learned(unit, config.start)
     lessons = []
     for k in range(config.movies):
         lessons.append(lesson(np.random.default_rng([config.seed, k]), config))
         if (k + 1) % 100 == 0:
             print(f"{k + 1}/{config.movies} scenes", flush=True)
-    unit = build(PIXEL, width=PRESETS["default"].width, centre=0.0, spread=1.0, seed=config.seed)
-    if config.start is not None:
-        unit = from_prior(unit, config.start) or unit
     # Hiding the whole frame leaves the bank of filters out, with the same weights.
     regions = {False: unit, True: replace(unit, region=FRAME)}
     # Donated buffers must not be shared.
@@ -191,8 +205,7 @@ def score(config: ScenePrior) -> list[dict[str, float | str]]:
         assert arrays.linear is not None
         target = np.asarray(blank.scaled(jnp.asarray(shot.clean)))
         linear = np.mean((np.asarray(arrays.linear[:, -1]) - target) ** 2)
-        network = from_prior(blank, config.output)
-        assert network is not None
+        network = _learned(blank, config.output)
         out = predict_arrays(network, arrays, shot.noisy.shape, symmetries=16).mean
         own = np.mean((np.asarray(network.scaled(out)) - target) ** 2)
         noise = float(np.std(shot.noisy - shot.clean))
@@ -206,8 +219,7 @@ def score(config: ScenePrior) -> list[dict[str, float | str]]:
     return rows
 
 
-def main() -> None:
-    config = tyro.cli(ScenePrior)
+def main(config: ScenePrior) -> None:
     if config.what == "train":
         for step, value in train(config):
             print(f"{step}/{config.steps} squared error over the linear filter's {value:.4f}")
@@ -227,4 +239,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(tyro.cli(ScenePrior))
+    except InputError as error:
+        sys.exit(f"scene_prior: {error}")

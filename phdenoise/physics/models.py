@@ -104,6 +104,10 @@ class Wrapped(Model):
         """That of the model."""
         return self.model.reference(c, grid)
 
+    def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "*k"]:
+        """That of the model."""
+        return self.model.implicit_symbol(grid, reference)
+
     def spectral_radius(self, c: Field, grid: Grid) -> Scalar:
         """That of the model."""
         return self.model.spectral_radius(c, grid)

@@ -40,10 +40,6 @@ class Sparing(Wrapped):
         """The cellwise part of the law."""
         return late(lambda model, c: model.homogeneous(c), self.model, c)
 
-    def implicit_symbol(self, grid: Grid, reference: Reference) -> Float[Array, "*k"]:
-        """Eigenvalues of the implicit part [1/time]."""
-        return self.model.implicit_symbol(grid, reference)
-
     def split(
         self, grid: Grid, reference: Reference
     ) -> tuple[Float[Array, "*k"], Float[Array, "*k"]] | None:
