@@ -33,6 +33,10 @@ COLUMNS = (
 )
 
 
+# Slope of mu_h at c = 1/2 [kT] that takes a mixture apart well within the movie; without bends it is -2.
+SEPARATES = -1.0
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What to measure."""
@@ -47,7 +51,7 @@ class Arguments:
     """Seeds of the movie and of the denoiser."""
     bends: float = 0.0
     """Draw for every seed a law with bends of mu_h and of ln D: standard deviation of their Legendre terms times
-    sqrt(n(n+1)) [kT; 1]. Intervals of a fit whose prior holds bends should cover such laws as often as they say."""
+    sqrt(n(n+1)) [kT; 1]; laws that do not separate are drawn again. Intervals of a fit whose prior holds bends should cover such laws as often as they say."""
     fits: tuple[str, ...] = ("clean", "noisy", "denoised", "joint")
     """Which fits to make."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -116,14 +120,21 @@ def add_row(table: Path | None, seed: int, name: str, numbers: dict[str, float])
 
 
 def drawn(arguments: Arguments, seed: int) -> dict[str, tuple[float, ...]]:
-    """Terms of a law with bends, as `SimulateConfig` takes them."""
+    """Terms of a law with bends, as `SimulateConfig` takes them: the first that takes an even mixture apart."""
+    if not arguments.bends:
+        return {}
     rng = np.random.default_rng([seed, 1])
     degrees = {"bends": range(2, 6), "log_mobility": range(1, 5)}
-    return {
-        name: tuple(arguments.bends / np.sqrt(n * (n + 1)) * rng.standard_normal() for n in ns)
-        for name, ns in degrees.items()
-        if arguments.bends
-    }
+    while True:
+        law = {
+            name: tuple(arguments.bends / np.sqrt(n * (n + 1)) * rng.standard_normal() for n in ns)
+            for name, ns in degrees.items()
+        }
+        # Where it hardly does, nothing is to be seen for the whole movie.
+        c = np.array([0.49, 0.51])
+        mu, _ = TwinConfig(omega=SimulateConfig.omega, **law).curves(c)
+        if np.diff(mu)[0] < SEPARATES * np.diff(c)[0]:
+            return law
 
 
 def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
