@@ -2,26 +2,48 @@
 
     python -m experiments.cahn_hilliard_twin run|collect|figure [--fast]
 
-For each noise level and seed: simulate, denoise, and fit the law from the clean, the noisy and the denoised
-movie and jointly. `run` resumes where it stopped, `collect` writes a tidy CSV, `figure` reads only the CSV.
+For each noise (strength, counts, correlation) and seed: simulate; denoise by the classical filter that does best, by UDVD and
+by ours; fit the law from the clean, the raw and each denoised movie and jointly. What denoising does to the pattern itself is
+measured too: mean concentration, structure factor, width of interfaces, decay of the energy. `run` resumes where it stopped,
+`collect` writes a tidy CSV and prints the table, `figure` draws from both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments.command import command
-from phdenoise.figures import save, sweep
+from experiments.command import command, keep, kept, rms
+from phdenoise.denoisers.classical import classical
+from phdenoise.figures import law_curves, save, sweep
 from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.metrics import psnr
+from phdenoise.metrics import interface_width, psnr, structure_factor
+from phdenoise.movie import Estimate, Movie
+from phdenoise.noise import estimate_noise
+from phdenoise.physics import CahnHilliard, ConstantMobility, RegularSolution
 from phdenoise.physics.twins import TwinConfig
 from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.study import apply, param, prod
+from phdenoise.study import apply, chain, param, prod
 from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.types import InputError
 
 SIGMAS = (0.03, 0.07, 0.15, 0.3)
+DOSES = (10.0, 50.0, 200.0)
+CORRELATED = ("line-3", "box-3")
 SEEDS = (0, 1, 2)
+CLASSICAL = ("gaussian", "nlm", "svd", "bm4d")
+MOVIES = ("raw", "classical", "udvd", "ours", "joint")
+FITS = ("clean", *MOVIES)
+# Columns of the pattern's bias, and how figures call them.
+BIASES = {
+    "mean_c": "mean concentration, rms error",
+    "structure": "structure factor, rms of ln(S / true S)",
+    "interface": "interface width / true width",
+    "energy": "free energy, rms error / its decay",
+}
 
 
 @dataclass(frozen=True)
@@ -38,30 +60,80 @@ class TwinStudy:
     """Also the joint fit (the slowest part)."""
 
 
-def run(config: TwinStudy) -> dict[str, float]:
-    """Errors of the movie and of the law, by the way it was fitted."""
+def run(config: TwinStudy, store: Path) -> dict[str, float]:
+    """Errors of the movie, of its pattern and of the law, by the way it was denoised; curves go to `store`."""
     movie, clean = simulate("cahn-hilliard", config.twin)
-    estimate = denoise(movie, config.denoise)
-    truth = clean.frames
-    fits = {
-        "clean": fit(clean, config=config.fit),
-        "noisy": fit(movie, config=config.fit),
-        "denoised": fit(estimate.as_movie(), config=config.fit),
+    # Counts at c = 1.
+    scale = config.twin.dose or 1.0
+    how = replace(config.fit, concentration_range=(0.0, scale))
+    ours = denoise(movie, config.denoise)
+    movies = {
+        "raw": movie,
+        "classical": best_classical(movie, clean),
+        "udvd": denoise(movie, replace(config.denoise, blind="udvd")).as_movie(),
+        "ours": ours.as_movie(),
     }
+    fits = {name: fit(shown, config=how) for name, shown in {"clean": clean, **movies}.items()}
     if config.joint:
-        together = replace(config.fit, joint=True)
-        fits["joint"] = fit(movie, config=together, estimate=estimate, start=fits["denoised"])
-    row = {
-        "psnr_noisy": float(psnr(movie.frames, truth)),
-        "psnr_denoised": float(psnr(estimate.mean, truth)),
-    }
+        together = replace(how, joint=True)
+        fits["joint"] = fit(movie, config=together, estimate=ours, start=fits["ours"])
+    truth = clean.frames / scale
+    first, last = fits["clean"].frames_used
+    row = {}
+    for name, shown in movies.items():
+        frames = shown.frames / scale
+        row[f"{name}_psnr"] = float(psnr(frames, truth))
+        row |= _named(name, biases(frames[first:last], truth[first:last], config.twin))
     for name, result in fits.items():
-        row |= {f"{name}_{k}": v for k, v in errors(result, config.twin).items()}
+        row |= _named(name, errors(result, config.twin))
+    row["ours_covered_90"] = covered(ours, clean)
     joint = fits.get("joint")
     if joint is not None and joint.trajectory is not None:
-        first, last = joint.frames_used
-        row["psnr_joint"] = float(psnr(joint.trajectory.astype(np.float32), truth[first:last]))
+        path, own = joint.trajectory.astype(np.float32), truth[slice(*joint.frames_used)]
+        row["joint_psnr"] = float(psnr(path, own))
+        row |= _named("joint", biases(path, own, config.twin))
+    keep(store, config, {f"{n}_{k}": v for n, f in fits.items() for k, v in f.curves.items()})
     return row
+
+
+def best_classical(movie: Movie, clean: Movie) -> Movie:
+    """The movie as the classical filter leaves it that comes nearest to the truth, of those installed."""
+    found = estimate_noise(movie.frames, movie.valid())
+    rho = None if found.blind == "pixel" else np.asarray(found.correlated().autocorrelation)
+    results = []
+    for name in CLASSICAL:
+        try:
+            mean = classical(name, movie.frames, movie.valid(), found.model, rho).mean  # type: ignore[arg-type]
+        except InputError:  # an optional package
+            continue
+        results.append(np.asarray(mean, np.float32))
+    best = min(results, key=lambda mean: rms(mean - clean.frames))
+    return movie.with_frames(best, noise=None, name=f"{movie.name} filtered")
+
+
+def biases(frames: np.ndarray, truth: np.ndarray, twin: SimulateConfig) -> dict[str, float]:
+    """What is wrong with a pattern [t, y, x], whatever its pixels: `BIASES`."""
+    known = TwinConfig(kappa=twin.kappa, shape=twin.size)
+    spacing = twin.pixel_size or known.pixel_size
+    own, true = (structure_factor(a, spacing).power.mean(axis=0) for a in (frames, truth))
+    # Rings that hold all but a thousandth of the pattern.
+    share = np.cumsum(true * np.arange(1, true.size + 1)) / np.sum(
+        true * np.arange(1, true.size + 1)
+    )
+    seen = share < 0.999
+    narrow, exact = (np.asarray(interface_width(a, spacing)) for a in (frames, truth))
+    model = CahnHilliard(
+        RegularSolution(twin.omega), ConstantMobility(1.0), jnp.asarray(twin.kappa)
+    )
+    grid = replace(known, pixel_size=spacing).grid
+    energy = jax.jit(jax.vmap(lambda c: model.energy(c, grid)))
+    above, least = (np.asarray(energy(jnp.asarray(a, jnp.float32))) for a in (frames, truth))
+    return {
+        "mean_c": rms(frames.mean(axis=(1, 2)) - truth.mean(axis=(1, 2))),
+        "structure": rms(np.log(np.asarray(own / true))[seen]),
+        "interface": float(np.nanmedian(narrow / exact)),
+        "energy": rms(above - least) / float(least[0] - least[-1]),
+    }
 
 
 def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
@@ -73,16 +145,26 @@ def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
     inside = (curves["mu_h_low"] <= mu) & (mu <= curves["mu_h_high"])
     inside_d = (curves["D_low"] <= d) & (d <= curves["D_high"])
     return {
-        "mu_h_rms": float(np.sqrt(np.mean((curves["mu_h"] - mu) ** 2))),
-        "D_relative_rms": float(np.sqrt(np.mean((curves["D"] / d - 1) ** 2))),
+        "mu_h_rms": rms(curves["mu_h"] - mu),
+        "mu_h_band": float(np.median(curves["mu_h_high"] - curves["mu_h_low"])),
+        "D_relative_rms": rms(curves["D"] / d - 1),
+        "D_relative_band": float(np.median((curves["D_high"] - curves["D_low"]) / d)),
         "kappa_relative": abs(result.kappa.value / twin.kappa - 1),
         "mu_h_covered_90": float(np.mean(inside)),
         "D_covered_90": float(np.mean(inside_d)),
     }
 
 
+def covered(estimate: Estimate, clean: Movie) -> float:
+    """Share of the pixels whose 90 % interval holds the truth."""
+    z = np.abs(estimate.mean - clean.frames) / np.sqrt(estimate.variance)
+    return float(np.mean(z < 1.6449))
+
+
 def configs(fast: bool) -> list[TwinStudy]:
-    """The sweep: noise level and seed; --fast is two levels, one seed, a small movie, no joint fit."""
+    """The sweep: noise and seed; --fast is two strengths and one correlation, one seed, a small movie, no joint fit."""
+    white = param("twin.sigma", (0.07, 0.15) if fast else SIGMAS)
+    correlated = prod(param("twin.sigma", (0.15,)), param("twin.correlation", CORRELATED[fast:]))
     if fast:
         base = TwinStudy(
             twin=SimulateConfig(size=(32, 32), frames=24),
@@ -90,33 +172,77 @@ def configs(fast: bool) -> list[TwinStudy]:
             fit=FitConfig(iterations=4, mobility_degree=2, enthalpy_degree=3, substeps=4),
             joint=False,
         )
-        return apply(base, param("twin.sigma", (0.07, 0.15)))
+        return apply(base, chain(white, correlated))
+    # One seed of every noise comes first.
     seeds = [{"twin.seed": s, "denoise.seed": s, "fit.seed": s} for s in SEEDS]
-    return apply(TwinStudy(), prod(param("twin.sigma", SIGMAS), seeds))
+    return apply(TwinStudy(), prod(seeds, chain(white, param("twin.dose", DOSES), correlated)))
 
 
-def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
-    """Errors of the law and of the movie against noise."""
-    kinds = [k for k in ("clean", "noisy", "denoised", "joint") if f"{k}_mu_h_rms" in rows[0]]
-    label = "noise sd [lithium fraction]"
-    for column, y_label in (
-        ("mu_h_rms", "rms error of mu_h [kT]"),
-        ("D_relative_rms", "relative rms error of D"),
+def draw(rows: list[dict[str, str]], folder: Path, every: object) -> None:
+    """Errors, bands and biases against noise, and one run's recovered curves."""
+    assert isinstance(every, list | tuple)
+    white = [r for r in rows if noise_of(r)[0] == "sigma"]
+    counts = [r for r in rows if noise_of(r)[0] == "dose"]
+    for some, x, label, ending in (
+        (white, "twin.sigma", "noise sd [lithium fraction]", ""),
+        (counts, "twin.dose", "counts at c = 1", "_counts"),
     ):
-        figure = sweep(
-            rows,
-            x="twin.sigma",
-            ys={k: f"{k}_{column}" for k in kinds},
-            x_label=label,
-            y_label=y_label,
-            log_y=True,
-        )
-        save(figure, folder / f"{column}.png")
-    names = {"noisy": "psnr_noisy", "denoised": "psnr_denoised", "joint fit": "psnr_joint"}
-    shown = {k: v for k, v in names.items() if v in rows[0]}
-    figure = sweep(rows, x="twin.sigma", ys=shown, x_label=label, y_label="PSNR [dB]")
-    save(figure, folder / "psnr.png")
+        if not some:
+            continue
+        for column, y_label, log in (
+            ("mu_h_rms", "rms error of mu_h [kT]", True),
+            ("mu_h_band", "90 % band of mu_h [kT]", True),
+            ("D_relative_rms", "relative rms error of D", True),
+            ("D_relative_band", "90 % band of D / D", True),
+            ("psnr", "PSNR [dB]", False),
+            *((k, v, k != "interface") for k, v in BIASES.items()),
+        ):
+            ys = {k: f"{k}_{column}" for k in FITS if f"{k}_{column}" in some[0]}
+            figure = sweep(some, x=x, ys=ys, x_label=label, y_label=y_label, log_y=log)
+            save(figure, folder / f"{column}{ending}.png")
+    # In the middle of the noises.
+    config = next(c for c in every if c.twin.sigma == 0.15)
+    known = kept(folder, config)
+    fits = {
+        n: {k.removeprefix(f"{n}_"): v for k, v in known.items() if k.startswith(f"{n}_")}
+        for n in MOVIES
+        if f"{n}_c" in known
+    }
+    c = np.linspace(0.02, 0.98, 193)
+    mu, d = TwinConfig(omega=config.twin.omega, mobility=config.twin.mobility).curves(c)
+    truth = {"c": c, "mu_h": mu, "D": d}
+    save(law_curves(fits, diffusivity_unit="l²/t", truth=truth), folder / "curves.png")
+
+
+def tell(rows: list[dict[str, str]], _: Path, __: object) -> None:
+    """The table of the README: medians over the seeds."""
+    shown = [n for n in MOVIES if f"{n}_mu_h_rms" in rows[0]]
+    print("| noise | " + " | ".join(shown) + " |")
+    print("|---" * (len(shown) + 1) + "|")
+    for noise in dict.fromkeys(noise_of(r) for r in rows):
+        same = [r for r in rows if noise_of(r) == noise]
+        cells = []
+        for n in shown:
+            values = (
+                np.median([float(r[f"{n}_{k}"]) for r in same if r.get(f"{n}_{k}")])
+                for k in ("psnr", "mu_h_rms", "D_relative_rms")
+            )
+            level, mu, d = values
+            cells.append(f"{level:.1f} dB, {mu:.2g} kT, {100 * d:.0f} %")
+        print(f"| {' '.join(noise)} | " + " | ".join(cells) + " |")
+
+
+def noise_of(row: Mapping[str, str]) -> tuple[str, str]:
+    """Kind and strength of a run's noise."""
+    if row["twin.dose"] not in ("", "None"):
+        return "dose", row["twin.dose"]
+    kind = row["twin.correlation"]
+    return ("sigma" if kind == "white" else kind), row["twin.sigma"]
+
+
+def _named(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{name}_{k}": v for k, v in values.items()}
 
 
 if __name__ == "__main__":
-    command("cahn_hilliard_twin", run, configs, draw)
+    command("cahn_hilliard_twin", run, configs, draw, tell=tell, keeps=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from phdenoise.io import atomic
 from phdenoise.study.run import collect, read_table, run_id, run_sweep
 from phdenoise.types import InputError
 
@@ -94,6 +95,16 @@ def command(
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
+    """Keep what a run found, for `kept`."""
+    store.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
+        temporary.open("wb") as file,
+    ):
+        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
 
 
 def kept(folder: Path, config: Any) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.command import command, kept, rms
+from experiments.command import command, keep, kept, rms
 from phdenoise.chains.optical import OpticalResult, OpticalVersion, analyse_graphite, outlines
 from phdenoise.chains.optical_config import OpticalConfig, box_mask
 from phdenoise.channels import Channels
@@ -108,11 +108,7 @@ def run(config: OpticalStudy, store: Path) -> dict[str, float]:
             f"soc_sd_{name}": version.charge.soc_sd[order],
             **{f"{k}_{name}": a[order] for k, a in version.fronts._asdict().items()},
         }
-    with (
-        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
-        temporary.open("wb") as file,
-    ):
-        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    keep(store, config, arrays)
     return row
 
 

@@ -18,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage, optimize, special
 
-from experiments.command import WithData, command, kept, rms
+from experiments.command import WithData, command, keep, kept, rms
 from phdenoise.chains.neutron import analyse_radiographs
 from phdenoise.chains.neutron_config import NeutronConfig
 from phdenoise.chains.neutron_quantities import Track, quantities
 from phdenoise.figures import save, sweep
 from phdenoise.figures.neutron_plots import along_time, change_maps, diffusivity, profiles
-from phdenoise.io import atomic
 from phdenoise.modalities.cell import CellConfig, Instrument, current, instrument, simulate_cell
 from phdenoise.modalities.radiograph import calibration
 from phdenoise.movie import Movie
-from phdenoise.study.run import run_id
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
@@ -66,12 +64,7 @@ class NeutronStudy:
 def run(config: NeutronStudy, store: Path) -> dict[str, float]:
     """Numbers of one run; its arrays go to `store`."""
     row, arrays = {"cell": _cell, "open-beam": _open_beam, "edge": _edge}[config.scene](config)
-    store.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
-        temporary.open("wb") as file,
-    ):
-        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    keep(store, config, arrays)
     return row
 
 

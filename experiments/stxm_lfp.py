@@ -15,18 +15,16 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.command import WithData, command, kept, rms
+from experiments.command import WithData, command, keep, kept, rms
 from phdenoise.chains.stxm import analyse_scans
 from phdenoise.chains.stxm_config import Scans, StxmConfig
 from phdenoise.figures import save
 from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
-from phdenoise.io import atomic
 from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
 from phdenoise.physics.particle_twins import ParticleTwinConfig
-from phdenoise.study.run import run_id
 from phdenoise.training import DenoiseConfig
 
 VERSIONS = ("measured", "denoised", "joint")
@@ -68,12 +66,7 @@ class StxmStudy:
 def run(config: StxmStudy, store: Path) -> dict[str, float]:
     """Numbers of one run; its arrays go to `store`."""
     row, arrays = {"twin": _particle, "repeats": _repeats}[config.scene](config)
-    store.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
-        temporary.open("wb") as file,
-    ):
-        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+    keep(store, config, arrays)
     return row
 
 

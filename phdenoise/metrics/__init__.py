@@ -2,6 +2,7 @@
 
 from phdenoise.metrics.calibration import NoiseGain, coverage, curve_error, noise_gain
 from phdenoise.metrics.fidelity import psnr, rmse, ssim
+from phdenoise.metrics.interface import interface_width
 from phdenoise.metrics.residuals import (
     Autocorrelation,
     Whiteness,
@@ -31,6 +32,7 @@ __all__ = [
     "coverage",
     "curve_error",
     "frc",
+    "interface_width",
     "noise_gain",
     "psnr",
     "residual_autocorrelation",
