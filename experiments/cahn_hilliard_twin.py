@@ -36,7 +36,7 @@ CORRELATED = ("line-3", "box-3")
 SEEDS = (0, 1, 2)
 CLASSICAL = ("gaussian", "nlm", "svd", "bm4d")
 MOVIES = ("raw", "classical", "udvd", "ours", "joint")
-FITS = ("clean", *MOVIES)
+FITS = (*MOVIES, "clean")
 # Columns of the pattern's bias, and how figures call them.
 BIASES = {
     "mean_c": "mean concentration, rms error",
@@ -116,11 +116,9 @@ def biases(frames: np.ndarray, truth: np.ndarray, twin: SimulateConfig) -> dict[
     known = TwinConfig(kappa=twin.kappa, shape=twin.size)
     spacing = twin.pixel_size or known.pixel_size
     own, true = (structure_factor(a, spacing).power.mean(axis=0) for a in (frames, truth))
-    # Rings that hold all but a thousandth of the pattern.
-    share = np.cumsum(true * np.arange(1, true.size + 1)) / np.sum(
-        true * np.arange(1, true.size + 1)
-    )
-    seen = share < 0.999
+    # The fewest rings that hold all but a thousandth of the pattern.
+    held = true * np.arange(1, true.size + 1)
+    seen = np.cumsum(held) - held < 0.999 * held.sum()
     narrow, exact = (np.asarray(interface_width(a, spacing)) for a in (frames, truth))
     model = CahnHilliard(
         RegularSolution(twin.omega), ConstantMobility(1.0), jnp.asarray(twin.kappa)
