@@ -68,11 +68,13 @@ def normal_equations(residual: Array | np.ndarray, rows: Array | np.ndarray) -> 
     rows = np.asarray(rows)
     cost, gradient = 0.0, np.zeros(rows.shape[0])
     hessian = np.zeros((rows.shape[0],) * 2)
-    for start in range(0, value.size, CHUNK):
-        r, j = (a[..., start : start + CHUNK].astype(float) for a in (value, rows))
-        cost += 0.5 * float(r @ r)
-        gradient += j @ r
-        hessian += j @ j.T
+    # Of a solve that diverged they are not finite, and are asked for that.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, value.size, CHUNK):
+            r, j = (a[..., start : start + CHUNK].astype(float) for a in (value, rows))
+            cost += 0.5 * float(r @ r)
+            gradient += j @ r
+            hessian += j @ j.T
     return Normal(cost, gradient, hessian)
 
 
