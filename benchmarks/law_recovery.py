@@ -22,8 +22,7 @@ import tyro
 from phdenoise import selfcheck
 from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.metrics import psnr
-from phdenoise.physics.twins import TwinConfig
-from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.pipeline import SimulateConfig, cahn_hilliard_config, simulate
 from phdenoise.training import DenoiseConfig, denoise
 
 COLUMNS = (
@@ -66,8 +65,7 @@ def measure(result: FitResult, config: SimulateConfig, seconds: float) -> dict[s
     """Errors of a fit in percent (mu_h in kT too), its intervals, and what they hold."""
     curves = result.curves
     c = curves["c"]
-    law = {"bends": config.bends, "log_mobility": config.log_mobility}
-    mu, d = TwinConfig(omega=config.omega, mobility=config.mobility, **law).curves(c)
+    mu, d = cahn_hilliard_config(config).curves(c)
     assert result.kappa is not None
     kappa = result.kappa
 
@@ -132,7 +130,7 @@ def drawn(arguments: Arguments, seed: int) -> dict[str, tuple[float, ...]]:
         }
         # Where it hardly does, nothing is to be seen for the whole movie.
         c = np.array([0.49, 0.51])
-        mu, _ = TwinConfig(omega=SimulateConfig.omega, **law).curves(c)
+        mu, _ = cahn_hilliard_config(SimulateConfig(**law)).curves(c)
         if np.diff(mu)[0] < SEPARATES * np.diff(c)[0]:
             return law
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 from law_recovery import COLUMNS, line, measure
-from physics_speed import SemiImplicit
+from physics_speed import FixedStep
 
 from phdenoise import selfcheck
 from phdenoise.grid import Grid
@@ -24,7 +24,6 @@ from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.learn.laws import LawSpace
 from phdenoise.movie import Movie
 from phdenoise.physics import substeps_for
-from phdenoise.physics.models import Reference
 from phdenoise.pipeline import SimulateConfig, simulate
 
 # The package's name for it is that of the function.
@@ -41,15 +40,6 @@ class Arguments:
     """Frames over the window [0, 0.2]."""
     peer_iterations: int = 1
     """Iterations of the optimiser on the fixed-step scheme; 0 leaves it out."""
-
-
-class FixedStep(SemiImplicit):
-    """The published fits' own: half of κ k⁴ is implicit, whatever the mobility."""
-
-    def prepare(self, model, grid, dt, reference):
-        """dt / (1 + ½ dt κ k⁴)."""
-        zero = jnp.zeros_like(model.kappa)
-        return super().prepare(model, grid, dt, Reference(zero, zero, 0.5 * model.kappa))
 
 
 def timed(movie: Movie, config: FitConfig) -> tuple[FitResult, float]:

@@ -20,12 +20,10 @@ from experiments.command import command, keep, kept, rms
 from phdenoise.denoisers.classical import classical
 from phdenoise.figures import law_curves, save, sweep
 from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.metrics import interface_width, psnr, structure_factor
-from phdenoise.movie import Estimate, Movie
+from phdenoise.metrics import coverage, interface_width, psnr, structure_factor
+from phdenoise.movie import Movie
 from phdenoise.noise import estimate_noise
-from phdenoise.physics import CahnHilliard, ConstantMobility, RegularSolution
-from phdenoise.physics.twins import TwinConfig
-from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.pipeline import SimulateConfig, cahn_hilliard_config, simulate
 from phdenoise.study import apply, chain, param, prod
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
@@ -86,7 +84,7 @@ def run(config: TwinStudy, store: Path) -> dict[str, float]:
         row |= _named(name, biases(frames[first:last], truth[first:last], config.twin))
     for name, result in fits.items():
         row |= _named(name, errors(result, config.twin))
-    row["ours_covered_90"] = covered(ours, clean)
+    row["ours_covered_90"] = float(coverage(ours.mean, ours.variance, clean.frames, (0.9,))[0])
     joint = fits.get("joint")
     if joint is not None and joint.trajectory is not None:
         path, own = joint.trajectory.astype(np.float32), truth[slice(*joint.frames_used)]
@@ -113,17 +111,13 @@ def best_classical(movie: Movie, clean: Movie) -> Movie:
 
 def biases(frames: np.ndarray, truth: np.ndarray, twin: SimulateConfig) -> dict[str, float]:
     """What is wrong with a pattern [t, y, x], whatever its pixels: `BIASES`."""
-    known = TwinConfig(kappa=twin.kappa, shape=twin.size)
-    spacing = twin.pixel_size or known.pixel_size
+    known = cahn_hilliard_config(twin)
+    spacing, model, grid = known.pixel_size, known.model, known.grid
     own, true = (structure_factor(a, spacing).power.mean(axis=0) for a in (frames, truth))
     # The fewest rings that hold all but a thousandth of the pattern.
     held = true * np.arange(1, true.size + 1)
     seen = np.cumsum(held) - held < 0.999 * held.sum()
     narrow, exact = (np.asarray(interface_width(a, spacing)) for a in (frames, truth))
-    model = CahnHilliard(
-        RegularSolution(twin.omega), ConstantMobility(1.0), jnp.asarray(twin.kappa)
-    )
-    grid = replace(known, pixel_size=spacing).grid
     energy = jax.jit(jax.vmap(lambda c: model.energy(c, grid)))
     above, least = (np.asarray(energy(jnp.asarray(a, jnp.float32))) for a in (frames, truth))
     return {
@@ -138,7 +132,7 @@ def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
     """rms errors of a fitted law against the twin's, and how its intervals do."""
     curves = result.curves
     c = curves["c"]
-    mu, d = TwinConfig(omega=twin.omega, mobility=twin.mobility).curves(c)
+    mu, d = cahn_hilliard_config(twin).curves(c)
     assert result.kappa is not None
     inside = (curves["mu_h_low"] <= mu) & (mu <= curves["mu_h_high"])
     inside_d = (curves["D_low"] <= d) & (d <= curves["D_high"])
@@ -151,12 +145,6 @@ def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
         "mu_h_covered_90": float(np.mean(inside)),
         "D_covered_90": float(np.mean(inside_d)),
     }
-
-
-def covered(estimate: Estimate, clean: Movie) -> float:
-    """Share of the pixels whose 90 % interval holds the truth."""
-    z = np.abs(estimate.mean - clean.frames) / np.sqrt(estimate.variance)
-    return float(np.mean(z < 1.6449))
 
 
 def configs(fast: bool) -> list[TwinStudy]:
@@ -207,7 +195,7 @@ def draw(rows: list[dict[str, str]], folder: Path, every: object) -> None:
         if f"{n}_c" in known
     }
     c = np.linspace(0.02, 0.98, 193)
-    mu, d = TwinConfig(omega=config.twin.omega, mobility=config.twin.mobility).curves(c)
+    mu, d = cahn_hilliard_config(config.twin).curves(c)
     truth = {"c": c, "mu_h": mu, "D": d}
     save(law_curves(fits, diffusivity_unit="l²/t", truth=truth), folder / "curves.png")
 

@@ -4,7 +4,7 @@ file -> read -> Movie -> denoise -> Estimate(mean, variance) -> quantify -> c ->
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,35 +92,23 @@ def simulate(
     config = SimulateConfig() if config is None else config
     _check(model, config)
     key_field, key_noise = jax.random.split(jax.random.key(config.seed))
-    shared = {"shape": config.size, "frames": config.frames}
-    optional = {"t_end": config.duration, "pixel_size": config.pixel_size}
-    given = {k: v for k, v in optional.items() if v is not None}
+    given = _given(config)
     twin: TwinConfig | FickianTwinConfig | ReactionTwinConfig
     if model == "cahn-hilliard":
-        twin = TwinConfig(
-            omega=config.omega,
-            kappa=config.kappa,
-            mobility=config.mobility,
-            bends=config.bends,
-            log_mobility=config.log_mobility,
-            **shared,  # type: ignore[arg-type]
-            **given,  # type: ignore[arg-type]
-        )
+        twin = cahn_hilliard_config(config)
         moments, clean = cahn_hilliard_twin(key_field, twin)
     elif model == "allen-cahn":
         twin = ReactionTwinConfig(
             omega=config.omega,
             kappa=config.kappa,
             mobility=config.mobility,
-            **shared,  # type: ignore[arg-type]
-            **given,  # type: ignore[arg-type]
+            **given,
         )
         moments, clean = allen_cahn_twin(key_field, twin)
     else:
         twin = FickianTwinConfig(
             log_diffusivity=config.log_diffusivity,
-            **shared,  # type: ignore[arg-type]
-            **given,  # type: ignore[arg-type]
+            **given,
         )
         moments, clean = fickian_twin(key_field, twin)
     times, clean = np.asarray(moments, float)[config.skip :], clean[config.skip :]
@@ -141,6 +129,25 @@ def simulate(
         Movie.from_array(np.asarray(noisy), name=f"{model} twin", **units),
         Movie.from_array(np.asarray(clean) * scale, name=f"{model} twin, clean", **units),
     )
+
+
+def cahn_hilliard_config(config: SimulateConfig) -> TwinConfig:
+    """The Cahn-Hilliard twin that `simulate` makes: its law, curves and grid."""
+    return TwinConfig(
+        omega=config.omega,
+        kappa=config.kappa,
+        mobility=config.mobility,
+        bends=config.bends,
+        log_mobility=config.log_mobility,
+        **_given(config),
+    )
+
+
+def _given(config: SimulateConfig) -> dict[str, Any]:
+    """What the configurations of all twins share, but for what is left to their defaults."""
+    optional = {"t_end": config.duration, "pixel_size": config.pixel_size}
+    given = {k: v for k, v in optional.items() if v is not None}
+    return {"shape": config.size, "frames": config.frames, **given}
 
 
 def _check(model: str, config: SimulateConfig) -> None:
