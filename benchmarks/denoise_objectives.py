@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
-from phdenoise.metrics import psnr
-from phdenoise.movie import Estimate, Movie
+from phdenoise.metrics import coverage, psnr
+from phdenoise.movie import TAILS, Estimate, Movie
 from phdenoise.noise import Gaussian, Poisson
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
@@ -63,8 +62,9 @@ def movies(args: argparse.Namespace) -> tuple[Movie, Movie, Movie]:
 
 def line(label: str, estimate: Estimate, clean: np.ndarray, span: float, seconds: float) -> str:
     """PSNR, coverage of the 50, 90 and 99 % intervals, seconds, and the network kept."""
-    z = np.abs(estimate.mean - clean) / np.sqrt(estimate.variance)
-    inside = [100 * np.mean(z <= special.ndtri(0.5 + p / 2)) for p in (0.5, 0.9, 0.99)]
+    inside = 100 * np.asarray(
+        coverage(estimate.mean, estimate.variance, clean, (0.5, 0.9, 0.99), degrees=TAILS)
+    )
     found = float(psnr(estimate.mean, clean, span))
     shares = " ".join(f"{v:5.1f}" for v in inside)
     return f"{label:30s} {found:7.2f} dB   {shares}   {seconds:6.1f} s   {estimate.settings['network']}"

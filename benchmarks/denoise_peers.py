@@ -28,7 +28,7 @@ import numpy as np
 from scipy import ndimage
 
 from phdenoise.metrics import coverage, psnr, ssim
-from phdenoise.movie import Movie
+from phdenoise.movie import TAILS, Movie
 from phdenoise.noise import stabilise
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.training import DenoiseConfig, denoise
@@ -248,7 +248,7 @@ def score_ours(preset: str, twin: Twin) -> dict[str, object]:
     seconds = time.perf_counter() - start
     mean = (estimate.mean / twin.unit).astype(np.float32)
     var = (estimate.variance / twin.unit**2).astype(np.float32)
-    covered = np.asarray(coverage(mean, var, twin.clean, LEVELS))
+    covered = np.asarray(coverage(mean, var, twin.clean, LEVELS, degrees=TAILS))
     return {
         "setting": "",
         "psnr": float(psnr(mean, twin.clean)),

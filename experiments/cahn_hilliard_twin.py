@@ -21,7 +21,7 @@ from phdenoise.denoisers.classical import classical
 from phdenoise.figures import law_curves, save, sweep
 from phdenoise.learn import FitConfig, FitResult, fit
 from phdenoise.metrics import coverage, interface_width, psnr, structure_factor
-from phdenoise.movie import Movie
+from phdenoise.movie import TAILS, Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.pipeline import SimulateConfig, cahn_hilliard_config, simulate
 from phdenoise.study import apply, chain, param, prod
@@ -84,7 +84,9 @@ def run(config: TwinStudy, store: Path) -> dict[str, float]:
         row |= _named(name, biases(frames[first:last], truth[first:last], config.twin))
     for name, result in fits.items():
         row |= _named(name, errors(result, config.twin))
-    row["ours_covered_90"] = float(coverage(ours.mean, ours.variance, clean.frames, (0.9,))[0])
+    row["ours_covered_90"] = float(
+        coverage(ours.mean, ours.variance, clean.frames, (0.9,), degrees=TAILS)[0]
+    )
     joint = fits.get("joint")
     if joint is not None and joint.trajectory is not None:
         path, own = joint.trajectory.astype(np.float32), truth[slice(*joint.frames_used)]

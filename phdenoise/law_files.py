@@ -38,7 +38,7 @@ def write_law(
         provenance: added to the fit's own.
         overwrite: replace existing files.
     """
-    from phdenoise.figures import comparison, law_curves
+    from phdenoise.figures import comparison, law_curves, save
 
     plain = result.to_dict()
     plain["provenance"] |= dict(provenance or {})
@@ -50,12 +50,13 @@ def write_law(
     unit = str(result.settings["diffusivity_unit"])
     with atomic(paths[2], overwrite) as file:
         label = f"{result.model}, 90 %"
-        _save(law_curves({label: result.curves}, diffusivity_unit=unit), file)
+        # Written aside: the suffix is no guide.
+        save(law_curves({label: result.curves}, diffusivity_unit=unit), file, kind="png")
     if result.comparison:
         candidates = result.comparison["candidates"]
         _write_table(candidates, paths[3], overwrite)
         with atomic(paths[4], overwrite) as file:
-            _save(comparison(candidates, unit=result.comparison["unit"]), file)
+            save(comparison(candidates, unit=result.comparison["unit"]), file, kind="png")
     write_json(plain, output, overwrite=overwrite)
     return paths
 
@@ -63,8 +64,3 @@ def write_law(
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, overwrite: bool) -> None:
     with atomic(path, overwrite) as file:
         write_table(file, rows)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """As PNG, whatever the suffix: the file is written aside."""
-    figure.savefig(path, dpi=160, format="png")

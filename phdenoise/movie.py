@@ -9,8 +9,33 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from phdenoise.types import InputError, NoiseModel
+
+# Errors of denoised pixels over their standard deviation have wider tails than a Gaussian's, those of Student's t with so
+# many degrees of freedom: the median over random scenes (`benchmarks/denoise_intervals.py`).
+TAILS = 7.0
+
+
+def half_width(level: float, degrees: float = np.inf) -> float:
+    """Half the central interval of a probability, in standard deviations.
+
+    Args:
+        level: probability, in (0, 1).
+        degrees: of freedom of a Student's t of unit variance, above 2; infinity is a Gaussian.
+
+    Raises:
+        InputError: no such probability or distribution.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"The level of an interval is a probability between 0 and 1, got {level}.")
+    if not degrees > 2:
+        raise InputError(f"A variance needs more than 2 degrees of freedom, got {degrees}.")
+    upper = 0.5 + level / 2
+    if np.isinf(degrees):
+        return float(special.ndtri(upper))
+    return float(special.stdtrit(degrees, upper) * np.sqrt(1 - 2 / degrees))
 
 
 @dataclass(frozen=True)
@@ -116,6 +141,15 @@ class Estimate:
                 raise InputError(
                     f"Estimate {label} has shape {array.shape}, its movie {self.movie.shape}."
                 )
+
+    def interval(self, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds [t, y, x] that hold the clean intensity with a probability, in `intensity_unit`.
+
+        Raises:
+            InputError: `level` is not in (0, 1).
+        """
+        reach = half_width(level, TAILS) * np.sqrt(self.variance)
+        return self.mean - reach, self.mean + reach
 
     def as_movie(self) -> Movie:
         """The denoised movie as a `Movie`."""

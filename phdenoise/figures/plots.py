@@ -3,14 +3,18 @@
 No pyplot: Figures are made without global state, so that nothing here needs or opens a display.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDE, COLUMN = 7.0, 3.4
@@ -233,6 +237,22 @@ def sweep(
     return figure
 
 
-def save(figure: Figure, path: str | Path, dpi: int = 160) -> None:
-    """Write a figure as PNG (or by suffix)."""
-    figure.savefig(path, dpi=dpi)
+def save(
+    figure: Figure, target: str | Path | BytesIO, dpi: int = 160, kind: str | None = None
+) -> None:
+    """Write a figure with its units typeset, as PNG or what the suffix or `kind` says."""
+    for text in figure.findobj(Text):
+        text.set_text(typeset(text.get_text()))
+    figure.savefig(target, dpi=dpi, format=kind)
+
+
+def typeset(text: str) -> str:
+    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX."""
+    parts = text.split("$")
+    parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
+    return "$".join(parts)
+
+
+def superscripts(text: str) -> str:
+    """'cm^2' -> 'cm²', powers of one digit."""
+    return re.sub(r"\^(-?\d)(?!\d)", lambda power: power[1].translate(_RAISED), text)

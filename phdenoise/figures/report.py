@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
+from phdenoise.figures.plots import save, superscripts
+
 _CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60em; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd; }
@@ -38,7 +40,7 @@ def report_html(title: str, sections: Sequence[Section]) -> str:
     ]
     for section in sections:
         parts.append(f"<h2>{html.escape(section.heading)}</h2>")
-        parts += [f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences]
+        parts += [f"<p>{html.escape(superscripts(sentence))}</p>" for sentence in section.sentences]
         parts += [_table(rows) for rows in section.tables if rows]
         for figure, caption in section.figures:
             alt = html.escape(caption)
@@ -50,19 +52,19 @@ def report_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> str:
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0])
+    head = "".join(f"<th>{html.escape(superscripts(str(name)))}</th>" for name in rows[0])
     body = "".join("<tr>" + "".join(_cell(v) for v in row.values()) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"<td>{html.escape(str(value))}</td>"
+        return f"<td>{html.escape(superscripts(str(value)))}</td>"
     text = "–" if value != value else f"{value:.4g}"
     return f"<td class='number'>{text}</td>"
 
 
 def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    save(figure, buffer, dpi=130, kind="png")
     return base64.b64encode(buffer.getvalue()).decode("ascii")

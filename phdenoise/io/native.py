@@ -4,7 +4,7 @@
   data                NXdata: the movie `frames` or the denoised `mean` over (time, y, x), the default plot;
                       an estimate adds variance, blind_mean, blind_variance and the noisy input
   phdenoise           NXcollection: name, pixel_size, mask, noise, provenance; an estimate adds log,
-                      settings, history, the weights of the network and, if it was judged, the trust report:
+                      settings, `intervals` (JSON: probability -> half the interval's width in sd), history, the weights of the network and, if it was judged, the trust report:
                       `report` (JSON, what is not finite as null) and its arrays under their names
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from phdenoise.io.jsonfile import to_json
 from phdenoise.io.source import Source
-from phdenoise.movie import Estimate, Movie
+from phdenoise.movie import TAILS, Estimate, Movie, half_width
 from phdenoise.types import InputError, NoiseModel
 
 FORMAT = "phdenoise_format"
@@ -210,6 +210,7 @@ def write_findings(own: h5py.Group, estimate: Estimate) -> None:
         own.move("noise", "movie_noise")
     _write_noise(own, "noise", estimate.noise)
     own["log"] = to_json(estimate.log)
+    own["intervals"] = to_json({f"{p:g}": half_width(p, TAILS) for p in (0.5, 0.9, 0.99)})
     own["settings"] = to_json(estimate.settings)
     columns = {name: np.asarray(v, np.float64) for name, v in estimate.history.items()}
     _write_named(own.create_group("history"), columns)

@@ -1,18 +1,18 @@
 """Are error bars honest, laws right, and movies quieter? Coverage, curve error, noise gain.
 
-coverage(p) = fraction of |truth − mean| <= z_p sd
+coverage(p) = fraction of |truth − mean| <= z_p sd,  z_p of a Gaussian or of a Student's t of unit variance
 curve error = sqrt( Σ w (e − t)² / Σ w t² ),  for a chemical potential after removing the constant
 noise gain  = sd after / sd before, in a region that should be uniform
 """
 
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from phdenoise.metrics.fidelity import Real, Valid, same_shape
+from phdenoise.movie import half_width
 from phdenoise.types import InputError
 
 
@@ -30,28 +30,28 @@ def coverage(
     truth: Real,
     levels: tuple[float, ...] = (0.5, 0.68, 0.9, 0.95),
     valid: Valid | None = None,
+    degrees: float = float("inf"),
 ) -> Float[Array, " level"]:
-    """Fraction of true values inside the central Gaussian interval of each nominal level.
+    """Fraction of true values inside the central interval of each nominal level.
 
     Args:
         mean, var, truth: one shape; variance in the squared unit.
         levels: nominal probabilities in (0, 1).
         valid: True where pixels count; None means everywhere.
+        degrees: of freedom of the errors' distribution; infinity is a Gaussian (see `phdenoise.movie.half_width`).
 
     Returns:
         Observed fraction per level; equal to the level if the error bars are honest.
 
     Raises:
-        InputError: if shapes differ or a level is not in (0, 1).
+        InputError: if shapes differ, a level is not in (0, 1), or the variance would be infinite.
     """
-    if not all(0 < p < 1 for p in levels):
-        raise InputError(f"Coverage levels are probabilities between 0 and 1, got {levels}.")
+    z = [half_width(p, degrees) for p in levels]
     mean, truth = same_shape("mean", mean, "truth", truth)
     var = same_shape("var", var, "truth", truth)[0]
     ok = jnp.ones(truth.shape, bool)
     if valid is not None:
         ok = same_shape("valid", valid, "truth", truth)[0]
-    z = jnp.sqrt(2.0) * jax.scipy.special.erfinv(jnp.asarray(levels, mean.dtype))
     error, sd = jnp.abs(truth - mean), jnp.sqrt(var)
     return jnp.stack([jnp.sum(ok & (error <= zi * sd)) for zi in z]) / jnp.sum(ok)
 

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage, special
 
+from phdenoise.movie import half_width
+
 # Distance of the pixels that the spread of a map is read from [px]: beyond the noise's correlation.
 FAR = 9
 # Correlation of the noise below which it counts as white.
@@ -114,8 +116,7 @@ def predictive_coverage(
     z = (noisy[valid].astype(np.float64) - mean[valid]) / np.sqrt(variance[valid])
     if not z.size:
         return Predictive(nominal, tuple(float("nan") for _ in nominal), float("nan"), 0)
-    limits = special.ndtri(0.5 + np.asarray(nominal) / 2)
-    observed = tuple(float(np.mean(np.abs(z) <= limit)) for limit in limits)
+    observed = tuple(float(np.mean(np.abs(z) <= half_width(p))) for p in nominal)
     return Predictive(nominal, observed, float(np.mean(z**2)), int(z.size))
 
 

@@ -1,7 +1,10 @@
 """Figures draw from small arrays with labelled axes; the report is one self-contained page."""
 
+import io
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from phdenoise.figures import (
     Section,
@@ -21,6 +24,20 @@ CURVES = {
     **{"c": C, "mu_h": C - 0.5, "mu_h_low": C - 0.7, "mu_h_high": C - 0.4},
     **{"D": C, "D_low": 0.9 * C, "D_high": 1.2 * C},
 }
+
+
+def test_units_are_typeset_but_not_formulas():
+    figure = Figure()
+    figure.subplots()
+    axis = figure.axes[0]
+    axis.set_xlabel("D [um^2/s], $x^2$ um")
+    axis.set_ylabel("change [mol cm^-3], 10^12, drum")
+    buffer = io.BytesIO()
+    save(figure, buffer, kind="png")
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    assert axis.get_xlabel() == "D [µm²/s], $x^2$ µm"
+    assert axis.get_ylabel() == "change [mol cm⁻³], 10^12, drum"
+    assert "cm³" in report_html("r", [Section("h", ["5 mol/cm^3"])])
 
 
 def _all():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from phdenoise.metrics import coverage, curve_error, noise_gain
+from phdenoise.movie import TAILS, Estimate, Movie, half_width
+from phdenoise.noise import Gaussian
 from phdenoise.types import InputError
 
 
@@ -19,6 +21,36 @@ def test_honest_error_bars_cover_and_small_ones_do_not():
     valid[0] = True
     mean[1:] = 1e9
     assert np.allclose(coverage(mean, sd**2, truth, levels, valid), levels, atol=0.04)
+
+
+def test_heavy_tails_are_covered_by_intervals_that_have_them():
+    """Errors of Student's t, of unit variance: Gaussian intervals hold too many at 50 % and too few at 99 %."""
+    rng = np.random.default_rng(3)
+    truth = np.zeros((20, 100, 100))
+    mean = rng.standard_t(5, truth.shape) * np.sqrt(3 / 5)
+    levels = (0.5, 0.9, 0.99)
+    assert np.allclose(coverage(mean, truth + 1, truth, levels, degrees=5.0), levels, atol=0.005)
+    gaussian = coverage(mean, truth + 1, truth, levels)
+    assert gaussian[0] > 0.56
+    assert gaussian[2] < 0.983
+    assert half_width(0.9) == pytest.approx(1.6449, abs=1e-4)
+    # Tables of Student's t: 1.8946 at 7 degrees of freedom.
+    assert half_width(0.9, 7.0) == pytest.approx(1.8946 * np.sqrt(5 / 7), abs=1e-4)
+
+
+def test_an_estimate_gives_its_intervals():
+    movie = Movie.from_array(np.zeros((2, 8, 8), np.float32))
+    sd = np.full(movie.shape, 2.0, np.float32)
+    estimate = Estimate(movie, movie.frames + 5, sd**2, Gaussian(1.0))
+    low, high = estimate.interval(0.9)
+    assert low.shape == high.shape == movie.shape
+    assert np.allclose(high - 5, 2 * half_width(0.9, TAILS))
+    assert np.allclose(5 - low, high - 5)
+    assert (estimate.interval(0.99)[0] < low).all()
+    with pytest.raises(InputError, match="between 0 and 1"):
+        estimate.interval(90.0)
+    with pytest.raises(InputError, match="degrees of freedom"):
+        half_width(0.9, 2.0)
 
 
 def test_curve_error_and_its_constant():
