@@ -1,13 +1,14 @@
 """One contract for every network: (context, centre frame) -> blind mean and variance, in the movie's units.
 
     p_blind(y_p) = N(y_p; μ_p, Σ_p + v(μ_p))        what the network is trained to maximise
-    posterior    = N( (Σ⁻¹ μ + v⁻¹ y) / (Σ⁻¹ + v⁻¹),  (Σ⁻¹ + v⁻¹)⁻¹ )
+    posterior ∝ ∫ p(τ) N(x; μ, τ Σ) N(y; x, v) dτ,   of one τ: N( ((τΣ)⁻¹ μ + v⁻¹ y) / ((τΣ)⁻¹ + v⁻¹), ((τΣ)⁻¹ + v⁻¹)⁻¹ )
 
 μ and Σ come from everything but the hidden pixels, v is the noise variance, and the posterior brings the
-pixel's own measurement back. Laine et al., NeurIPS 2019, arXiv:1901.10277.
+pixel's own measurement back; τ of mean 1 gives the prediction's error the tails that it has. Laine et al., NeurIPS 2019, arXiv:1901.10277.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import equinox as eqx
@@ -24,6 +25,7 @@ from phdenoise.denoisers.design import Design
 from phdenoise.denoisers.region import PIXEL, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import WINDOW, Udvd
 from phdenoise.denoisers.unet import MaskedUnet, Unet
+from phdenoise.movie import TAILS
 from phdenoise.noise import Poisson
 from phdenoise.types import InputError, Moments, NoiseModel
 
@@ -135,6 +137,9 @@ def posterior(
 ) -> Moments:
     """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction.
 
+    The prediction's error is Student's t of `TAILS` degrees of freedom, a Gaussian whose variance is τ times the mean:
+    where the measurement is far from the prediction, the scene did what nothing foretold, and is believed.
+
     Each pixel's own noise is independent of its blind prediction, so this is its marginal posterior; for
     spatially correlated noise that asks for the whole centre frame to be hidden (region "frame"). `counts` takes the
     Gamma posterior of Poisson noise rather than the Gaussian one.
@@ -145,8 +150,43 @@ def posterior(
         return Moments(
             *(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True))
         )
-    weight = jnp.where(jnp.isnan(noisy), 0.0, own_weight(blind, noise))
-    return Moments(blind.mean + weight * (filled - blind.mean), (1 - weight) * blind.var)
+    away, own = filled - blind.mean, noise_variance(noise, blind)
+    # Counts above what is expected scatter more than it says.
+    widest = jnp.maximum(own, noise.variance(filled))
+    # Sums of elementwise terms, which need no array of all widths at once.
+    wide = [tau * blind.var for tau in _WIDTHS]
+    likely = [
+        np.log(share) - 0.5 * (jnp.log(v + widest) + away**2 / (v + widest))
+        for share, v in zip(_SHARES, wide, strict=True)
+    ]
+    most = reduce(jnp.maximum, likely)
+    total = weight = square = within = jnp.zeros_like(away)
+    for v, one in zip(wide, likely, strict=True):
+        share, own_share = jnp.exp(one - most), v / (v + own)
+        total += share
+        weight += share * own_share
+        square += share * own_share**2
+        within += share * own_share * own
+    weight /= total
+    var = within / total + (square / total - weight**2) * away**2
+    measured = ~jnp.isnan(noisy)
+    return Moments(
+        jnp.where(measured, blind.mean + weight * away, blind.mean),
+        jnp.where(measured, var, blind.var),
+    )
+
+
+def _mixture(degrees: float, count: int) -> tuple[list[float], list[float]]:
+    """Variances τ of mean 1, and their shares, of the Gaussians that make up a Student's t."""
+    tau = np.geomspace(0.3, 3000.0, count)
+    shape, scale = degrees / 2, degrees / 2 - 1
+    # Inverse gamma, per unit of log τ.
+    share = tau**-shape * np.exp(-scale / tau)
+    share /= share.sum()
+    return (tau / (share @ tau)).tolist(), share.tolist()
+
+
+_WIDTHS, _SHARES = _mixture(TAILS, 18)
 
 
 def at_least(moments: Moments, bound: Float[Array, "*s"]) -> Moments:

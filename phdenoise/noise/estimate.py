@@ -5,7 +5,7 @@ intensity is the photon-transfer line (`transfer`); their correlation between ne
 noise, and decides what a denoiser must not see.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from phdenoise.noise.correlated import Correlated
 from phdenoise.noise.differences import autocorrelation, difference, temporal_correlation
-from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian
+from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, scaled
 from phdenoise.noise.transfer import NoiseKind, fit_line, transfer_points
 from phdenoise.types import InputError
 
@@ -59,6 +59,17 @@ class NoiseEstimate:
         rho = np.where(self._seen(0.0), np.nan_to_num(self.autocorrelation), 0.0)
         rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
         return Correlated.of(self.model, rho)
+
+    def scaled(self, factor: float) -> "NoiseEstimate":
+        """The same with its variance times a factor."""
+        transfer = self.transfer * np.array([1.0, factor, factor])
+        return replace(self, model=scaled(self.model, factor), transfer=transfer)
+
+    def tail(self) -> np.ndarray:
+        """What the autocorrelation may be beyond the lags where it is seen: half of what was measured there, which may be motion."""
+        seen = self._seen(0.0)
+        near = ndimage.binary_dilation(seen, np.ones((3, 3), bool), iterations=LINK)
+        return np.where(near & ~seen, np.nan_to_num(self.autocorrelation) / 2, 0.0)
 
     def reach(self) -> tuple[int, int]:
         """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""

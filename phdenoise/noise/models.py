@@ -82,6 +82,18 @@ class PoissonGaussian(eqx.Module):
         return _count_variance(clean, self.gain, self.offset) + read**2
 
 
+def scaled(
+    model: Gaussian | Poisson | PoissonGaussian, factor: float
+) -> Gaussian | Poisson | PoissonGaussian:
+    """The model with its variance times a factor; counts of unit gain have no other variance and stay."""
+    if isinstance(model, Gaussian):
+        return Gaussian(model.sigma * factor**0.5)
+    if isinstance(model, Poisson):
+        return model if float(model.gain) == 1 else Poisson(model.gain * factor, model.offset)
+    read = model.read_sigma * factor**0.5
+    return PoissonGaussian(model.gain * factor, model.offset, read)
+
+
 def normal_log_prob(
     noisy: Float[Array, "*s"], clean: Float[Array, "*s"], variance: Float[Array, "*s"]
 ) -> Float[Array, "*s"]:

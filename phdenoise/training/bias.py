@@ -1,6 +1,6 @@
 """The squared bias of a prediction from its residuals alone: what the scene shares over distances that noise does not.
 
-    C(d) = E[r_p r_{p+d}] − E[p_p p_{p+d}] + 2 E[n_p l_{p+d}] = B(d) + e(d),     B(d) = B exp(−d²/2w²) or B exp(−d/w)
+    C(d) = E[r_p r_{p+d}] − E[p_p p_{p+d}] + 2 E[n_p l_{p+d}] − v ρ(d) = B(d) + e(d),     B(d) = B exp(−d²/2w²) or B exp(−d/w)
     Cov(e(d), e(d')) = v²/N Σ_k ρ(k) [ρ(k + d − d') + ρ(k + d + d')]
 
 r is the residual, p the noise that the prediction lets through, l what of the noise n has been learned by heart, v and ρ the noise's variance and autocorrelation, N the number
@@ -51,6 +51,7 @@ def squared_bias(
     rho: Float[np.ndarray, "ky kx"],
     variance: float,
     learned: tuple[Float[np.ndarray, "t y x"], Float[np.ndarray, "t y x"]] | None = None,
+    tail: Float[np.ndarray, "ky kx"] | None = None,
 ) -> float:
     """Mean square of the bias: posterior mean.
 
@@ -60,6 +61,7 @@ def squared_bias(
         valid: where the movie was measured.
         rho: autocorrelation of the noise, 1 at its centre, odd sides.
         variance: of the noise.
+        tail: of correlated noise, what its autocorrelation may be where `rho` is zero.
         learned: noise added to what the prediction was fitted to, and what it changed in the fit's prediction.
     """
     nearest = min(apart(rho).values())
@@ -76,12 +78,20 @@ def squared_bias(
         shared += (_products(noise, change, lags) + _products(change, noise, lags)) / counts
     everywhere = np.ones_like(valid)
     covariance = shared - _products(passed, passed, lags) / _products(everywhere, everywhere, lags)
+    own = np.zeros(len(lags))
+    if tail is not None:
+        # What little the noise itself may share there hides a bias that is small beside the noise: it is known by half.
+        y, x = (n // 2 for n in rho.shape)
+        within = (np.abs(lags[:, 0]) <= y) & (np.abs(lags[:, 1]) <= x)
+        own[within] = np.where(rho == 0, tail, rho)[lags[within, 0] + y, lags[within, 1] + x]
+        own *= variance
+        covariance -= own
     distance = np.hypot(*lags.T)
     near = max(float(covariance[distance == distance.min()].mean()), 0.0)
     if let_through == 0:
         return near
     scatter = variance**2 * _shared(lags, rho) / np.sqrt(np.outer(counts, counts))
-    other = (SHAPE * near * distance / nearest) ** 2 + 1e-6 * let_through**2
+    other = (SHAPE * near * distance / nearest) ** 2 + (own / 2) ** 2 + 1e-6 * let_through**2
     scatter[np.diag_indices_from(scatter)] += other + 1e-3 * np.diag(scatter)
     # An autocorrelation that was measured has a spectrum that is not quite positive.
     size, axes = np.linalg.eigh(scatter)

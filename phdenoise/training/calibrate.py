@@ -7,7 +7,8 @@ through, is measured by adding noise of the estimated model once more. B, its sq
 scene is, while the noise of different pixels is independent: what residuals share at a distance, less what V does, tells of it
 (`phdenoise.training.bias`). Mean squares alone could not: where an estimate is good, its error is lost in the scatter of the
 noise power. They tell by how much the trained network is better, G, on pixels that it did not learn: the noise cancels in the
-difference. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
+difference. And they tell where the error is large, or the noise smaller than it seemed in the differences of frames, which
+motion raises: S = ⟨(y − μ)²⟩ is noise and error together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
 from dataclasses import replace
@@ -27,7 +28,8 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.doubt import Doubt, frame_errors
 from phdenoise.denoisers.linear import Fit, fitted_window
-from phdenoise.noise import Correlated
+from phdenoise.noise import NoiseEstimate
+from phdenoise.noise.models import scaled
 from phdenoise.training.bias import squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
 
@@ -35,6 +37,11 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 SCALE_PRIOR = 0.3
 # Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
 SYMMETRIES = 4
+# How well error and noise are known on their own: sd of the log of the error; of the log of the noise variance where it was
+# estimated too low, and, as of a Cauchy distribution, too high (random scenes, `benchmarks/denoise_intervals.py`).
+ERROR_SD, TOO_LOW, TOO_HIGH = 0.65, 0.01, 0.03
+# A noise variance found to be smaller by less than this share is not worth a word.
+WORTH = 0.03
 # By how much of the start's error training is usually better, sd; and the most that it is taken for.
 BETTER, MOST = 0.3, 0.9
 
@@ -42,13 +49,15 @@ BETTER, MOST = 0.3, 0.9
 class Calibration(NamedTuple):
     """Factor for the predicted variance, how it was found, and what makes the variance where more than that is known.
 
-    `variance` is what `doubt` makes of the prediction that was calibrated [t, y, x].
+    `variance` is what `doubt` makes of the prediction that was calibrated [t, y, x]; `noise` times the noise's variance
+    is what it turned out to be.
     """
 
     scale: float
     sentence: str
     doubt: Doubt | None = None
     variance: jax.Array | None = None
+    noise: float = 1.0
 
 
 def by_error(
@@ -61,7 +70,7 @@ def by_error(
     test: np.ndarray,
     judged: np.ndarray,
     noise: NoiseModel,
-    field: Correlated,
+    found: NoiseEstimate,
     key: jax.Array,
     *,
     progress: Progress | None = None,
@@ -75,12 +84,13 @@ def by_error(
         seen: where it is an input of the network.
         test: where it was not learned.
         judged: those of them whose noise no learned pixel shares.
-        noise: its noise model.
-        field: the noise's autocorrelation.
+        noise: its noise model; where it is the one of `found`, it may turn out to be quieter.
+        found: from the movie, with the noise's autocorrelation.
         key: of the added noise.
         progress: called with (stage, step, steps, nan).
     """
     temporal, shape = replace(start, region=FRAME), frames.shape
+    field, known = found.correlated(), noise
 
     def predicted(network: Denoiser, arrays: MovieArrays, said: str) -> np.ndarray:
         step = stage(progress, said)
@@ -88,6 +98,14 @@ def by_error(
         return np.asarray(found.mean, np.float64)
 
     base = predicted(temporal, arrays, "prediction from other frames")
+    residual = nearer = np.where(valid, frames - base, 0.0)
+    if not start.region.whole_frame:
+        nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
+    power, seeming = float(np.mean(nearer[valid] ** 2)), _level(noise, blind, valid)
+    free = noise is found.model
+    if free:
+        # No more than a blind prediction leaves.
+        noise = scaled(found.model, min(power / seeming, 1.0))
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
     louder, weights = np.where(seen, frames, 0) + added, np.asarray(arrays.weights)
@@ -101,22 +119,27 @@ def by_error(
     )
     passed, learned = moved - base, (np.where(valid & ~test, added, 0.0), again - moved)
     rho = np.asarray(field.autocorrelation, np.float64)
-    residual = np.where(valid, frames - base, 0.0)
     mean_level, through = float(np.mean(level[valid])), float(np.mean(passed[valid] ** 2))
-    bias = squared_bias(residual, passed, valid, rho, mean_level, learned)
+    tail = found.tail() if found.blind == "frame" else None
+    bias = squared_bias(residual, passed, valid, rho, mean_level, learned, tail)
     error, own = through + bias, np.where(valid, frames - np.asarray(blind.mean), 0.0)
     if not start.region.whole_frame:
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
-        nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
         error = max(error - _mean_gain(residual, nearer, valid), (1 - MOST) * error)
-        residual = nearer
+    error = min(max(error, 1e-9 * power), power)
     chosen = judged if judged.any() else valid
-    gained = _mean_gain(residual, own, chosen)
-    # Of so many values with independent noise.
-    count = chosen.sum() / np.sum(np.maximum(rho, 0))
-    chance = float(np.var((residual**2 - own**2)[chosen])) / count
-    gained /= 1 + chance / (BETTER * error) ** 2
-    found = error - min(max(gained, -BETTER * error), MOST * error)
+    gained = _mean_gain(nearer, own, chosen)
+    # So many pixels share a value of the noise.
+    shared = float(np.sum(np.maximum(rho, 0)))
+    chance = float(np.var((nearer**2 - own**2)[chosen])) * shared / chosen.sum()
+    sure = 1 / (1 + chance / (BETTER * error) ** 2)
+    gained = min(max(sure * gained, -BETTER * error), MOST * error)
+    left = power - gained
+    scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + sure**2 * chance
+    mse = apportion(left, seeming, error - gained, float(np.sqrt(scatter)) / left)
+    factor = min((left - mse) / seeming, 1.0) if free else 1.0
+    if free:
+        noise = scaled(found.model, factor)
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
     doubt = Doubt(
         1.0,
@@ -124,14 +147,48 @@ def by_error(
         frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho),
     )
     whole = doubt(arrays, blind, (slice(shape[1]), slice(shape[2])))
-    scale = found / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
-    return Calibration(
-        found / before,
-        f"Error of the blind prediction: sd {np.sqrt(found):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
-        f"without the frame itself, {100 * through / (through + bias):.0f} % of its variance noise let through.",
-        doubt._replace(scale=scale),
-        jnp.float32(scale) * whole.var,
+    scale = mse / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
+    said = (
+        f"Error of the blind prediction: sd {np.sqrt(mse):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
+        f"without the frame itself, {100 * through / (through + bias):.0f} % of its variance noise let through."
     )
+    quieter = _level(noise, blind, valid) / _level(known, blind, valid)
+    if quieter < 1 - WORTH:
+        said += (
+            f" The noise has {100 * quieter:.0f} % of the variance that differences of frames, which hold motion, "
+            "gave it: the prediction leaves no more."
+        )
+    return Calibration(
+        mse / before, said, doubt._replace(scale=scale), jnp.float32(scale) * whole.var, factor
+    )
+
+
+def apportion(left: float, noise: float, error: float, scatter: float) -> float:
+    """How much of the power that a blind prediction leaves is its error: posterior mean.
+
+    Args:
+        left: mean square of measured less predicted values, noise and error together.
+        noise, error: mean variances of both, as estimated each for itself.
+        scatter: relative sd of `left`.
+    """
+    values = np.concatenate(
+        [error * np.geomspace(1e-3, 1e3, 601), left * -np.expm1(-np.geomspace(1e-4, 10.0, 600))]
+    )
+    values = np.unique(values[values < left])
+    logs = np.log(values)
+    high = np.log(noise) - np.log(left - values)
+    likely = -0.5 * ((logs - np.log(error)) / ERROR_SD) ** 2 + np.where(
+        high > 0,
+        -np.log1p((high / np.hypot(TOO_HIGH, scatter)) ** 2),
+        -0.5 * (high / np.hypot(TOO_LOW, scatter)) ** 2,
+    )
+    share = np.exp(likely - likely.max()) * np.gradient(logs)
+    return float(share @ values / share.sum())
+
+
+def _level(noise: NoiseModel, blind: Moments, valid: np.ndarray) -> float:
+    """Mean variance of the noise."""
+    return float(np.mean(np.asarray(noise.variance(blind.mean), np.float64)[valid]))
 
 
 def _fit(denoiser: Denoiser, arrays: MovieArrays, frames: np.ndarray, fitted: np.ndarray) -> Fit:
@@ -164,7 +221,7 @@ def by_likelihood(
         return Calibration(1.0, "Too few pixels to calibrate the predicted variance on.")
     noisy = jnp.asarray(frames[test], jnp.float32)
     mean, var = (jnp.asarray(np.asarray(a)[test], jnp.float32) for a in blind)
-    scales = np.geomspace(0.1, 10.0, 61)
+    scales = np.geomspace(0.01, 100.0, 121)
     # A log-normal prior about one: where noise hides the error, a few held-out pixels must not rule.
     scores = [
         float(jnp.sum(blind_nll(Moments(mean, var * s), noisy, noise)))

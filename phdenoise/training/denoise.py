@@ -129,6 +129,7 @@ def denoise(
         checkpoint=checkpoint,
         progress=progress,
     )
+    noise, found = learned.noise, learned.found
     # Float32, whatever the caller's default precision is.
     with jax.enable_x64(False):
         noisy, bound = (

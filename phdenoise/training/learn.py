@@ -67,6 +67,7 @@ class Learned:
 
     Attributes:
         denoiser: hides what is to be hidden at prediction; its variance is calibrated.
+        noise, found: the noise model and the estimate, which may have turned out to be quieter.
         scale: calibration of the variance that is averaged over symmetries, contained in the denoiser's.
         doubt: what makes the variance, in place of that scale; None for networks without linear predictions.
         gaps: calibration of frames without a measurement, not contained in the denoiser's.
@@ -79,6 +80,8 @@ class Learned:
     """
 
     denoiser: Denoiser
+    noise: NoiseModel
+    found: NoiseEstimate
     scale: float
     doubt: Doubt | None
     gaps: Gaps | None
@@ -214,12 +217,15 @@ def learn(
                 out,
                 interior(out, region, found.reach()),
                 noise,
-                found.correlated(),
+                found,
                 jax.random.key(config.seed + 1),
                 progress=progress,
             )
         else:
             calibration = by_likelihood(blind_moments, frames, out, noise)
+        if noise is found.model:
+            found = found.scaled(calibration.noise)
+            noise = found.model
         scale, doubt = jnp.float32(calibration.scale), calibration.doubt
         found_var = calibration.variance
         blind_moments = Moments(
@@ -243,6 +249,8 @@ def learn(
     }
     return Learned(
         denoiser,
+        noise,
+        found,
         calibration.scale,
         doubt,
         gaps,

@@ -136,6 +136,7 @@ def denoise_parts(
     )
     del movie, seen
     denoiser, region = learned.denoiser, learned.region
+    noise, found = learned.noise, learned.found
     width = int(str(learned.settings["width"]))
     frames, side, at_once = block_size(shape, memory, denoiser.region, width)
     weights = denoiser.context_weights(survey.present)

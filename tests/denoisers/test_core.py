@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import phdenoise.denoisers.predict as prediction
 from phdenoise.denoisers import (
@@ -21,8 +22,37 @@ from phdenoise.denoisers import (
 from phdenoise.denoisers.centre_blind import depth_to_space, space_to_depth
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.denoisers.predict import symmetry_codes
+from phdenoise.movie import TAILS
 from phdenoise.noise import Gaussian, Poisson
 from phdenoise.types import InputError, Moments
+
+
+@pytest.mark.parametrize("ratio", [0.02, 0.3, 3.0])
+def test_posterior_is_that_of_a_students_t(ratio):
+    """Mean and variance of x given y = x + n for a Student's t of unit variance, by quadrature over x."""
+    scale, sigma = np.sqrt((TAILS - 2) / TAILS), np.sqrt(1 / ratio)
+    away = np.array([0.0, 0.5, 1.5, 3.0, 6.0, 20.0]) * np.hypot(sigma, 1)
+    grid = np.linspace(-60, 60 + away[-1], 400_001)
+    expected = []
+    for y in away:
+        log = stats.t.logpdf(grid / scale, TAILS) + stats.norm.logpdf(y, grid, sigma)
+        share = np.exp(log - log.max())
+        mean = np.average(grid, weights=share)
+        expected.append([mean, np.average((grid - mean) ** 2, weights=share)])
+    blind = Moments(jnp.full(away.shape, 7.0), jnp.ones(away.shape))
+    mean, var = posterior(blind, jnp.asarray(7 + away, jnp.float32), Gaussian(sigma))
+    means, variances = np.transpose(expected)
+    assert np.all(np.abs(mean - 7 - means) < 0.02 * away + 1e-3), (mean - 7, means)
+    np.testing.assert_allclose(var, variances, rtol=0.12)
+    # What nothing foretold is believed.
+    assert mean[-1] - 7 > 0.85 * away[-1]
+
+
+def test_counts_far_above_what_is_expected_may_be_chance():
+    """Three counts where 0.2 are expected happen once in a thousand pixels: no sight of something new."""
+    blind = Moments(jnp.full((1, 2, 2), 0.2), jnp.full((1, 2, 2), 1e-3))
+    mean, _ = posterior(blind, jnp.full((1, 2, 2), 3.0), Poisson(1.0, 0.0))
+    assert float(mean.max()) < 0.3
 
 
 def test_posterior_of_a_gaussian_prior_covers_as_it_says():

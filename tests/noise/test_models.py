@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from phdenoise.noise import Gaussian, Poisson, PoissonGaussian
+from phdenoise.noise.models import scaled
 from phdenoise.types import NoiseModel
 
 MODELS = [
@@ -14,6 +15,16 @@ MODELS = [
     Poisson(2.5, -3.0),
     PoissonGaussian(1.5, 1.0, 0.8),
 ]
+
+
+def test_a_scaled_model_has_so_much_variance():
+    level = jnp.array([3.0, 10.0, 40.0])
+    for model in [Gaussian(0.7), Poisson(2.5, -3.0), PoissonGaussian(1.5, 1.0, 0.8)]:
+        after = scaled(model, 0.3)
+        np.testing.assert_allclose(after.variance(level), 0.3 * model.variance(level), rtol=1e-5)
+        assert type(after) is type(model)
+    # Counts have the variance that they have.
+    assert scaled(Poisson(1.0, 0.0), 0.3) == Poisson(1.0, 0.0)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: type(m).__name__)

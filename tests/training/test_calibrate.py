@@ -1,0 +1,69 @@
+"""Noise and error of a prediction are taken apart, and both come out as they are."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.scenes import expose
+from phdenoise.movie import Movie
+from phdenoise.noise import estimate_noise
+from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.training.calibrate import apportion
+from phdenoise.types import NoiseModel
+
+
+def test_power_beyond_the_noise_is_error():
+    """The error was thought to be a tenth of what is left beyond a noise that cannot be so far off."""
+    assert apportion(1.5, 1.0, 0.05, 1e-3) == pytest.approx(0.5, rel=0.1)
+    # But a power that is not known as well leaves it as it was.
+    assert apportion(1.5, 1.0, 0.05, 1.0) == pytest.approx(0.05 * np.exp(0.65**2 / 2), rel=0.3)
+
+
+def test_power_below_the_noise_tells_of_noise_that_was_motion():
+    assert apportion(1.0, 2.0, 0.1, 1e-3) == pytest.approx(0.12, abs=0.05)
+
+
+def test_what_agrees_stays():
+    for error in (1e-3, 0.03, 0.3, 3.0):
+        assert apportion(1 + error, 1.0, error, 1e-3) == pytest.approx(error, rel=0.25)
+
+
+@pytest.mark.parametrize("left", [1e-6, 1.0, 1e6])
+def test_share_is_one_whatever_the_unit(left):
+    found = apportion(left, 0.9 * left, 0.2 * left, 0.01)
+    assert found / left == pytest.approx(apportion(1.0, 0.9, 0.2, 0.01), rel=1e-6)
+    assert 0 < apportion(left, 5 * left, 8 * left, 0.01) < left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [1, 24])
+def test_motion_is_told_from_noise_by_what_a_prediction_leaves(scene):
+    """Fast scenes: differences of frames hold 15 and 90 % too much variance, the residual of the prediction does not."""
+    shot = expose(np.random.default_rng([5, 10**7 + scene]), 30, 64)
+    movie = Movie.from_array(shot.noisy)
+    truth = float(np.var(shot.noisy - shot.clean))
+
+    def level(model: NoiseModel) -> float:
+        return float(np.mean(model.variance(jnp.asarray(shot.clean, jnp.float32))))
+
+    seeming = level(estimate_noise(shot.noisy).model)
+    assert seeming > 1.12 * truth
+    estimate = denoise(movie, DenoiseConfig(steps=1, symmetries=2))
+    assert level(estimate.noise) == pytest.approx(truth, rel=0.04)
+    assert any("differences of frames" in line for line in estimate.log)
+    # A noise that was given is kept.
+    given = denoise(movie, DenoiseConfig(steps=1, symmetries=2, sigma=float(np.sqrt(seeming))))
+    assert level(given.noise) == pytest.approx(seeming, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [4, 16, 25])
+def test_tails_of_correlated_noise_are_not_taken_for_a_bias(scene):
+    """Noise blurred by 1.5 px leaves a few per cent at lags where it is not seen: many times the error looked for."""
+    shot = expose(np.random.default_rng([5, 10**7 + scene]), 30, 64)
+    estimate = denoise(Movie.from_array(shot.noisy), DenoiseConfig(steps=1, symmetries=2))
+    error = estimate.blind_mean - shot.clean
+    stated = float(np.mean(estimate.blind_variance))
+    assert 0.4 < stated / float(np.mean(error**2)) < 2.5
+    # So that the pixel's own measurement is not believed too much.
+    assert np.mean((estimate.mean - shot.clean) ** 2) < 1.15 * np.mean(error**2)
