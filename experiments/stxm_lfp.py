@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.command import WithData, command, keep, kept, rms
@@ -23,6 +24,7 @@ from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps,
 from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
+from phdenoise.modalities.registration import shift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
 from phdenoise.physics.particle_twins import ParticleTwinConfig
 from phdenoise.training import DenoiseConfig
@@ -92,7 +94,7 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
     scans, chain = scans_of(scene, config.twin)
     chain = replace(chain, denoise=replace(config.denoise, seed=config.seed), fit=config.fit)
     result = analyse_scans(scans, chain)
-    truth = np.asarray(scene.twin.frames, float)[(..., *result.box)]
+    truth = where_scans_are(scene, result.displacement)[(..., *result.box)]
     grid_mask = np.asarray(scene.twin.grid.mask)[result.box]
     mask = result.mask & grid_mask
     log_k = np.log(np.asarray(scene.twin.model.rate_constant(), float)[result.box])
@@ -157,6 +159,21 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
         arrays |= {f"curve_{name}_{k}": v for k, v in fit.curves.items()}
         arrays |= {"mu_true": mu, "j0_true": j}
     return row, arrays
+
+
+def where_scans_are(scene: StxmScene, displacement: np.ndarray) -> np.ndarray:
+    """True lithium [t, y, x] at the place that registered scans share, which nothing in them fixes."""
+    c = np.asarray(scene.twin.frames, float)
+    if not displacement.any():
+        return c
+    left = (scene.displacement - displacement).mean((0, 1))
+    every = jnp.broadcast_to(jnp.asarray(left, jnp.float32), (len(c), 2))
+    thickness = np.broadcast_to(scene.thickness * np.asarray(scene.twin.grid.mask), c.shape)
+    lithium, total = (
+        np.asarray(shift(jnp.asarray(a, jnp.float32), every), float)
+        for a in (c * thickness, thickness)
+    )
+    return np.where(total > 0, lithium / np.where(total > 0, total, 1.0), c)
 
 
 def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:

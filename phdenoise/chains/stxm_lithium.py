@@ -23,7 +23,13 @@ from phdenoise.modalities.stxm_counts import (
     even,
     mean_incident,
 )
-from phdenoise.modalities.stxm_drift import Aligned, aligned, displacements
+from phdenoise.modalities.stxm_drift import (
+    Aligned,
+    aligned,
+    by_thickness,
+    displacement_sd,
+    displacements,
+)
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
 
@@ -80,9 +86,12 @@ def lithium(scans: Scans, config: StxmConfig, above: np.ndarray, warnings: list[
     beam = _beam(scans, config)
     same, variance = even(counts, beam, gain=config.gain)
     where = np.zeros((*counts.shape[:2], 2))
+    jitter = np.zeros_like(variance)
     if config.drift:
-        moved = _align(same, variance, beam, above)
+        moved, unsure = _align(same, variance, beam, above, config)
         variance, where = moved.variance, moved.displacement
+        slope = np.gradient(moved.counts, axis=(2, 3))
+        jitter = unsure**2 * (slope[0] ** 2 + slope[1] ** 2)
         same = np.where(moved.seen, moved.counts, np.nan)
     elif counts.shape[1] > 1:
         _look_for_drift(same, beam, above, warnings)
@@ -92,10 +101,11 @@ def lithium(scans: Scans, config: StxmConfig, above: np.ndarray, warnings: list[
     seen = np.isfinite(same[above]).all(axis=0)
     # Where nothing was measured any number serves, it is left out at the end.
     light = np.nan_to_num(same[above] * lift, nan=1.0)
-    spread = np.nan_to_num(variance[above] * lift**2, nan=1.0)
+    own, jitter = (np.nan_to_num(a[above] * lift**2, nan=1.0) for a in (variance, jitter))
+    spread = own + jitter
     thick = np.where(seen, _thickness(light, level, config), np.nan)
     whole, box = _particle(thick, config)
-    light, spread, thick = (a[(..., *box)] for a in (light, spread, thick))
+    light, own, spread, thick = (a[(..., *box)] for a in (light, own, spread, thick))
     mask = whole[box]
     good = seen[(..., *box)] & mask
     modality = _modality(level, config, None)
@@ -109,7 +119,13 @@ def lithium(scans: Scans, config: StxmConfig, above: np.ndarray, warnings: list[
         steady = _fraction(modality, light, spread, good, scans)
         doubt[1] = thickness_sd
     slopes = np.abs([np.asarray(a, float).mean(axis=0) for a in _slopes(modality, light, spread)])
-    common = np.where(mask, np.sqrt(np.sum((slopes * doubt) ** 2, axis=0)), np.nan)
+    # What is left of the displacements is no noise that a denoiser takes away: fronts are slow.
+    moved_sd = np.zeros(mask.shape)
+    if config.drift:
+        still = _fraction(modality, light, own, good, scans).sd
+        moved_sd = np.sqrt(np.maximum(_over_time(steady.sd**2 - still**2)[0], 0.0))
+    common = np.sqrt(np.sum((slopes * doubt) ** 2, axis=0) + moved_sd**2)
+    common = np.where(mask, common, np.nan)
     thickness = np.where(mask, thickness, 0.0)
     return Lithium(each, steady, common, mask, thickness, box, beam, where)
 
@@ -132,13 +148,19 @@ def _density(same: np.ndarray, beam: Beam) -> tuple[np.ndarray, np.ndarray]:
     return np.log(mean_incident(beam)[:, None, None, None] / floor), floor
 
 
-def _align(same: np.ndarray, variance: np.ndarray, beam: Beam, above: np.ndarray) -> Aligned:
-    found = displacements(np.nan_to_num(_density(same, beam)[0][above]))
+def _align(
+    same: np.ndarray, variance: np.ndarray, beam: Beam, above: np.ndarray, config: StxmConfig
+) -> tuple[Aligned, float]:
+    """Scans at one place, and what is left of their displacements, rms along an axis [px]."""
+    od, weights = np.nan_to_num(_density(same, beam)[0][above]), _weights(config)
+    found = by_thickness(od, weights, displacements(od))
     where = np.zeros((*same.shape[:2], 2))
     where[above] = found
     # Before the edge the particle hardly shows: those scans are where the ones above it are at the same time.
     where[~above] = found.mean(axis=0)
-    return aligned(same, variance, where, beam.along)
+    moved = aligned(same, variance, where, beam.along)
+    spread = moved.variance[above] / np.maximum(moved.counts[above], 1.0) ** 2
+    return moved, displacement_sd(od, spread, weights, found)
 
 
 def _look_for_drift(same: np.ndarray, beam: Beam, above: np.ndarray, warnings: list[str]) -> None:
@@ -198,8 +220,14 @@ def _beam_before(once: np.ndarray, scans: Scans, config: StxmConfig) -> Beam:
 def _thickness(counts: np.ndarray, level: np.ndarray, config: StxmConfig) -> np.ndarray:
     """d by unweighted least squares on the two end members [t, y, x]."""
     od = np.log(level[:, None, None, None] / np.maximum(counts, 1.0))
+    return np.tensordot(_weights(config), od, axes=1)
+
+
+def _weights(config: StxmConfig) -> np.ndarray:
+    """Of the energies' optical densities in the thickness [e]."""
     basis = np.stack([config.lithiated, config.delithiated], axis=1)
-    return np.tensordot(np.linalg.pinv(basis).sum(axis=0), od, axes=1)
+    weights: np.ndarray = np.linalg.pinv(basis).sum(axis=0)
+    return weights
 
 
 def _over_time(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,12 @@
 """Scans of one particle brought to one place, with what interpolation does to their noise.
 
     s = min(OD, level)  is registered:  the outline stays while the phases inside move
+    d = Σ_e w_e OD_e    stays as well:  the thickness, in which the phases cancel; what is left of it at gradients is drift
     var I(r − d) = var I · Π_axes [ (1−φ)² + φ² + 2φ(1−φ) ρ ],   φ the fraction of a pixel moved, ρ the noise's correlation
 
 The last term matters where the beam flickers along a scan line: interpolation averages less of such noise away than of
-independent noise. What is left of the displacement, a tenth of a pixel or so, moves fronts and is not in the variance. Registration:
-`phdenoise.modalities.registration`.
+independent noise. What is left of the displacement, some hundredths of a pixel, shows in the scatter of the thickness where it
+has gradients. Registration: `phdenoise.modalities.registration`.
 """
 
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from phdenoise.modalities.drift import inside, shifted_variance
 from phdenoise.modalities.registration import register, shift
 
 _ROUNDS = 2
+# Rim of a frame where interpolation repeats its edge [px].
+_EDGE = 2
 # Level of the outline, as a share of the largest optical densities.
 _LEVEL = 0.35
 
@@ -50,6 +53,76 @@ def displacements(od: Float[np.ndarray, "e t y x"]) -> Float[np.ndarray, "e t 2"
         found = np.asarray(register(outline, reference=np.median(still, axis=0)), float)
         found -= found.mean(0)
     return found.reshape(*od.shape[:2], 2)
+
+
+def by_thickness(
+    od: Float[np.ndarray, "e t y x"],
+    weights: Float[np.ndarray, " e"],
+    displacement: Float[np.ndarray, "e t 2"],
+) -> Float[np.ndarray, "e t 2"]:
+    """Displacements that keep the thickness as it is: of the scans of one time together, and of one energy from another.
+
+    Least squares to first order in what is left of the displacement, about the median thickness. How the scans of one time lie to
+    each other is left as the outline has it, but for its mean: the thickness tells little of it.
+
+    Args:
+        od: optical density.
+        weights: of the energies in the thickness.
+        displacement: of `displacements`.
+    """
+    found, count = displacement.copy(), od.shape[0]
+    for _ in range(_ROUNDS):
+        left, slope = _thickness_left(od, weights, found)
+        together = slope.sum(axis=0)
+        normal = np.einsum("tpa,tpb->tab", together, together) + 1e-12 * np.eye(2)
+        step = -np.linalg.solve(normal, np.einsum("tpa,tp->ta", together, left)[..., None])[..., 0]
+        left = left + np.einsum("tpa,ta->tp", together, step)
+        # From the first energy; what all scans of a time share is taken by `step`.
+        apart = slope[1:].transpose(1, 2, 0, 3).reshape(*left.shape, 2 * (count - 1))
+        shared = np.linalg.solve(normal, np.einsum("tpa,tpb->tab", together, apart))
+        apart = apart - np.einsum("tpa,tab->tpb", together, shared)
+        square = np.einsum("tpa,tpb->ab", apart, apart) + 1e-12 * np.eye(2 * (count - 1))
+        offset = -np.linalg.solve(square, np.einsum("tpa,tp->a", apart, left))
+        found = found + step
+        found[1:] += offset.reshape(count - 1, 1, 2)
+        found -= found.mean((0, 1))
+    return found
+
+
+def displacement_sd(
+    od: Float[np.ndarray, "e t y x"],
+    variance: Float[np.ndarray, "e t y x"],
+    weights: Float[np.ndarray, " e"],
+    displacement: Float[np.ndarray, "e t 2"],
+) -> float:
+    """What is left of the displacements along an axis, and of interpolating, rms [px].
+
+    The thickness scatters by more than its noise where optical densities have gradients: the excess is regressed on their square.
+
+    Args:
+        od: optical density, as measured.
+        variance: of the optical density where it has been moved.
+        weights, displacement: as in `by_thickness`.
+    """
+    left, slope = _thickness_left(od, weights, displacement)
+    inside = np.s_[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+    noise = np.tensordot(weights**2, variance[inside], 1).reshape(left.shape)
+    steep = np.sum(slope**2, axis=(0, 3))
+    excess = np.sum(steep * (left**2 - noise)) / max(float(np.sum(steep**2)), 1e-300)
+    return float(np.sqrt(max(excess, 0.0)))
+
+
+def _thickness_left(
+    od: np.ndarray, weights: np.ndarray, displacement: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Thickness less its median over time [t, p], and its derivative by the displacements of the scans [e, t, p, 2]."""
+    flat, back = od.reshape(-1, *od.shape[2:]), -displacement.reshape(-1, 2)
+    still = np.asarray(shift(jnp.asarray(flat, jnp.float32), jnp.asarray(back, jnp.float32)), float)
+    still = weights[:, None, None, None] * still.reshape(od.shape)
+    thickness = still.sum(axis=0)
+    slope = np.stack(np.gradient(still, axis=(2, 3)), axis=-1)[:, :, _EDGE:-_EDGE, _EDGE:-_EDGE]
+    left = (thickness - np.median(thickness, axis=0))[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
+    return left.reshape(len(left), -1), slope.reshape(*slope.shape[:2], -1, 2)
 
 
 def aligned(

@@ -66,10 +66,10 @@ class NoiseEstimate:
         return replace(self, model=scaled(self.model, factor), transfer=transfer)
 
     def tail(self) -> np.ndarray:
-        """What the autocorrelation may be beyond the lags where it is seen: half of what was measured there, which may be motion."""
+        """What the autocorrelation may be beyond the lags where it is seen: what was measured there, which may be motion."""
         seen = self._seen(0.0)
         near = ndimage.binary_dilation(seen, np.ones((3, 3), bool), iterations=LINK)
-        return np.where(near & ~seen, np.nan_to_num(self.autocorrelation) / 2, 0.0)
+        return np.where(near & ~seen, np.nan_to_num(self.autocorrelation), 0.0)
 
     def reach(self) -> tuple[int, int]:
         """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""

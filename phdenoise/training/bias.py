@@ -1,6 +1,6 @@
 """The squared bias of a prediction from its residuals alone: what the scene shares over distances that noise does not.
 
-    C(d) = E[r_p r_{p+d}] − E[p_p p_{p+d}] + 2 E[n_p l_{p+d}] − v ρ(d) = B(d) + e(d),     B(d) = B exp(−d²/2w²) or B exp(−d/w)
+    C(d) = E[r_p r_{p+d}] − E[p_p p_{p+d}] + 2 E[n_p l_{p+d}] = B(d) + e(d),     B(d) = B exp(−d²/2w²) or B exp(−d/w)
     Cov(e(d), e(d')) = v²/N Σ_k ρ(k) [ρ(k + d − d') + ρ(k + d + d')]
 
 r is the residual, p the noise that the prediction lets through, l what of the noise n has been learned by heart, v and ρ the noise's variance and autocorrelation, N the number
@@ -78,20 +78,18 @@ def squared_bias(
         shared += (_products(noise, change, lags) + _products(change, noise, lags)) / counts
     everywhere = np.ones_like(valid)
     covariance = shared - _products(passed, passed, lags) / _products(everywhere, everywhere, lags)
-    own = np.zeros(len(lags))
+    unsure = np.zeros(len(lags))
     if tail is not None:
-        # What little the noise itself may share there hides a bias that is small beside the noise: it is known by half.
+        # What little the noise itself may share there hides a bias that is small beside the noise. Motion looks like it.
         y, x = (n // 2 for n in rho.shape)
         within = (np.abs(lags[:, 0]) <= y) & (np.abs(lags[:, 1]) <= x)
-        own[within] = np.where(rho == 0, tail, rho)[lags[within, 0] + y, lags[within, 1] + x]
-        own *= variance
-        covariance -= own
+        unsure[within] = variance * (tail + rho / 2)[lags[within, 0] + y, lags[within, 1] + x]
     distance = np.hypot(*lags.T)
     near = max(float(covariance[distance == distance.min()].mean()), 0.0)
     if let_through == 0:
         return near
     scatter = variance**2 * _shared(lags, rho) / np.sqrt(np.outer(counts, counts))
-    other = (SHAPE * near * distance / nearest) ** 2 + (own / 2) ** 2 + 1e-6 * let_through**2
+    other = (SHAPE * near * distance / nearest) ** 2 + unsure**2 + 1e-6 * let_through**2
     scatter[np.diag_indices_from(scatter)] += other + 1e-3 * np.diag(scatter)
     # An autocorrelation that was measured has a spectrum that is not quite positive.
     size, axes = np.linalg.eigh(scatter)
