@@ -1,10 +1,11 @@
 """Where a blind prediction is wrong: the network's own variance, times what the best linear filter is wrong in the frame.
 
-    Σ_t(x) = β e_t (σ²(x) + ε⟨σ²⟩)
+    Σ_t(x) = β e_tᵃ (σ²(x) + ε⟨σ²⟩)
 
 σ² is what the network predicts, which is learned where the truth is known (`phdenoise.denoisers.prior`) and says where in
 a frame errors are large. It hardly knows how they change from frame to frame: at the ends of a movie, and while a scene
-moves faster, fewer frames agree. The linear filter, fitted to each frame, knows: e_t is its mean squared error there.
+moves faster, fewer frames agree. The linear filter, fitted to each frame, knows: e_t is its mean squared error there. Where training has taught
+the network what changes between frames, a is less than one (`phdenoise.training.calibrate`).
 
     e_t = E[(y − L_t)²] − v ± …     and usually (1 + n/4) v a_t,     a_t = Σ_{r,r'} k_t(r) k_t(r') ρ(r − r')
 
@@ -46,11 +47,13 @@ class Doubt(NamedTuple):
         scale: β.
         typical: ⟨σ²⟩ [intensity²].
         errors: e_t of every frame of the movie [intensity²].
+        power: a.
     """
 
     scale: float
     typical: float
     errors: Float[np.ndarray, " t"]
+    power: float = 1.0
 
     def __call__(
         self,
@@ -81,7 +84,9 @@ class Doubt(NamedTuple):
                 seen = np.ones_like(seen)  # the whole frame's factor is found by hiding others
             # Where part of the surroundings was not measured, the rest lets through that much more.
             near = ndimage.gaussian_filter(seen, BLUR, radius=BLUR_REACH)[here]
-            factor = self.scale * self.errors[first[1] + t] / np.maximum(near, LEAST_SEEN)
+            factor = (
+                self.scale * self.errors[first[1] + t] ** self.power / np.maximum(near, LEAST_SEEN)
+            )
             var[t] = factor * (np.asarray(raw.var[t]) + EVEN * self.typical)
         return Moments(raw.mean, jnp.asarray(var))
 

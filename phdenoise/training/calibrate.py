@@ -40,6 +40,8 @@ SYMMETRIES = 4
 # How well error and noise are known on their own: sd of the log of the error; of the log of the noise variance where it was
 # estimated too low, and, as of a Cauchy distribution, too high (random scenes, `benchmarks/denoise_intervals.py`).
 ERROR_SD, TOO_LOW, TOO_HIGH = 0.65, 0.01, 0.03
+# How well the variance of a frame is known where its power is, sd of the log; and the power itself, below one.
+FRAME_SD, POWER_SD = 0.3, 0.5
 # A noise variance found to be smaller by less than this share is not worth a word.
 WORTH = 0.03
 # By how much of the start's error training is usually better, sd; and the most that it is taken for.
@@ -146,7 +148,19 @@ def by_error(
         before,
         frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho),
     )
-    whole = doubt(arrays, blind, (slice(shape[1]), slice(shape[2])))
+    window = (slice(shape[1]), slice(shape[2]))
+    whole = doubt(arrays, blind, window)
+    counts = valid.sum(axis=(1, 2))
+    used = counts > 0
+    left_t, level_t, var_t = (
+        np.sum(np.where(valid, a, 0.0), axis=(1, 2))[used] / counts[used]
+        for a in (own**2, np.asarray(noise.variance(blind.mean), float), np.asarray(whole.var))
+    )
+    scatter_t = np.sqrt(2 * shared / counts[used])
+    doubt = doubt._replace(
+        power=frame_power(left_t, level_t, var_t, doubt.errors[used], mse, scatter_t)
+    )
+    whole = doubt(arrays, blind, window)
     scale = mse / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
     said = (
         f"Error of the blind prediction: sd {np.sqrt(mse):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
@@ -184,6 +198,36 @@ def apportion(left: float, noise: float, error: float, scatter: float) -> float:
     )
     share = np.exp(likely - likely.max()) * np.gradient(logs)
     return float(share @ values / share.sum())
+
+
+def frame_power(
+    left: np.ndarray,
+    level: np.ndarray,
+    var: np.ndarray,
+    errors: np.ndarray,
+    mse: float,
+    scatter: np.ndarray,
+) -> float:
+    """Power of the frames' errors in the variance, 0 to 1: posterior mean, one where noise hides the frames' differences.
+
+    Args:
+        left: mean square of measured less predicted values, of each frame [t].
+        level: of the noise.
+        var: what the variance is in proportion to if the power is one.
+        errors: the frames' errors.
+        mse: mean squared error of the movie.
+        scatter: relative sd of `left`.
+    """
+    excess = left - level
+    excess = excess - excess.mean() + mse
+    powers = np.linspace(0.0, 1.0, 41)
+    shape = var * errors ** (powers[:, None] - 1)
+    shape *= mse / shape.mean(axis=1, keepdims=True)
+    variance = (scatter * (level + shape)) ** 2 + (FRAME_SD * shape) ** 2
+    likely = -0.5 * np.sum((excess - shape) ** 2 / variance + np.log(variance), axis=1)
+    likely -= 0.5 * ((1 - powers) / POWER_SD) ** 2
+    share = np.exp(likely - likely.max())
+    return float(share @ powers / share.sum())
 
 
 def _level(noise: NoiseModel, blind: Moments, valid: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from experiments.scenes import expose
 from phdenoise.movie import Movie
 from phdenoise.noise import estimate_noise
 from phdenoise.training import DenoiseConfig, denoise
-from phdenoise.training.calibrate import apportion
+from phdenoise.training.calibrate import apportion, frame_power
 from phdenoise.types import NoiseModel
 
 
@@ -33,6 +33,27 @@ def test_share_is_one_whatever_the_unit(left):
     found = apportion(left, 0.9 * left, 0.2 * left, 0.01)
     assert found / left == pytest.approx(apportion(1.0, 0.9, 0.2, 0.01), rel=1e-6)
     assert 0 < apportion(left, 5 * left, 8 * left, 0.01) < left
+
+
+@pytest.mark.parametrize("learned", [0.0, 1.0])
+def test_what_training_has_learned_of_frames_does_not_count_twice(learned):
+    """The network's variance has the frames' differences in it, or none of them; noise hides them or does not."""
+    rng = np.random.default_rng(0)
+    errors = np.geomspace(0.01, 1.0, 30)
+    true = 0.1 * errors / errors.mean()
+    for noise, low, high in ((0.01, -0.15, 0.15), (100.0, -1.0, 0.4)):
+        count = 64 * 64
+        left = (noise + true) * (1 + np.sqrt(2 / count) * rng.standard_normal(30))
+        found = frame_power(
+            left,
+            np.full(30, noise),
+            errors ** (1 + learned),
+            errors,
+            0.1,
+            np.full(30, np.sqrt(2 / count)),
+        )
+        # Where noise hides all, one.
+        assert low < found - (1 - learned) < high + learned
 
 
 @pytest.mark.slow
