@@ -43,6 +43,7 @@ class NoiseEstimate:
         transfer: photon-transfer points, columns mean intensity, variance, sd of the variance [bins, 3].
         blind: region to hide by default.
         sentences: what was found and decided.
+        motion: share of the differences between frames that was taken for motion, not for noise.
     """
 
     model: Gaussian | Poisson | PoissonGaussian
@@ -53,6 +54,7 @@ class NoiseEstimate:
     transfer: np.ndarray
     blind: Blind
     sentences: tuple[str, ...]
+    motion: float = 0.0
 
     def correlated(self) -> Correlated:
         """The model with its autocorrelation, where that is seen."""
@@ -152,6 +154,7 @@ def estimate_noise(
             *moved * (motion > _MOVED),
             *extra,
         ),
+        motion=float(motion),
     )
 
 

@@ -103,7 +103,8 @@ def by_error(
     residual = nearer = np.where(valid, frames - base, 0.0)
     if not start.region.whole_frame:
         nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
-    power, seeming = float(np.mean(nearer[valid] ** 2)), _level(noise, blind, valid)
+    power = max(float(np.mean(nearer[valid] ** 2)), float(np.finfo(np.float32).tiny))
+    seeming = _level(noise, blind, valid)
     free = noise is found.model
     if free:
         # No more than a blind prediction leaves.
@@ -138,8 +139,10 @@ def by_error(
     gained = min(max(sure * gained, -BETTER * error), MOST * error)
     left = power - gained
     scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + sure**2 * chance
-    mse = apportion(left, seeming, error - gained, float(np.sqrt(scatter)) / left)
-    factor = min((left - mse) / seeming, 1.0) if free else 1.0
+    # As much more noise as was taken for motion is possible.
+    low = TOO_LOW - np.log1p(-min(found.motion, 0.99)) if free else TOO_LOW
+    mse = apportion(left, seeming, error - gained, float(np.sqrt(scatter)) / left, float(low))
+    factor = min((left - mse) / seeming, float(np.exp(low - TOO_LOW))) if free else 1.0
     if free:
         noise = scaled(found.model, factor)
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
@@ -177,13 +180,16 @@ def by_error(
     )
 
 
-def apportion(left: float, noise: float, error: float, scatter: float) -> float:
+def apportion(
+    left: float, noise: float, error: float, scatter: float, low: float = TOO_LOW
+) -> float:
     """How much of the power that a blind prediction leaves is its error: posterior mean.
 
     Args:
         left: mean square of measured less predicted values, noise and error together.
         noise, error: mean variances of both, as estimated each for itself.
         scatter: relative sd of `left`.
+        low: sd of the log of a noise variance that was estimated too low.
     """
     values = np.concatenate(
         [error * np.geomspace(1e-3, 1e3, 601), left * -np.expm1(-np.geomspace(1e-4, 10.0, 600))]
@@ -194,7 +200,7 @@ def apportion(left: float, noise: float, error: float, scatter: float) -> float:
     likely = -0.5 * ((logs - np.log(error)) / ERROR_SD) ** 2 + np.where(
         high > 0,
         -np.log1p((high / np.hypot(TOO_HIGH, scatter)) ** 2),
-        -0.5 * (high / np.hypot(TOO_LOW, scatter)) ** 2,
+        -0.5 * (high / np.hypot(low, scatter)) ** 2,
     )
     share = np.exp(likely - likely.max()) * np.gradient(logs)
     return float(share @ values / share.sum())
