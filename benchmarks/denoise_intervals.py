@@ -1,6 +1,6 @@
 """How often intervals hold the truth, and how wide the tails of errors are, on random scenes that no network has seen.
 
-    python benchmarks/denoise_intervals.py --scenes 32
+    python -m benchmarks.denoise_intervals --scenes 32
 
 A line a scene: noise over contrast, the true mean squared error over the stated variance, the share of pixels inside their
 50, 90 and 99 % intervals, and the degrees of freedom of the Student's t that the error over its sd follows, by maximum

@@ -147,12 +147,16 @@ def posterior(
     filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
     if counts and isinstance(noise, Poisson):
         after = counts_posterior(blind, filled, noise)
-        return Moments(
-            *(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True))
-        )
-    away, own = filled - blind.mean, noise_variance(noise, blind)
+    else:
+        after = _tailed_posterior(blind, filled, noise)
+    return Moments(*(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True)))
+
+
+def _tailed_posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
+    """Of a blind prediction whose error has tails, and Gaussian noise."""
+    away, own = noisy - blind.mean, noise_variance(noise, blind)
     # Counts above what is expected scatter more than it says.
-    widest = jnp.maximum(own, noise.variance(filled))
+    widest = jnp.maximum(own, noise.variance(noisy))
     # Sums of elementwise terms, which need no array of all widths at once.
     wide = [tau * blind.var for tau in _WIDTHS]
     likely = [
@@ -169,11 +173,7 @@ def posterior(
         within += share * own_share * own
     weight /= total
     var = within / total + (square / total - weight**2) * away**2
-    measured = ~jnp.isnan(noisy)
-    return Moments(
-        jnp.where(measured, blind.mean + weight * away, blind.mean),
-        jnp.where(measured, var, blind.var),
-    )
+    return Moments(blind.mean + weight * away, var)
 
 
 def _mixture(degrees: float, count: int) -> tuple[list[float], list[float]]:
@@ -206,7 +206,7 @@ def noise_variance(noise: NoiseModel, blind: Moments) -> Array:
 
 
 def own_weight(blind: Moments, noise: NoiseModel) -> Array:
-    """How far the posterior mean follows the pixel's own measurement: its derivative, 0 to 1."""
+    """How far the posterior mean follows the pixel's own measurement, 0 to 1: its derivative where the error is Gaussian."""
     return blind.var / (blind.var + noise_variance(noise, blind))
 
 

@@ -151,20 +151,17 @@ def by_error(
         before,
         frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho),
     )
-    window = (slice(shape[1]), slice(shape[2]))
-    whole = doubt(arrays, blind, window)
+    whole = np.asarray(doubt(arrays, blind, (slice(shape[1]), slice(shape[2]))).var)
     counts = valid.sum(axis=(1, 2))
     used = counts > 0
     left_t, level_t, var_t = (
         np.sum(np.where(valid, a, 0.0), axis=(1, 2))[used] / counts[used]
-        for a in (own**2, np.asarray(noise.variance(blind.mean), float), np.asarray(whole.var))
+        for a in (own**2, np.asarray(noise.variance(blind.mean), float), whole)
     )
     scatter_t = np.sqrt(2 * shared / counts[used])
-    doubt = doubt._replace(
-        power=frame_power(left_t, level_t, var_t, doubt.errors[used], mse, scatter_t)
-    )
-    whole = doubt(arrays, blind, window)
-    scale = mse / float(np.mean(np.asarray(whole.var, np.float64)[valid]))
+    exponent = frame_power(left_t, level_t, var_t, doubt.errors[used], mse, scatter_t)
+    tempered = whole * (doubt.errors ** (exponent - 1))[:, None, None]
+    scale = mse / float(np.mean(tempered[valid]))
     said = (
         f"Error of the blind prediction: sd {np.sqrt(mse):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
         f"without the frame itself, {100 * through / (through + bias):.0f} % of its variance noise let through."
@@ -176,7 +173,11 @@ def by_error(
             "gave it: the prediction leaves no more."
         )
     return Calibration(
-        mse / before, said, doubt._replace(scale=scale), jnp.float32(scale) * whole.var, factor
+        mse / before,
+        said,
+        doubt._replace(scale=scale, power=exponent),
+        jnp.asarray(scale * tempered, jnp.float32),
+        factor,
     )
 
 
