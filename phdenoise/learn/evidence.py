@@ -12,7 +12,7 @@ Rev. Lett. 124, 060201 (2020), doi:10.1103/PhysRevLett.124.060201; s by MacKay's
 import numpy as np
 from jaxtyping import Bool, Float
 
-from phdenoise.learn.gauss_newton import Normal
+from phdenoise.learn.gauss_newton import Normal, inverse
 from phdenoise.learn.laws import LawPrior, LawSpace
 
 # Two more terms of this size [kT; 1], which every group has: a few that happen to be small must not make the split between
@@ -70,7 +70,7 @@ def sentence(space: LawSpace, prior: LawPrior) -> str:
 def marginal(normal: Normal, size: int) -> Normal:
     """Normal equations of the first `size` numbers, the others at their best."""
     h, g = normal.hessian, normal.gradient
-    gain = np.linalg.solve(h[size:, size:], np.column_stack([h[size:, :size], g[size:]]))
+    gain = inverse(h[size:, size:]) @ np.column_stack([h[size:, :size], g[size:]])
     return Normal(
         normal.cost - 0.5 * float(g[size:] @ gain[:, -1]),
         g[:size] - h[:size, size:] @ gain[:, -1],
@@ -99,9 +99,10 @@ def strengthen(
     sd = prior.sd.copy()
     for _ in range(SWEEPS):
         hessian = normal.hessian + np.diag(sd**-2.0)
-        step = -np.linalg.solve(hessian, normal.gradient + (theta - prior.centre) / sd**2)
+        covariance = inverse(hessian)
+        step = -covariance @ (normal.gradient + (theta - prior.centre) / sd**2)
         best = space.move(theta, step)
-        unknown = np.diag(np.linalg.inv(hessian))
+        unknown = np.diag(covariance)
         before = sd.copy()
         for kind, mask in groups(space).items():
             size = np.sum(((best - prior.centre) * root)[mask] ** 2) + MORE * TYPICAL**2

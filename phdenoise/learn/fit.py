@@ -6,6 +6,7 @@ the raw measurement.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -47,6 +48,8 @@ from phdenoise.types import Progress, stage
 
 FEWEST_SUBSTEPS = 1
 MOST_SUBSTEPS = 16
+# Of a joint fit until a law is found: one fitted to a denoised movie in which little moves may be wild, and far stiffer.
+COARSE_SUBSTEPS = 2
 # Standard deviations by which the solver's error may move a law, unless it is this share of the residuals, which then have
 # other reasons that move it more.
 SOLVER_BIAS, SOLVER_SHARE = 0.3, 0.1
@@ -128,16 +131,13 @@ def _fit(
         )
         # Of a clean movie the solver's error may be all that is left, and the law would make up for it.
         bias, share = found.solver_bias, found.solver_share
-        fine = bias <= SOLVER_BIAS or share <= SOLVER_SHARE
+        # The joint fit needs no more than a start.
+        fine = bias <= SOLVER_BIAS or share <= SOLVER_SHARE or config.joint
         if fine or config.substeps or substeps >= MOST_SUBSTEPS:
             break
         if np.isfinite(bias):
-            # Of second order in the step.
-            finer = 2 ** max(1, int(np.ceil(np.log2(bias / SOLVER_BIAS) / 2)))
             prior, begin, excess = found.prior, found.minimum.point, found.excess
-        else:
-            finer = 2
-        substeps = min(finer * substeps, MOST_SUBSTEPS)
+        substeps = finer(substeps, bias)
     minimum = found.minimum
     if not config.joint or estimate is None:
         statistics = {
@@ -189,6 +189,12 @@ def start_law(
     return start, max(substeps, needed_substeps(space, start, setting, config, MOST_SUBSTEPS))
 
 
+def finer(substeps: int, bias: float) -> int:
+    """Substeps at which the solver's error, of second order in the step, moves a law by no more than `SOLVER_BIAS`."""
+    doublings = np.ceil(np.log2(bias / SOLVER_BIAS) / 2) if np.isfinite(bias) else 1
+    return min(2 ** max(1, int(doublings)) * substeps, MOST_SUBSTEPS)
+
+
 def _held(space: LawSpace, prior: LawPrior, config: FitConfig) -> tuple[str, ...]:
     return (sentence(space, prior),) if config.prior == "evidence" else ()
 
@@ -222,16 +228,21 @@ def _joint(
     )
     guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
     before = intervals_before(space.model)
-    substeps = needed_substeps(space, theta, setting, config, MOST_SUBSTEPS)
+    needed = needed_substeps(space, theta, setting, config, MOST_SUBSTEPS)
     law = choose_prior(space, theta, config)
-    problem = joint_fit.Problem(space, observation, prior, law, substeps, before)
-    minimum = joint_fit.fit_law_and_field(
-        problem,
-        [theta, *(space.start(*law) for law in start_grid(*guess))],
+    descend = partial(
+        joint_fit.fit_law_and_field,
+        laws=[theta, *(space.start(*law) for law in start_grid(*guess))],
         iterations=config.iterations,
         progress=stage(progress, "law and field"),
     )
-    statistics: dict[str, float] = {"substeps": float(substeps)}
+    coarse = config.substeps or min(needed, COARSE_SUBSTEPS)
+    problem = joint_fit.Problem(space, observation, prior, law, coarse, before)
+    minimum = descend(problem)
+    if not np.isfinite(minimum.cost) and coarse < needed:
+        problem = problem._replace(substeps=needed)
+        minimum = descend(problem)
+    statistics: dict[str, float] = {}
     # The joint steps are those of the blind likelihood; other networks only give the field's start.
     blind = bool(estimate.weights) and design_of(estimate.settings).network == "blind"
     if config.network_steps and np.isfinite(minimum.cost) and blind:
@@ -265,6 +276,21 @@ def _joint(
             progress=stage(progress, "strength of the priors"),
         )
     found = joint_fit.posterior(problem, minimum.point)
+    while (
+        np.isfinite(minimum.cost)
+        and not found.solver_bias <= SOLVER_BIAS
+        and not config.substeps
+        and problem.substeps < MOST_SUBSTEPS
+    ):
+        problem = problem._replace(substeps=finer(problem.substeps, found.solver_bias))
+        again = joint_fit.refine(
+            problem,
+            found.x,
+            iterations=config.iterations,
+            progress=stage(progress, "smaller solver steps"),
+        )
+        minimum = again._replace(history=(*minimum.history, *again.history))
+        found = joint_fit.posterior(problem, minimum.point)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
     used = int((weights > 0).sum())
@@ -273,6 +299,8 @@ def _joint(
     still_dof = used * (steps - 1) / steps
     statistics |= {
         "chi2_per_dof": chi2 / used,
+        "substeps": float(problem.substeps),
+        "solver_bias_sd": found.solver_bias,
         # Of the change over time beyond noise, the share that the law accounts for.
         "explained_variance": 1.0 - max(chi2 - used, 0.0) / max(still - still_dof, 1e-12),
     }

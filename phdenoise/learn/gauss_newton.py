@@ -24,6 +24,8 @@ from phdenoise.types import Steps
 BATCH = 16
 # Residuals summed at once in double precision.
 CHUNK = 16384
+# Steps that together lower the cost by less than what is worth a step: a curved valley promises more than it gives.
+STALLED = 5
 
 
 class Normal(NamedTuple):
@@ -103,6 +105,19 @@ def away(normal: Normal) -> float:
     return float(np.sqrt(max(2 * promised, 0.0)))
 
 
+def inverse(hessian: np.ndarray) -> np.ndarray:
+    """H⁻¹ of a symmetric H that is positive definite but for rounding [p, p], positive definite itself; nan where H is not finite.
+
+    A law far off can be felt 10¹⁶ times as much along one direction as along another; rounding then makes H singular.
+    """
+    if not np.isfinite(hessian).all():
+        return np.full(hessian.shape, np.nan)
+    root = np.sqrt(np.diag(hessian))
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T) / np.outer(root, root))
+    vectors /= root[:, None]
+    return (vectors / np.maximum(values, np.finfo(float).eps * values[-1])) @ vectors.T
+
+
 def freeze(normal: Normal, free: np.ndarray | None) -> Normal:
     """The same with the numbers that are not `free` held where they are: their step is zero."""
     if free is None or free.all():
@@ -135,8 +150,8 @@ def descend(
         x: where to start [p].
         iterations: at most so many Jacobians; a rejected step costs one solve and is not counted.
         tolerance: stop when the relative decrease of an accepted step falls below it.
-        resolution: stop when an undamped step would lower the cost by less than this. That is half the
-            square of the step in posterior standard deviations: at 0.02 no number is off by more than 0.2 sd.
+        resolution: stop when an undamped step would lower the cost by less than this, or the last few steps did. That
+            is half the square of the step in posterior standard deviations: at 0.02 no number is off by more than 0.2 sd.
         precision: relative change of the cost that is round-off, or does not matter.
         damping: λ to begin with.
         metric: see `dense_step`.
@@ -175,7 +190,8 @@ def descend(
             progress(iteration, iterations, current)
         # One tiny decrease under heavy damping may be a small step; several are a minimum.
         idle = idle + 1 if small else 0
-        if small and (damping < 1.0 or idle >= 3):
+        stalled = len(history) > STALLED and history[-1 - STALLED] - current < resolution
+        if stalled or (small and (damping < 1.0 or idle >= 3)):
             return Minimum(x, current, True, "converged", tuple(history))
     return Minimum(x, current, False, f"stopped after {iterations} iterations", tuple(history))
 
@@ -193,5 +209,9 @@ def dense_step(
     """
     hessian, gradient = normal.hessian, normal.gradient
     diagonal = np.diag(hessian) + 1e-12 if metric is None else metric
-    step = -np.linalg.solve(hessian + damping * np.diag(diagonal), gradient)
+    damped = hessian + damping * np.diag(diagonal)
+    try:
+        step = -np.linalg.solve(damped, gradient)
+    except np.linalg.LinAlgError:
+        step = -inverse(damped) @ gradient
     return step, float(-gradient @ step - 0.5 * step @ hessian @ step)

@@ -102,7 +102,8 @@ class Linearised(NamedTuple):
 class Posterior(NamedTuple):
     """x at the optimum, θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x].
 
-    `information` is JᵀJ of θ with the field marginalised [p, p], `away` the last step in standard deviations.
+    `information` is JᵀJ of θ with the field marginalised [p, p], `away` the last step in standard deviations,
+    `solver_bias` how many of them solver steps of half the length would move θ.
     """
 
     x: np.ndarray
@@ -112,6 +113,7 @@ class Posterior(NamedTuple):
     trajectory_sd: np.ndarray
     information: np.ndarray
     away: float
+    solver_bias: float
 
 
 @partial(jax.jit, static_argnames="static")
@@ -227,22 +229,25 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
         path = np.asarray(observation.frames) + residual / np.sqrt(weights)
         unknown = np.full((size, size), np.nan)
         wild = np.full(path.shape, np.nan)
-        return Posterior(x, x[:size], unknown, path, wild, unknown, float("nan"))
+        return Posterior(x, x[:size], unknown, path, wild, unknown, np.nan, np.nan)
     last = move(problem, x, gn.dense_step(normal, 0.0)[0])
     if cost(problem, last) < normal.cost:
         x = last
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
-    hessian = normal.hessian
-    covariance = np.linalg.inv(0.5 * (hessian + hessian.T))
-    root = np.linalg.cholesky(0.5 * (covariance + covariance.T)).T.astype(rows.dtype)
+    covariance = gn.inverse(normal.hessian)
+    finer = problem._replace(substeps=2 * problem.substeps)
+    moved = (covariance @ (rows @ (residual_at(finer, x) - residual).ravel()))[:size]
+    root = np.linalg.cholesky(covariance).T.astype(rows.dtype)
     variance = np.concatenate(
         [np.sum((root @ part) ** 2, axis=0) for part in np.array_split(rows, 32, axis=1)]
     ).reshape(residual.shape)
     path = np.asarray(observation.frames) + residual / np.sqrt(weights)
     law = covariance[:size, :size]
-    information = np.linalg.inv(law) - np.diag(problem.law.sd**-2.0)
+    known = gn.inverse(law)
+    information = known - np.diag(problem.law.sd**-2.0)
     path_sd = np.sqrt(variance / weights)
-    return Posterior(x, x[:size], law, path, path_sd, information, gn.away(normal))
+    bias = float(np.sqrt(moved @ known @ moved))
+    return Posterior(x, x[:size], law, path, path_sd, information, gn.away(normal), bias)
 
 
 def descend(

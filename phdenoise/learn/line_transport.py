@@ -23,6 +23,7 @@ from phdenoise.learn.gauss_newton import (
     Normal,
     descend,
     half_square,
+    inverse,
     jacobian,
     normal_equations,
     with_prior,
@@ -157,7 +158,7 @@ def fit_profile(
         )
         theta = found.point
         here = normal(theta)
-        covariance = np.linalg.inv(here.hessian)
+        covariance = inverse(here.hessian)
         seen = np.isfinite(np.asarray(data.sd))
         residual = np.asarray(solve(jnp.asarray(theta), data)).reshape(count, cells)
         fitted = np.asarray(_movie(jnp.asarray(theta), data, config.degree, config.substeps))

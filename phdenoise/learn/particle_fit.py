@@ -31,6 +31,7 @@ from phdenoise.learn.gauss_newton import (
     away,
     descend,
     half_square,
+    inverse,
     jacobian,
     normal_equations,
     with_prior,
@@ -146,7 +147,7 @@ def fit_particle(
     value, rows = _linearised(x, data, static, p)
     here = with_prior(_assembled(value, rows, p), x, x0, sds)
     seen = np.asarray(data.roots) > 0
-    bread = np.linalg.inv(here.hessian)
+    bread = inverse(here.hessian)
     pieces, inflation = correlated_information(value, rows, seen)
     meat = np.diag(sds**-2.0)
     for w, piece in enumerate(pieces):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from phdenoise.learn.gauss_newton import inverse
 from phdenoise.learn.target import Target
 from phdenoise.types import InputError, Steps
 
@@ -68,11 +69,10 @@ def nuts(
     import blackjax
 
     size = target.space.size
-    hessian = target.normal(target.point).hessian
-    inverse = np.linalg.inv(0.5 * (hessian + hessian.T))
-    temper = float(np.trace(np.linalg.solve(inverse[:size, :size], target.covariance)) / size)
+    covariance = inverse(target.normal(target.point).hessian)
+    temper = float(np.trace(np.linalg.solve(covariance[:size, :size], target.covariance)) / size)
     dtype = jax.tree.leaves(target.data)[0].dtype
-    root = jnp.asarray(np.linalg.cholesky(temper * 0.5 * (inverse + inverse.T)), dtype)
+    root = jnp.asarray(np.linalg.cholesky(temper * covariance), dtype)
     centre = jnp.asarray(target.point, dtype)
 
     def log_density(white: jax.Array, data: Any) -> jax.Array:

@@ -70,7 +70,7 @@ def weigh(
         ]
         if field:
             hessian = gn.with_prior(data, x, problem.start, problem.sd).hessian
-            unknown = np.diag(np.linalg.inv(hessian))[size:].reshape(problem.waves)
+            unknown = np.diag(gn.inverse(hessian))[size:].reshape(problem.waves)
             factor = _strength(problem, x[size:].reshape(problem.waves), unknown)
             spectrum = problem.prior.spectrum * jnp.asarray(factor, dtype)
             wider = eqx.tree_at(lambda p: p.spectrum, problem.prior, spectrum)

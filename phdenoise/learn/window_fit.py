@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.learn.evidence import strength, strengthen
-from phdenoise.learn.gauss_newton import Minimum, Normal, normal_equations, with_prior
+from phdenoise.learn.gauss_newton import Minimum, Normal, inverse, normal_equations, with_prior
 from phdenoise.learn.laws import LawPrior, LawSpace
 from phdenoise.learn.shooting import (
     Windows,
@@ -179,8 +179,8 @@ def _excess(prior: LawPrior, data: Normal, scores: np.ndarray, few: float) -> fl
     """
     if _blocks(scores) <= 2 * len(scores):
         return few
-    inverse = np.linalg.inv(data.hessian + np.diag(prior.sd**-2.0))
-    found = np.trace(inverse @ scores @ scores.T) / np.trace(inverse @ data.hessian)
+    known = inverse(data.hessian + np.diag(prior.sd**-2.0))
+    found = np.trace(known @ scores @ scores.T) / np.trace(known @ data.hessian)
     return float(found)
 
 

@@ -80,3 +80,13 @@ def test_the_marginal_is_the_block_of_the_inverse():
     np.testing.assert_allclose(
         np.linalg.solve(few.hessian, few.gradient), (inverse @ normal.gradient)[:3]
     )
+
+
+def test_a_law_far_off_is_no_reason_to_stop():
+    """One direction that is felt 10³⁰ times as much as the prior holds it: the rest of the matrix drowns in rounding."""
+    centre = SPACE.start(1.0, 2.0, 3.0)
+    along = np.linspace(1.0, 2.0, SPACE.size)
+    normal = Normal(0.0, np.zeros(SPACE.size), 1e30 * np.outer(along, along))
+    held = strengthen(SPACE, SPACE.prior(centre), normal, centre + 0.1)
+    assert np.isfinite(held.sd).all()
+    assert (held.sd > 0).all()

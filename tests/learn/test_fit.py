@@ -61,6 +61,7 @@ def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
     mu_0, mu_1 = _errors(noisy)[0], _errors(joint)[0]
     assert mu_1 < 0.5 * mu_0
     assert joint.statistics["chi2_per_dof"] == pytest.approx(1.0, abs=0.05)
+    assert joint.statistics["solver_bias_sd"] <= 0.3
     first, last = joint.frames_used
     error = joint.trajectory - twin.clean.frames[first:last]
     denoised = estimate.mean[first:last] - twin.clean.frames[first:last]

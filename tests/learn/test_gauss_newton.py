@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from phdenoise.learn import LawSpace
-from phdenoise.learn.gauss_newton import Normal, dense_step, descend, normal_equations, with_prior
+from phdenoise.learn.gauss_newton import (
+    STALLED,
+    Normal,
+    dense_step,
+    descend,
+    inverse,
+    normal_equations,
+    with_prior,
+)
 
 
 def _rosenbrock(x):
@@ -113,3 +121,45 @@ def test_spreading_a_law_changes_the_flux_in_proportion():
     assert np.isfinite(flux(space.spread(theta, -20 * step))).all()
     many = space.spread(theta, np.stack([step, 0.5 * step]))
     np.testing.assert_allclose(many[0], space.spread(theta, step))
+
+
+def test_a_valley_that_promises_more_than_it_gives_is_left():
+    """Undamped steps promise 50, every step gives 0.01: what is promised is not to be had."""
+    calls = []
+
+    def normal(x):
+        calls.append(x)
+        return Normal(cost(x), np.array([-0.1]), np.array([[1e-4]]))
+
+    def cost(x):
+        return 1000.0 - 0.01 * len(calls) + (1e3 if x[0] > 1 else 0.0)
+
+    found = descend(
+        normal,
+        cost,
+        lambda x, step: np.minimum(x + step, 0.5),
+        np.zeros(1),
+        iterations=40,
+        tolerance=0.0,
+        resolution=0.2,
+    )
+    assert found.converged
+    assert len(calls) == STALLED
+
+
+def test_the_inverse_stands_scales_and_rounding():
+    scales = 10.0 ** np.arange(-8, 9, 4)
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(5, 40))
+    plain = rows @ rows.T
+    scaled = plain * np.outer(scales, scales)
+    expected = np.linalg.inv(plain) / np.outer(scales, scales)
+    np.testing.assert_allclose(inverse(scaled), expected, rtol=1e-9)
+    along = np.outer(rows[:, 0], rows[:, 0])
+    singular = 1e20 * along + np.eye(5)
+    found = inverse(singular)
+    np.linalg.cholesky(found)
+    assert np.isnan(inverse(np.full((2, 2), np.inf))).all()
+    step, promised = dense_step(Normal(0.0, np.ones(2), np.ones((2, 2))), 0.0)
+    np.testing.assert_allclose(step, -0.5)
+    assert promised == pytest.approx(0.5)
