@@ -236,7 +236,7 @@ def _joint(
         iterations=config.iterations,
         progress=stage(progress, "law and field"),
     )
-    coarse = config.substeps or min(needed, COARSE_SUBSTEPS)
+    coarse = config.substeps or min(max(needed // 2, 1), COARSE_SUBSTEPS)
     problem = joint_fit.Problem(space, observation, prior, law, coarse, before)
     minimum = descend(problem)
     if not np.isfinite(minimum.cost) and coarse < needed:
