@@ -23,6 +23,8 @@ from phdenoise.types import Progress
 CURVE_POINTS = 101
 # Laws of which derived numbers are worked out.
 DERIVED = 200
+# Standard deviations by which shorter solver steps may move a joint fit before its sentence says so.
+UNSOLVED = 1.0
 
 
 class Optimum(NamedTuple):
@@ -256,6 +258,11 @@ def _outcome(
         if config.joint or statistics["chi2_per_dof"] < 1e-2
         else "; noise in its start frames biases a face-value fit, prefer the joint fit"
     )
+    bias = statistics["solver_bias_sd"]
+    if config.joint and not bias <= UNSOLVED:
+        caveat = (
+            f"; solver steps of half the length would move it by {bias:.1f} sd: give more substeps"
+        )
     return (
         f"The {how} {state}: the law accounts for {share} of the change over time, {name} is {trust} "
         f"(median sd {100 * relative:.1f} %){caveat}.",

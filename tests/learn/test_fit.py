@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from phdenoise.learn import FitConfig, LawSpace, fit
+from phdenoise.learn.fit import MOST_SUBSTEPS, SOLVER_BIAS, finer
 from phdenoise.learn.guess import regress_start
 from phdenoise.learn.setting import prepare_setting
 from phdenoise.movie import Movie
@@ -126,6 +127,14 @@ def test_diverging_fit_is_an_outcome_not_an_exception():
     result = fit(Movie.from_array(frames), config=config)
     assert "does not move as this law says" in result.outcome or not result.converged
     assert np.isfinite([p.value for p in result.parameters]).all()
+
+
+@pytest.mark.parametrize(
+    ("bias", "factor"), [(1.1, 2), (3.9, 2), (4.1, 4), (60.0, 8), (1e9, MOST_SUBSTEPS), (np.nan, 2)]
+)
+def test_solver_steps_are_halved_as_often_as_their_bias_asks(bias, factor):
+    assert finer(1, bias * SOLVER_BIAS) == factor
+    assert finer(MOST_SUBSTEPS, bias) == MOST_SUBSTEPS
 
 
 @pytest.mark.parametrize(
