@@ -205,9 +205,13 @@ def noise_variance(noise: NoiseModel, blind: Moments) -> Array:
     return (4 * noise.variance(blind.mean) + sides) / 6
 
 
-def own_weight(blind: Moments, noise: NoiseModel) -> Array:
-    """How far the posterior mean follows the pixel's own measurement, 0 to 1: its derivative where the error is Gaussian."""
-    return blind.var / (blind.var + noise_variance(noise, blind))
+def own_weight(variance: Array, blind: Moments, noise: NoiseModel) -> Array:
+    """How far the mean of a posterior of some variance follows the pixel's own measurement, its derivative.
+
+    For Gaussian noise it is that variance over the noise's, however the blind prediction's error is distributed; where that has
+    tails it can be above one.
+    """
+    return variance / noise_variance(noise, blind)
 
 
 def named_leaves(denoiser: Denoiser) -> dict[str, Array]:

@@ -3,7 +3,7 @@
     M = ⟨m_k⟩,     Σ_M = ⟨Σ_k⟩ − ⟨(m_k − M)²⟩            the error of an average is the mean error less the spread
     student: KL( N(M, Σ_M) ‖ N(f, Σ) )                    kept where its estimated risk is no higher than that of M
 
-A teacher's posterior m = μ + w (y − μ) follows its own pixel by w exactly, so that its risk is known without a probe:
+A teacher's posterior of variance Σ follows its own pixel by w = Σ / v, so that its risk is known without a probe:
 (m − y)² − v + 2 w v. Teachers differ in their seeds, and in the region they hide at prediction if several are given.
 Chen et al., AT-BSN, CVPR 2024, arXiv:2304.01627.
 """
@@ -36,7 +36,7 @@ class Lecture(NamedTuple):
     Attributes:
         mean, var: average of their posterior means, and its variance [t, y, x].
         blind: average of their blind predictions.
-        weight: how far the average follows the pixel's own measurement, 0 to 1 [t, y, x].
+        weight: how far the average follows the pixel's own measurement [t, y, x].
         spread: standard deviation between teachers, root mean square over the movie.
     """
 
@@ -128,7 +128,9 @@ def lecture(taught: list[Estimate]) -> Lecture:
         for n in ("blind_mean", "blind_variance")
     )
     weights = [
-        np.asarray(own_weight(Moments(jnp.asarray(m), jnp.asarray(v)), e.noise))
+        np.asarray(
+            own_weight(jnp.asarray(e.variance), Moments(jnp.asarray(m), jnp.asarray(v)), e.noise)
+        )
         for e, m, v in zip(taught, blind_means, blind_variances, strict=True)
     ]
     mean, var, spread = _averaged(means, variances)

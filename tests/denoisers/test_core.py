@@ -20,7 +20,7 @@ from phdenoise.denoisers import (
     weights_of,
 )
 from phdenoise.denoisers.centre_blind import depth_to_space, space_to_depth
-from phdenoise.denoisers.core import noise_variance
+from phdenoise.denoisers.core import noise_variance, own_weight
 from phdenoise.denoisers.predict import symmetry_codes
 from phdenoise.movie import TAILS
 from phdenoise.noise import Gaussian, Poisson
@@ -46,6 +46,16 @@ def test_posterior_is_that_of_a_students_t(ratio):
     np.testing.assert_allclose(var, variances, rtol=0.12)
     # What nothing foretold is believed.
     assert mean[-1] - 7 > 0.85 * away[-1]
+
+
+def test_the_own_weight_is_the_derivative_of_the_posterior_mean():
+    blind = Moments(jnp.zeros(9), jnp.full(9, 0.5))
+    noisy, noise, step = jnp.linspace(-6, 6, 9), Gaussian(1.0), 0.01
+    after = posterior(blind, noisy, noise)
+    moved = [posterior(blind, noisy + s, noise).mean for s in (step, -step)]
+    weight = own_weight(after.var, blind, noise)
+    np.testing.assert_allclose(weight, (moved[0] - moved[1]) / (2 * step), rtol=2e-3)
+    assert weight[0] > 1.5 * weight[4]
 
 
 def test_counts_far_above_what_is_expected_may_be_chance():
