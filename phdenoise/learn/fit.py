@@ -289,7 +289,7 @@ def _joint(
             iterations=config.iterations,
             progress=stage(progress, "smaller solver steps"),
         )
-        minimum = again._replace(history=(*minimum.history, *again.history))
+        minimum = again.after(minimum)
         found = joint_fit.posterior(problem, minimum.point)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)

@@ -45,6 +45,10 @@ class Minimum(NamedTuple):
     message: str
     history: tuple[float, ...]
 
+    def after(self, earlier: "Minimum") -> "Minimum":
+        """The same with the costs on the way to an earlier one before its own."""
+        return self._replace(history=(*earlier.history, *self.history))
+
 
 def jacobian(
     residual: Callable[[Array], Array], x: Float[Array, " p"]

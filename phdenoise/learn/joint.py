@@ -236,7 +236,7 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
     covariance = gn.inverse(normal.hessian)
     finer = problem._replace(substeps=2 * problem.substeps)
-    moved = (covariance @ (rows @ (residual_at(finer, x) - residual).ravel()))[:size]
+    moved = covariance[:size] @ (rows @ (residual_at(finer, x) - residual).ravel())
     root = np.linalg.cholesky(covariance).T.astype(rows.dtype)
     variance = np.concatenate(
         [np.sum((root @ part) ** 2, axis=0) for part in np.array_split(rows, 32, axis=1)]

@@ -81,12 +81,12 @@ def weigh(
             change += list(np.abs(np.log(factor.ravel())))
         problem = problem._replace(law=law)
         found, here = descend(problem, x, SETTLE, RESOLUTION, progress, here=here)
-        minimum = found._replace(history=(*minimum.history, *found.history))
+        minimum = found.after(minimum)
         if max(change) < np.log(SETTLED):
             break
     if not minimum.converged and np.isfinite(minimum.cost):
         found, _ = descend(problem, minimum.point, iterations, RESOLUTION, progress, here=here)
-        minimum = found._replace(history=(*minimum.history, *found.history))
+        minimum = found.after(minimum)
     return Weighed(problem, minimum)
 
 

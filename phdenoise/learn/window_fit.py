@@ -118,7 +118,7 @@ def fit_windows(
         before, now = (list(strength(space, p).values()) for p in (prior, stronger))
         prior = stronger
         again = fitted(prior, _divided(windows, excess), begin=minimum.point, resolution=RESOLUTION)
-        minimum = again._replace(history=(*minimum.history, *again.history))
+        minimum = again.after(minimum)
         if np.allclose(before, now, rtol=SETTLED - 1):
             break
     chi2 = 2 * misfit_cost(space, minimum.point, windows, substeps) / used
