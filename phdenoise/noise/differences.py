@@ -37,6 +37,7 @@ class Difference(NamedTuple):
         quiet: difference frames with no more motion than the best of them [n].
         share: independent samples per difference frame.
         name: how it was made.
+        excess: by how much more power the lowest order has, the log of the ratio: where it is large, motion may be left.
     """
 
     noise: np.ndarray
@@ -45,6 +46,7 @@ class Difference(NamedTuple):
     quiet: np.ndarray
     share: float
     name: str
+    excess: float = 0.0
 
 
 def difference(data: np.ndarray, good: np.ndarray, highest: int = 8) -> Difference:
@@ -68,7 +70,8 @@ def difference(data: np.ndarray, good: np.ndarray, highest: int = 8) -> Differen
     orders = allowed if frames > 2 else [1]
     power = [_power(_difference(data, good, order)) for order in orders]
     best = next(i for i, p in enumerate(power) if p <= (1 + _GAIN) * min(power))
-    return _difference(data, good, orders[best])
+    excess = float(np.log(power[0] / min(power))) if 0 < min(power) < power[0] < np.inf else 0.0
+    return _difference(data, good, orders[best])._replace(excess=excess)
 
 
 def clip(values: np.ndarray, usable: np.ndarray) -> np.ndarray:

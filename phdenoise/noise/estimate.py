@@ -44,6 +44,7 @@ class NoiseEstimate:
         blind: region to hide by default.
         sentences: what was found and decided.
         motion: share of the differences between frames that was taken for motion, not for noise.
+        excess: log of the power of second differences over that of the order with the least: what motion may have left.
     """
 
     model: Gaussian | Poisson | PoissonGaussian
@@ -55,6 +56,7 @@ class NoiseEstimate:
     blind: Blind
     sentences: tuple[str, ...]
     motion: float = 0.0
+    excess: float = 0.0
 
     def correlated(self) -> Correlated:
         """The model with its autocorrelation, where that is seen."""
@@ -155,6 +157,7 @@ def estimate_noise(
             *extra,
         ),
         motion=float(motion),
+        excess=found.excess,
     )
 
 

@@ -21,6 +21,8 @@ NoiseKind = Literal["auto", "gaussian", "poisson", "poisson-gaussian"]
 _BINS = 16
 # Squares above so many variances are spots, not noise.
 _SPOT = 36.0
+# Read noise's variance where nothing tells it, of the darkest pixels'; how much of it may be missed below zero.
+_LEAST = 0.1
 # Deviation from unit gain at which integers are still counts.
 _UNIT = 0.12
 
@@ -95,9 +97,12 @@ def fit_line(
         )
         spread = {"gain": gain_sd, "offset": 0.0}
         return Poisson(jnp.float32(gain), jnp.float32(0)), spread, sentence
-    # A line through zero above the darkest pixels would call those noiseless.
-    read = float(np.sqrt(max(intercept, 0.1 * float(variance.min()))))
-    offset = max(0.0, -intercept / slope)
+    # Counts begin at zero, unless the darkest pixels, below it, or the line's own zero say that they begin elsewhere: then
+    # where the line has come down to little. Down to nothing, it would call the darkest pixels noiseless.
+    least = _LEAST * float(variance.min())
+    known = intercept >= least and slope * mean.min() > -_LEAST * intercept
+    read = float(np.sqrt(intercept if known else least))
+    offset = 0.0 if known else (least - intercept) / slope
     sentence = (
         f"Poisson-Gaussian, gain = {slope:.4g} +- {gain_sd:.1g}, offset = {offset:.4g}, "
         f"read noise = {read:.4g}."

@@ -37,9 +37,10 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 SCALE_PRIOR = 0.3
 # Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
 SYMMETRIES = 4
-# How well error and noise are known on their own: sd of the log of the error; of the log of the noise variance where it was
-# estimated too low, and, as of a Cauchy distribution, too high (random scenes, `benchmarks/denoise_intervals.py`).
-ERROR_SD, TOO_LOW, TOO_HIGH = 0.65, 0.01, 0.03
+# How well error and noise are known on their own: sd of the log of the error; of the log of the noise variance, beside chance,
+# where it was estimated too low, and, as of a Cauchy distribution, too high: that, and so many times what the order of the
+# differences changed, in which motion shows (random scenes, `benchmarks/denoise_intervals.py`).
+ERROR_SD, NOISE_SD, UNSETTLED = 0.5, 0.004, 2.0
 # How well the variance of a frame is known where its power is, sd of the log; and the power itself, below one.
 FRAME_SD, POWER_SD = 0.3, 0.5
 # A noise variance found to be smaller by less than this share is not worth a word.
@@ -91,28 +92,33 @@ def by_error(
         key: of the added noise.
         progress: called with (stage, step, steps, nan).
     """
-    temporal, shape = replace(start, region=FRAME), frames.shape
-    field, known = found.correlated(), noise
+    shape, weights = frames.shape, np.asarray(arrays.weights)
+    field, free = found.correlated(), noise is found.model
+    rho = np.asarray(field.autocorrelation, np.float64)
+    # So many pixels share a value of the noise.
+    shared = float(np.sum(np.maximum(rho, 0)))
 
     def predicted(network: Denoiser, arrays: MovieArrays, said: str) -> np.ndarray:
         step = stage(progress, said)
         found = predict_arrays(network, arrays, shape, symmetries=SYMMETRIES, progress=step)
         return np.asarray(found.mean, np.float64)
 
+    temporal = replace(start, region=FRAME)
     base = predicted(temporal, arrays, "prediction from other frames")
     residual = nearer = np.where(valid, frames - base, 0.0)
     if not start.region.whole_frame:
         nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
+    own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
     power = max(float(np.mean(nearer[valid] ** 2)), float(np.finfo(np.float32).tiny))
     seeming = _level(noise, blind, valid)
-    free = noise is found.model
     if free:
         # No more than a blind prediction leaves.
         noise = scaled(found.model, min(power / seeming, 1.0))
+
     level = np.asarray(noise.variance(blind.mean))
     added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
-    louder, weights = np.where(seen, frames, 0) + added, np.asarray(arrays.weights)
-    moved, again = (
+    louder = np.where(seen, frames, 0) + added
+    shifted, again = (
         predicted(
             temporal,
             prepare(temporal, louder, seen, valid & ~test, coefficients, weights),
@@ -120,56 +126,43 @@ def by_error(
         )
         for coefficients in (arrays.coefficients, None)
     )
-    passed, learned = moved - base, (np.where(valid & ~test, added, 0.0), again - moved)
-    rho = np.asarray(field.autocorrelation, np.float64)
-    mean_level, through = float(np.mean(level[valid])), float(np.mean(passed[valid] ** 2))
+    passed, learned = shifted - base, (np.where(valid & ~test, added, 0.0), again - shifted)
     tail = found.tail() if found.blind == "frame" else None
-    bias = squared_bias(residual, passed, valid, rho, mean_level, learned, tail)
-    error, own = through + bias, np.where(valid, frames - np.asarray(blind.mean), 0.0)
+    through = float(np.mean(passed[valid] ** 2))
+    bias = squared_bias(residual, passed, valid, rho, float(np.mean(level[valid])), learned, tail)
+    error = through + bias
     if not start.region.whole_frame:
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
         error = max(error - _mean_gain(residual, nearer, valid), (1 - MOST) * error)
     error = min(max(error, 1e-9 * power), power)
-    chosen = judged if judged.any() else valid
-    gained = _mean_gain(nearer, own, chosen)
-    # So many pixels share a value of the noise.
-    shared = float(np.sum(np.maximum(rho, 0)))
-    chance = float(np.var((nearer**2 - own**2)[chosen])) * shared / chosen.sum()
-    sure = 1 / (1 + chance / (BETTER * error) ** 2)
-    gained = min(max(sure * gained, -BETTER * error), MOST * error)
+
+    gained, chance = _gain_of_training(
+        nearer, own, judged if judged.any() else valid, error, shared
+    )
     left = power - gained
-    scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + sure**2 * chance
-    # As much more noise as was taken for motion is possible.
-    low = TOO_LOW - np.log1p(-min(found.motion, 0.99)) if free else TOO_LOW
-    mse = apportion(left, seeming, error - gained, float(np.sqrt(scatter)) / left, float(low))
-    factor = min((left - mse) / seeming, float(np.exp(low - TOO_LOW))) if free else 1.0
-    if free:
-        noise = scaled(found.model, factor)
+    scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + chance
+    # As much more noise as was taken for motion is possible, and as much less as motion may have left in the differences.
+    restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
+    kept = UNSETTLED * found.excess if free else 0.0
+    spread = float(np.sqrt(scatter)) / left
+    mse = apportion(left, seeming, error - gained, spread, NOISE_SD + restored, NOISE_SD + kept)
+    factor = min((left - mse) / seeming, float(np.exp(restored))) if free else 1.0
+    noise = scaled(found.model, factor) if free else noise
+
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    doubt = Doubt(
-        1.0,
-        before,
-        frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho),
-    )
+    errors = frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho)
+    doubt = Doubt(1.0, before, errors)
     whole = np.asarray(doubt(arrays, blind, (slice(shape[1]), slice(shape[2]))).var)
-    counts = valid.sum(axis=(1, 2))
-    used = counts > 0
-    left_t, level_t, var_t = (
-        np.sum(np.where(valid, a, 0.0), axis=(1, 2))[used] / counts[used]
-        for a in (own**2, np.asarray(noise.variance(blind.mean), float), whole)
-    )
-    scatter_t = np.sqrt(2 * shared / counts[used])
-    exponent = frame_power(left_t, level_t, var_t, doubt.errors[used], mse, scatter_t)
-    tempered = whole * (doubt.errors ** (exponent - 1))[:, None, None]
+    exponent = _power_of_frames(own, noise, blind, valid, whole, errors, mse, shared)
+    tempered = whole * (errors ** (exponent - 1))[:, None, None]
     scale = mse / float(np.mean(tempered[valid]))
     said = (
         f"Error of the blind prediction: sd {np.sqrt(mse):.3g}; of the network at the start {np.sqrt(through + bias):.3g} "
         f"without the frame itself, {100 * through / (through + bias):.0f} % of its variance noise let through."
     )
-    quieter = _level(noise, blind, valid) / _level(known, blind, valid)
-    if quieter < 1 - WORTH:
+    if factor < 1 - WORTH:
         said += (
-            f" The noise has {100 * quieter:.0f} % of the variance that differences of frames, which hold motion, "
+            f" The noise has {100 * factor:.0f} % of the variance that differences of frames, which hold motion, "
             "gave it: the prediction leaves no more."
         )
     return Calibration(
@@ -181,30 +174,67 @@ def by_error(
     )
 
 
-def apportion(
-    left: float, noise: float, error: float, scatter: float, low: float = TOO_LOW
+def _gain_of_training(
+    before: np.ndarray, after: np.ndarray, where: np.ndarray, error: float, shared: float
+) -> tuple[float, float]:
+    """G, believed as far as chance allows, and the variance of what is believed.
+
+    Args:
+        before, after: residuals of the network at the start, and trained.
+        where: pixels that it did not learn.
+        error: mean squared error at the start.
+        shared: pixels that share a value of the noise.
+    """
+    chance = float(np.var((before**2 - after**2)[where])) * shared / where.sum()
+    sure = 1 / (1 + chance / (BETTER * error) ** 2)
+    gained = sure * _mean_gain(before, after, where)
+    return min(max(gained, -BETTER * error), MOST * error), sure**2 * chance
+
+
+def _power_of_frames(
+    residual: np.ndarray,
+    noise: NoiseModel,
+    blind: Moments,
+    valid: np.ndarray,
+    var: np.ndarray,
+    errors: np.ndarray,
+    mse: float,
+    shared: float,
 ) -> float:
-    """How much of the power that a blind prediction leaves is its error: posterior mean.
+    """`frame_power` of the frames that were measured."""
+    counts = valid.sum(axis=(1, 2))
+    used = counts > 0
+    left, level, stated = (
+        np.sum(np.where(valid, a, 0.0), axis=(1, 2))[used] / counts[used]
+        for a in (residual**2, np.asarray(noise.variance(blind.mean), float), var)
+    )
+    return frame_power(left, level, stated, errors[used], mse, np.sqrt(2 * shared / counts[used]))
+
+
+def apportion(
+    left: float, noise: float, error: float, scatter: float, low: float, high: float
+) -> float:
+    """How much of the power that a blind prediction leaves is its error: posterior mean of its log.
 
     Args:
         left: mean square of measured less predicted values, noise and error together.
         noise, error: mean variances of both, as estimated each for itself.
         scatter: relative sd of `left`.
-        low: sd of the log of a noise variance that was estimated too low.
+        low, high: sd of the log of a noise variance that was estimated too low, and too high.
     """
     values = np.concatenate(
         [error * np.geomspace(1e-3, 1e3, 601), left * -np.expm1(-np.geomspace(1e-4, 10.0, 600))]
     )
     values = np.unique(values[values < left])
     logs = np.log(values)
-    high = np.log(noise) - np.log(left - values)
+    above = np.log(noise) - np.log(left - values)
     likely = -0.5 * ((logs - np.log(error)) / ERROR_SD) ** 2 + np.where(
-        high > 0,
-        -np.log1p((high / np.hypot(TOO_HIGH, scatter)) ** 2),
-        -0.5 * (high / np.hypot(low, scatter)) ** 2,
+        above > 0,
+        -np.log1p((above / np.hypot(high, scatter)) ** 2),
+        -0.5 * (above / np.hypot(low, scatter)) ** 2,
     )
     share = np.exp(likely - likely.max()) * np.gradient(logs)
-    return float(share @ values / share.sum())
+    return float(np.exp(share @ logs / share.sum()))
 
 
 def frame_power(

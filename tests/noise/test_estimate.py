@@ -57,6 +57,28 @@ def test_poisson_gaussian_line():
     assert abs(float(found.model.gain) - 3.0) < 4 * found.sd["gain"] + 0.1
 
 
+@pytest.mark.parametrize("offset", [-1.0, -0.3, 0.0, 2.0])
+def test_noise_rises_from_wherever_the_movie_begins(offset):
+    # Normalised movies and optical densities lie on both sides of zero.
+    clean = scene(24, 96) + offset
+    variance = 0.04 + 0.5 * (clean - offset)
+    noisy = clean + np.sqrt(variance) * np.random.default_rng(0).normal(size=clean.shape)
+    found = estimate_noise(noisy)
+    levels = np.quantile(clean, [0.02, 0.1, 0.5, 0.9])
+    wanted = 0.04 + 0.5 * (levels - offset)
+    np.testing.assert_allclose(found.model.variance(jnp.asarray(levels)), wanted, rtol=0.12)
+    mean = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean)))))
+    assert mean == pytest.approx(float(variance.mean()), rel=0.01)
+
+
+def test_motion_that_differences_keep_is_told():
+    rng, sigma = np.random.default_rng(0), 0.05
+    for speed, least, most in ((0.0, 0.0, 0.02), (3.0, 0.05, np.inf)):
+        clean = scene(speed=speed)
+        found = estimate_noise(clean + sigma * rng.normal(size=clean.shape))
+        assert least <= found.excess <= most
+
+
 def test_the_asked_family_is_fitted():
     noisy = scene() + 0.1 * np.random.default_rng(0).normal(size=scene().shape)
     assert isinstance(estimate_noise(noisy, kind="gaussian").model, Gaussian)

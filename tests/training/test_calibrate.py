@@ -11,28 +11,38 @@ from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.training.calibrate import apportion, frame_power
 from phdenoise.types import NoiseModel
 
+# How far the log of a noise variance may be off, either way.
+KNOWN = (0.004, 0.004)
+
 
 def test_power_beyond_the_noise_is_error():
     """The error was thought to be a tenth of what is left beyond a noise that cannot be so far off."""
-    assert apportion(1.5, 1.0, 0.05, 1e-3) == pytest.approx(0.5, rel=0.1)
+    assert apportion(1.5, 1.0, 0.05, 1e-3, *KNOWN) == pytest.approx(0.5, rel=0.1)
     # But a power that is not known as well leaves it as it was.
-    assert apportion(1.5, 1.0, 0.05, 1.0) == pytest.approx(0.05 * np.exp(0.65**2 / 2), rel=0.3)
+    assert apportion(1.5, 1.0, 0.05, 1.0, *KNOWN) == pytest.approx(0.05, rel=0.2)
 
 
 def test_power_below_the_noise_tells_of_noise_that_was_motion():
-    assert apportion(1.0, 2.0, 0.1, 1e-3) == pytest.approx(0.12, abs=0.05)
+    assert apportion(1.0, 2.0, 0.1, 1e-3, *KNOWN) == pytest.approx(0.1, abs=0.05)
+
+
+def test_motion_in_the_noise_leaves_the_error_as_it_was():
+    """The prediction leaves little beyond a noise that may be motion to a half: no reason to think less of the error."""
+    known, moved = (apportion(1.02, 1.0, 0.3, 1e-3, 0.004, high) for high in (0.004, 0.5))
+    assert known < 0.7 * moved
+    assert moved > 0.2
 
 
 def test_what_agrees_stays():
     for error in (1e-3, 0.03, 0.3, 3.0):
-        assert apportion(1 + error, 1.0, error, 1e-3) == pytest.approx(error, rel=0.25)
+        assert apportion(1 + error, 1.0, error, 1e-3, *KNOWN) == pytest.approx(error, rel=0.1)
 
 
 @pytest.mark.parametrize("left", [1e-6, 1.0, 1e6])
 def test_share_is_one_whatever_the_unit(left):
-    found = apportion(left, 0.9 * left, 0.2 * left, 0.01)
-    assert found / left == pytest.approx(apportion(1.0, 0.9, 0.2, 0.01), rel=1e-6)
-    assert 0 < apportion(left, 5 * left, 8 * left, 0.01) < left
+    found = apportion(left, 0.9 * left, 0.2 * left, 0.01, *KNOWN)
+    assert found / left == pytest.approx(apportion(1.0, 0.9, 0.2, 0.01, *KNOWN), rel=1e-6)
+    assert 0 < apportion(left, 5 * left, 8 * left, 0.01, *KNOWN) < left
 
 
 @pytest.mark.parametrize("learned", [0.0, 1.0])
