@@ -37,10 +37,11 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 SCALE_PRIOR = 0.3
 # Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
 SYMMETRIES = 4
-# How well error and noise are known on their own: sd of the log of the error; of the log of the noise variance, beside chance,
-# where it was estimated too low, and, as of a Cauchy distribution, too high: that, and so many times what the order of the
-# differences changed, in which motion shows (random scenes, `benchmarks/denoise_intervals.py`).
-ERROR_SD, NOISE_SD, UNSETTLED = 0.5, 0.004, 2.0
+# How well error and noise are known on their own: by how much the log of the error is usually more than found, and its sd; sd of
+# the log of the noise variance, beside chance, where it was estimated too low, and, as of a Cauchy distribution, too high: that,
+# and so many times what the order of the differences changed, in which motion shows (random scenes,
+# `benchmarks/denoise_intervals.py`).
+OVERLOOKED, ERROR_SD, NOISE_SD, UNSETTLED = 0.15, 0.5, 0.004, 2.0
 # How well the variance of a frame is known where its power is, sd of the log; and the power itself, below one.
 FRAME_SD, POWER_SD = 0.3, 0.5
 # A noise variance found to be smaller by less than this share is not worth a word.
@@ -228,7 +229,7 @@ def apportion(
     values = np.unique(values[values < left])
     logs = np.log(values)
     above = np.log(noise) - np.log(left - values)
-    likely = -0.5 * ((logs - np.log(error)) / ERROR_SD) ** 2 + np.where(
+    likely = -0.5 * ((logs - np.log(error) - OVERLOOKED) / ERROR_SD) ** 2 + np.where(
         above > 0,
         -np.log1p((above / np.hypot(high, scatter)) ** 2),
         -0.5 * (above / np.hypot(low, scatter)) ** 2,

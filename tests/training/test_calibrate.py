@@ -35,7 +35,7 @@ def test_motion_in_the_noise_leaves_the_error_as_it_was():
 
 def test_what_agrees_stays():
     for error in (1e-3, 0.03, 0.3, 3.0):
-        assert apportion(1 + error, 1.0, error, 1e-3, *KNOWN) == pytest.approx(error, rel=0.1)
+        assert apportion(1 + error, 1.0, error, 1e-3, *KNOWN) == pytest.approx(error, rel=0.2)
 
 
 @pytest.mark.parametrize("left", [1e-6, 1.0, 1e6])
