@@ -35,7 +35,7 @@ from phdenoise.noise.cross import noise_correlation
 from phdenoise.noise.repeats import sentences
 from phdenoise.training.config import PRESETS, DenoiseConfig, check_config
 from phdenoise.training.denoise import denoise
-from phdenoise.training.learn import JUDGEABLE, held_out
+from phdenoise.training.held_out import JUDGEABLE, held_out
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, within

@@ -27,6 +27,7 @@ from phdenoise.noise import (
 )
 from phdenoise.noise.repeats import sentences
 from phdenoise.training.assemble import Problem, assemble
+from phdenoise.training.choice import Choice, choose
 from phdenoise.training.config import (
     PRESETS,
     DenoiseConfig,
@@ -36,7 +37,8 @@ from phdenoise.training.config import (
 )
 from phdenoise.training.distil import distilled, teachers
 from phdenoise.training.gaps import held
-from phdenoise.training.learn import JUDGEABLE, Choice, choose, held_out, interior, learn, train_on
+from phdenoise.training.held_out import JUDGEABLE, held_out, interior
+from phdenoise.training.learn import learn, train_on
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.objectives import Goal

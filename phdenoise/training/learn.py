@@ -2,20 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
 from phdenoise.denoisers import (
-    PIXEL,
     SPREAD,
-    UDVD,
     BlindRegion,
     Denoiser,
     Design,
@@ -23,42 +20,31 @@ from phdenoise.denoisers import (
     build,
     from_prior,
     from_weights,
-    parse_region,
     predict_arrays,
     prepare,
 )
-from phdenoise.denoisers.context import REACH
-from phdenoise.denoisers.core import design_of, noise_variance
+from phdenoise.denoisers.core import noise_variance
 from phdenoise.denoisers.doubt import Doubt
-from phdenoise.denoisers.masking import grid
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import (
-    NoiseEstimate,
-)
-from phdenoise.noise.estimate import CORRELATED
+from phdenoise.noise import NoiseEstimate
 from phdenoise.training.assemble import course
 from phdenoise.training.calibrate import by_error, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
+from phdenoise.training.choice import choose, regions
 from phdenoise.training.config import (
     PRESETS,
     DenoiseConfig,
-    design_of_config,
     settings_of,
     width_of,
 )
 from phdenoise.training.gaps import Gaps, by_hiding
-from phdenoise.training.objectives import JUDGED_PHASE, Goal, Objective, resolve
+from phdenoise.training.held_out import held_out, interior
+from phdenoise.training.objectives import Goal
 from phdenoise.training.train import Plan, Run, score, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, stage
 
-# Share of pixels kept from the loss, to calibrate the variance on.
-_HELD_OUT = 0.05
-# Held-out pixels from which on coverage is counted on them alone.
-JUDGEABLE = 500
 # Of the learning rate and of the steps where training starts from the prior: it has less to learn, and something to lose.
 FROM_PRIOR, FEWER = 1 / 15, 1 / 2
-# Side of held-out blocks where noise correlates [px]; half of it in frames of less than SMALL.
-BLOCK, SMALL = 16, 64
 
 
 @dataclass(frozen=True)
@@ -93,42 +79,6 @@ class Learned:
     settings: dict[str, Any]
 
 
-class Choice(NamedTuple):
-    """What a configuration comes to on a movie: its gaps filled, the network, what it minimises, how many teachers."""
-
-    config: DenoiseConfig
-    design: Design
-    objective: Objective
-    teachers: int
-    log: tuple[str, ...]
-
-
-def choose(
-    config: DenoiseConfig,
-    found: NoiseEstimate,
-    noise: NoiseModel,
-    pretrained: Estimate | None,
-    *,
-    target: bool = False,
-    clean: bool = False,
-) -> Choice:
-    log: list[str] = []
-    if pretrained is not None:
-        config, log = _start_from(pretrained, config, found.blind)
-    elif config.tune != "full":
-        raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
-    network, objective = resolve(
-        config.network,
-        config.objective,
-        noise,
-        found.blind == "frame",
-        target=target,
-        clean=clean,
-    )
-    count = _teachers(config, objective, pretrained)
-    return Choice(config, design_of_config(config, network), objective, count, tuple(log))
-
-
 def learn(
     movie: Movie,
     seen: np.ndarray,
@@ -155,40 +105,15 @@ def learn(
         stretches: equally long movies, one after the other, of which the movie consists.
         present: frames [n] of the whole movie that were measured; default those of this one.
     """
-    frames, valid, blind = movie.frames, movie.valid(), found.blind
+    frames, valid = movie.frames, movie.valid()
     config, design, objective, _, said = choose(config, found, noise, pretrained)
     network, log = design.network, list(said)
     if design.sees or (test is not None and network != "blind"):
         raise InputError(
             f"--network {network} does not work on a movie in parts: give more --memory, or --network blind."
         )
-    region = parse_region(_hidden(found, design) if config.blind == "auto" else config.blind)
-    if design.network == "n2v" and (region.whole_frame or region.everywhen):
-        raise InputError(
-            f"--network n2v hides a rectangle of its own frame, not '{region}': give --blind ROWSxCOLUMNS."
-        )
-    if region.everywhen and network == "blind" and config.window not in (None, REACH[-1]):
-        raise InputError(
-            f"--blind {region} is UDVD, which looks at five frames: leave --window out."
-        )
-    shown = region if config.blind_predict is None else parse_region(config.blind_predict)
-    if shown.everywhen != region.everywhen or shown.whole_frame != region.whole_frame:
-        raise InputError(
-            f"--blind-predict {shown} is of another kind than --blind {region}: hide a rectangle of the "
-            "same frames."
-        )
-    if network == "blind" and not region.everywhen and valid.any((1, 2)).sum() < 2:
-        raise InputError(
-            f"--blind {region} needs at least 2 frames with valid pixels, {movie.name} has fewer: "
-            "use --blind udvd."
-        )
-    if config.blind != "auto":
-        log.append(f"Blind region '{region}', as asked.")
-        if blind == "frame" and not region.whole_frame and network == "blind":
-            log.append(
-                f"Warning: the noise is correlated in space and '{region}' shows the network its "
-                "neighbours: some noise will stay, and the variance is too small."
-            )
+    region, shown, asked = regions(config, found, design, movie)
+    log += asked
     out = held_out(frames.shape, config.seed, region, design) if test is None else test(region)
     out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
@@ -402,104 +327,6 @@ def _begin(
     found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
     plan = replace(plan, steps=steps, learning_rate=rate, kept=SPREAD)
     return other, plan, f"{said} ({found})."
-
-
-def held_out(
-    shape: tuple[int, ...],
-    seed: int,
-    region: BlindRegion,
-    design: Design | None = None,
-    frames: slice | None = None,
-) -> np.ndarray:
-    """The pixels that training does not see as targets [t, y, x], of all or of some frames.
-
-    Single pixels, or blocks where noise correlates: a pixel's noise would be known from its neighbours. A grid for
-    masked networks, which predict one in each pass.
-    """
-    if design is not None and design.network == "n2v":
-        centres, _ = grid((shape[1], shape[2]), region, jnp.asarray(JUDGED_PHASE))
-        return np.broadcast_to(np.asarray(centres), shape).copy()
-    t, ny, nx = shape
-    side = 1 if region in (PIXEL, UDVD) else BLOCK if min(ny, nx) >= SMALL else BLOCK // 2
-    wanted = range(t)[frames or slice(None)]
-    cells = (len(wanted), -(-ny // side), -(-nx // side))
-    # One draw of the generator a cell: those of earlier frames are skipped.
-    bits = np.random.PCG64([seed, 5]).advance(wanted.start * cells[1] * cells[2])
-    chosen = np.random.Generator(bits).random(cells) < _HELD_OUT
-    return chosen.repeat(side, axis=1).repeat(side, axis=2)[:, :ny, :nx]
-
-
-def interior(test: np.ndarray, region: BlindRegion, reach: tuple[int, int]) -> np.ndarray:
-    """The held-out pixels whose noise no learned pixel shares, or those that share the least [t, y, x].
-
-    A network that learns its targets' noise by heart looks better at the rim of a block than it is.
-    """
-    if region in (PIXEL, UDVD):
-        return test
-    for less in range(max(reach) + 1):
-        near = np.ones((1, *(2 * max(r - less, 0) + 1 for r in reach)), bool)
-        inner: np.ndarray = ndimage.binary_erosion(test, near, border_value=1)
-        if inner.any():
-            return inner
-    return test
-
-
-def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:
-    """How many teachers to ask; none where there is a network already."""
-    blind = objective in ("nll", "mse", "counts") and config.network in ("auto", "blind")
-    if config.distill is None:
-        return PRESETS[config.preset].teachers if blind and pretrained is None else 0
-    if config.distill < 0 or (config.distill and (not blind or pretrained is not None)):
-        raise InputError(
-            "--distill is a number of blind teachers, trained anew: leave out --weights, --objective, --network."
-        )
-    return config.distill
-
-
-def _hidden(found: NoiseEstimate, design: Design) -> str:
-    """The region to hide by default."""
-    if design.network == "blind":
-        return found.blind
-    if found.blind != "frame":
-        return "pixel"
-    least = max(CORRELATED, 3 * found.autocorrelation_sd)
-    # As far as the noise reaches along each axis.
-    rows, columns = (
-        2 * int(np.argmin(np.append(np.abs(found.correlation[k]) > least, False))) - 1 for k in "yx"
-    )
-    return f"{rows}x{columns}"
-
-
-def _start_from(
-    pretrained: Estimate, config: DenoiseConfig, blind: str
-) -> tuple[DenoiseConfig, list[str]]:
-    """The configuration that fits a pretrained network, and what to say about it."""
-    settings = pretrained.settings
-    if not pretrained.weights or "region" not in settings:
-        raise InputError("The weights hold no network: give the .h5 that phdenoise denoise wrote.")
-    region = str(settings.get("trained_region", settings["region"]))
-    design = design_of(settings)
-    known = asdict(design) | {"width": int(settings["width"])}
-    wanted = {"auto": design.network, "blind": "blind"}.get(config.network, config.network)
-    if wanted != design.network or config.window not in (None, design.window):
-        raise InputError(
-            f"The weights are of a {design.network} network that looks {design.window} frames each way: leave "
-            "--network and --window out, or train anew."
-        )
-    if design.sees:
-        log = [f"Network of {pretrained.movie.name}, tuned: {config.tune}."]
-        return replace(config, **known), log
-    if config.blind not in ("auto", region):
-        raise InputError(
-            f"The weights hide '{region}', not '{config.blind}': leave --blind out, or train anew."
-        )
-    log = [f"Network of {pretrained.movie.name}, tuned: {config.tune}; it hides '{region}'."]
-    if parse_region(blind).whole_frame and not parse_region(region).whole_frame:
-        log.append(
-            "Warning: the noise of this movie is correlated in space, that of the network's movie was "
-            "not: some noise will stay."
-        )
-    return replace(config, blind=region, **known), log
 
 
 def _identity(

@@ -30,7 +30,8 @@ from phdenoise.noise.survey import SPOT_FRAMES, SPOT_RADIUS, Screen, Survey
 from phdenoise.training.assemble import assemble
 from phdenoise.training.config import DenoiseConfig, check_config
 from phdenoise.training.denoise import combined, diverged
-from phdenoise.training.learn import JUDGEABLE, held_out, interior, learn
+from phdenoise.training.held_out import JUDGEABLE, held_out, interior
+from phdenoise.training.learn import learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged

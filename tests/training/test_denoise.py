@@ -13,7 +13,7 @@ from phdenoise.movie import Movie
 from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.training.gaps import held
-from phdenoise.training.learn import held_out, interior
+from phdenoise.training.held_out import held_out, interior
 from phdenoise.types import InputError, Moments
 
 # One process: what tests share compiles once.
