@@ -9,8 +9,9 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from typing import Any
 from phdenoise.io import atomic
 from phdenoise.study.compiled import make_room
 from phdenoise.types import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a folder is for one process
+    fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, Any]
 
@@ -56,7 +62,7 @@ def run_sweep(
     retry: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
-    """Run each config that has no result yet.
+    """Run each config that has no result yet; several processes may share a folder, and its work.
 
     Args:
         run: config -> named numbers; a module-level function if `processes` > 1.
@@ -84,16 +90,17 @@ def run_sweep(
         nonlocal done
         done += 1
         if progress:
-            progress(done, len(configs), f"{path.stem}: {_load(path).get('outcome', '')}")
+            outcome = _load(path).get("outcome", "left to the process that is at it")
+            progress(done, len(configs), f"{path.stem}: {outcome}")
 
     if processes <= 1:
         for config, path in todo:
-            _run_one(run, config, path)
+            _run_one(run, config, path, retry)
             report(path)
         return paths
     # Spawned, not forked: JAX's threads do not survive a fork.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        pending = {pool.submit(_run_one, run, c, p): p for c, p in todo}
+        pending = {pool.submit(_run_one, run, c, p, retry): p for c, p in todo}
         for future in as_completed(pending):
             future.result()
             report(pending[future])
@@ -142,7 +149,33 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _run_one(run: Callable[[Any], Mapping[str, float]], config: Any, path: Path) -> None:
+def _run_one(
+    run: Callable[[Any], Mapping[str, float]], config: Any, path: Path, retry: bool
+) -> None:
+    """Run one config, unless another process is at it or has finished it."""
+    with _claim(path) as claimed:
+        if claimed and not _finished(path, retry):
+            _record(run, config, path)
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[bool]:
+    """Whether this process is the only one at a run; a process that ends gives its claims back, however it ends."""
+    lock = path.with_suffix(".lock")
+    with lock.open("w") as held:
+        try:
+            if fcntl is not None:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _record(run: Callable[[Any], Mapping[str, float]], config: Any, path: Path) -> None:
     make_room()
     try:
         result = {k: float(v) for k, v in run(config).items()}
