@@ -234,6 +234,7 @@ def _joint(
         joint_fit.fit_law_and_field,
         laws=[theta, *(space.start(*law) for law in start_grid(*guess))],
         iterations=config.iterations,
+        expected=setting.expected(),
         progress=stage(progress, "law and field"),
     )
     coarse = config.substeps or min(max(needed // 2, 1), COARSE_SUBSTEPS)
@@ -293,7 +294,7 @@ def _joint(
         found = joint_fit.posterior(problem, minimum.point)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
-    used = int((weights > 0).sum())
+    used = setting.expected()
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
     still = float(np.sum(weights * (setting.observed.mean(0) - setting.observed) ** 2))
     still_dof = used * (steps - 1) / steps

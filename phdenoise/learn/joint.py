@@ -23,7 +23,7 @@ from phdenoise.types import Steps
 
 # Promised decrease of the cost at which the fit has converged; the posterior takes that last step.
 RESOLUTION = 0.2
-# Misfit per datum below which a law is near; above it the frames are taken in by and by.
+# Misfit, over that of noise alone, below which a law is near; above it the frames are taken in by and by.
 NEAR = 1.03
 HORIZONS = (0.2, 0.5)
 # Jacobians on each horizon.
@@ -141,6 +141,7 @@ def fit_law_and_field(
     laws: list[np.ndarray],
     *,
     iterations: int,
+    expected: float,
     progress: Steps | None = None,
 ) -> gn.Minimum:
     """Descend in x = (θ, z) from the law that fits the early frames best.
@@ -153,6 +154,7 @@ def fit_law_and_field(
         laws: θ to start from [p]; a law fitted to a denoised movie may be a poor one, since what the denoiser
             smoothed is taken for the law's work.
         iterations: at most so many Jacobians on all frames, for each start.
+        expected: sum of the squared residuals where there is nothing but noise.
         progress: called with (iteration, iterations, cost).
     """
     weights = problem.observation.weights
@@ -169,8 +171,7 @@ def fit_law_and_field(
     still = np.zeros(int(np.prod(problem.waves)))
     early = until(HORIZONS[0])
     starts = sorted((np.concatenate([law, still]) for law in laws), key=lambda x: cost(early, x))
-    # Twice the cost per datum is one where the law fits.
-    near = NEAR * 0.5 * int(jnp.sum(weights > 0))
+    near = NEAR * 0.5 * expected
     best = starts[0]
     history: tuple[float, ...] = ()
     if not cost(problem, best) < near:

@@ -71,6 +71,7 @@ class Setting:
         units: from cells and intervals to the movie's units.
         slope, offset: c = slope (intensity − offset).
         binning: pixels per cell along each axis.
+        power: mean square of the noise of a cell over `variance`, which counts that it correlates with its neighbours'.
         sentences: what was chosen, for the report.
     """
 
@@ -86,7 +87,12 @@ class Setting:
     slope: float
     offset: float
     binning: int
+    power: float
     sentences: tuple[str, ...]
+
+    def expected(self, frames: slice | None = None) -> float:
+        """Sum of squares of the noise of all or some frames, in units of `variance`."""
+        return self.power * float(self.valid[frames or slice(None)].sum())
 
 
 def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) -> Setting:
@@ -109,7 +115,8 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
     variance = np.asarray(noise.variance(jnp.asarray(smooth, jnp.float32)), float) * slope**2
     # Correlated noise: the mean of n pixels has a variance larger than 1/n of one by the sum of the
     # correlations, and a likelihood that took them for independent would be that much too sure.
-    inflation = _correlated(found.correlation["x"]) * _correlated(found.correlation["y"])
+    along = [_clear(found.correlation[k]) for k in "yx"]
+    inflation = float(np.prod([_shared(rho) for rho in along]))
     variance = np.maximum(variance * inflation, 1e-8)
     observed = (_filled(measured) - scale.low) * slope
     believed = (np.asarray(mean, float) - scale.low) * slope
@@ -147,6 +154,7 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
         slope,
         scale.low,
         binning,
+        float(np.prod([_shared(rho, binning) for rho in along])) / inflation,
         (scale.sentence, edges, f"Frames {first} to {last} are used.", *binned, *sentences(again)),
     )
 
@@ -207,10 +215,16 @@ def wraps(frames: np.ndarray) -> bool:
     return True
 
 
-def _correlated(correlation: np.ndarray) -> float:
-    """1 + 2 Σ ρ over the lags where the correlation is clear of its own noise."""
-    clear = np.cumprod(correlation[1:] > 0.05)
-    return float(1 + 2 * np.sum(correlation[1:] * clear))
+def _clear(correlation: np.ndarray) -> np.ndarray:
+    """ρ at lags 0, 1, ... as far as it is clear of its own noise."""
+    return correlation[: 1 + int(np.cumprod(correlation[1:] > 0.05).sum())]
+
+
+def _shared(rho: np.ndarray, cells: int | None = None) -> float:
+    """1 + 2 Σ ρ: so many times more than of independent ones is the variance of a mean of many cells, or of some."""
+    lags = np.arange(1, rho.size)
+    within = np.ones(lags.size) if cells is None else np.maximum(1 - lags / cells, 0)
+    return float(1 + 2 * np.sum(within * rho[1:]))
 
 
 def _bin(frames: np.ndarray, factor: int) -> np.ndarray:

@@ -190,7 +190,9 @@ def from_field(
         problem = base._replace(free=free)
         shown = problem._replace(observation=early)
         if begin is None:
-            first = joint_fit.fit_law_and_field(shown, laws, iterations=config.iterations)
+            first = joint_fit.fit_law_and_field(
+                shown, laws, iterations=config.iterations, expected=setting.expected(slice(cut))
+            )
         else:
             first = joint_fit.refine(shown, begin, iterations=config.iterations)
         square = joint_fit.residual_at(problem, first.point)[cut:].astype(float) ** 2

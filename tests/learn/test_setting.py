@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from phdenoise.learn.setting import wraps
+from phdenoise.learn import FitConfig
+from phdenoise.learn.setting import prepare_setting, wraps
+from phdenoise.movie import Movie
 from phdenoise.pipeline import SimulateConfig, simulate
 
 
@@ -54,3 +57,24 @@ def test_microscopes_do_not_wrap(shared_data, name, key):
 @pytest.mark.parametrize(("name", "key"), [("ch_clean", "clean"), ("ch_gauss03", "noisy")])
 def test_shared_twins_do(shared_data, name, key):
     assert wraps(shared_data(name, key).astype(float))
+
+
+@pytest.mark.parametrize("correlation", [None, (1, 3), (3, 3)])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_what_noise_alone_leaves_is_expected(correlation, binning):
+    """Variances count that correlated noise averages out slowly: the misfit of the right law is then below one per datum."""
+    rng, side = np.random.default_rng(0), 96
+    noise = rng.standard_normal((24, side, side))
+    if correlation:
+        noise = ndimage.uniform_filter(noise, (0, *correlation), mode="wrap")
+    clean = 0.5 + 0.3 * np.sin(np.arange(side) / 9)
+    movie = Movie.from_array(clean + 0.1 * noise / noise.std())
+    config = FitConfig(
+        first_frame=0, concentration_range=(0.0, 1.0), max_side=side // binning, max_frames=24
+    )
+    setting = prepare_setting(movie, config, None)
+    assert setting.binning == binning
+    wanted = clean.reshape(-1, binning).mean(1)
+    left = np.sum((setting.observed - wanted) ** 2 / setting.variance)
+    assert left == pytest.approx(setting.expected(), rel=0.06)
+    assert setting.expected(slice(12)) == pytest.approx(setting.expected() / 2)
