@@ -262,7 +262,7 @@ def predict_tile(
     As many symmetries go through the network together as its activations leave room for in `at_once` [bytes].
     """
     side = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-    codes = symmetry_codes(symmetries, turns=side[0] == side[1])
+    codes = symmetry_codes(symmetries, turns=side[0] == side[1] and denoiser.region.square)
     each = activations(denoiser) * side[0] * side[1]
     group = int(np.clip(at_once // each, 1, len(codes)))
     take = tuple(
@@ -299,7 +299,7 @@ def activations(denoiser: Denoiser) -> float:
 
 
 def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:
-    """Bit codes: 1 flip y, 2 flip x, 4 transpose (square frames only), 8 reverse time."""
+    """Bit codes: 1 flip y, 2 flip x, 4 transpose (square frames and regions only), 8 reverse time."""
     order = (0, 11, 5, 14, 3, 8, 6, 13, 1, 10, 4, 15, 2, 9, 7, 12)
     codes = [c for c in order if turns or not c & 4]
     return tuple(codes[: max(1, min(count, len(codes)))])

@@ -144,9 +144,8 @@ def joint_loss(
 
     def terms(state: PyTree) -> tuple[Array, Array]:
         denoiser = eqx.tree_at(lambda d: d.state, network.denoiser, state)
-        order = denoiser.time_reversed
         arrays = network.arrays
-        crops = draw_crops(key, arrays, arrays.seen, order, batch=batch, side=side)
+        crops = draw_crops(key, arrays, arrays.seen, denoiser, batch=batch, side=side)
         blind = crop_loss(denoiser, crops, network.noise).astype(network.pixels.dtype)
         return blind * network.pixels, _first_field(state, network)
 

@@ -102,12 +102,12 @@ def draw_crops(
     key: Array,
     arrays: MovieArrays,
     weight: Float[Array, "t y x"],
-    time_reversed: tuple[int, ...],
+    denoiser: Denoiser,
     *,
     batch: int,
     side: tuple[int, int],
 ) -> Crops:
-    """Random crops with random reflections, quarter turns (square crops) and time reversal."""
+    """Random crops with random reflections, quarter turns (square crops and hidden regions) and time reversal."""
     t, ny, nx = arrays.seen.shape
     h, w = side
     k_t, k_y, k_x, k_s = jax.random.split(key, 4)
@@ -124,11 +124,11 @@ def draw_crops(
 
     context, *images = jax.vmap(one)(ts, ys, xs)
     coin = jax.random.bernoulli(k_s, 0.5, (4,))
-    context = jnp.where(coin[0], context[..., jnp.asarray(time_reversed, int)], context)
+    context = jnp.where(coin[0], context[..., jnp.asarray(denoiser.time_reversed, int)], context)
     out = [context, *images]
     out = [jnp.where(coin[1], a[:, ::-1], a) for a in out]
     out = [jnp.where(coin[2], a[:, :, ::-1], a) for a in out]
-    if h == w:
+    if h == w and denoiser.region.square:
         out = [jnp.where(coin[3], jnp.swapaxes(a, 1, 2), a) for a in out]
     return Crops(*out)
 
@@ -157,9 +157,7 @@ def _train_step(
     rate: Array,
     plan: Plan,
 ) -> tuple[TrainState, Array]:
-    crops = draw_crops(
-        key, arrays, weight, denoiser.time_reversed, batch=plan.batch, side=plan.side
-    )
+    crops = draw_crops(key, arrays, weight, denoiser, batch=plan.batch, side=plan.side)
 
     def loss(weights: PyTree) -> Array:
         changed = _with(denoiser, weights, plan.tune)

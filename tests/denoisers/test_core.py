@@ -14,7 +14,9 @@ from phdenoise.denoisers import (
     blind_nll,
     build,
     from_weights,
+    parse_region,
     posterior,
+    predict_arrays,
     predict_blind,
     prepare,
     weights_of,
@@ -24,6 +26,7 @@ from phdenoise.denoisers.core import noise_variance, own_weight
 from phdenoise.denoisers.predict import symmetry_codes
 from phdenoise.movie import TAILS
 from phdenoise.noise import Gaussian, Poisson
+from phdenoise.training.train import draw_crops
 from phdenoise.types import InputError, Moments
 
 
@@ -128,6 +131,44 @@ def test_averaged_prediction_commutes_with_the_symmetries(region):
         other = predict_blind(denoiser, change(frames).copy(), valid, symmetries=16)
         np.testing.assert_allclose(other.mean, change(whole.mean), atol=2e-5)
         np.testing.assert_allclose(other.var, change(whole.var), rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("region", ["1x5", "5x1", "3x3"])
+def test_what_is_hidden_stays_so_when_symmetries_are_averaged(region):
+    """A line turned with the frame would show the noise that it hides."""
+    frames = np.random.default_rng(0).normal(size=(5, 16, 16)).astype(np.float32)
+    valid = np.ones(frames.shape, bool)
+    hidden = parse_region(region)
+    fresh = build(hidden, width=8, centre=0.0, spread=1.0, seed=0)
+    # A fresh network is a linear filter of the other frames.
+    key = jax.random.key(0)
+    trained = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(key, a.shape), fresh.state)
+    denoiser = eqx.tree_at(lambda d: d.state, fresh, trained)
+    arrays = prepare(denoiser, frames, valid)
+    near = tuple(slice(8 - n // 2, 9 + n // 2) for n in (hidden.rows, hidden.columns))
+    beyond = (8 - hidden.rows // 2 - 1, 8)
+    before = predict_arrays(denoiser, arrays, frames.shape, symmetries=16).mean[2, 8, 8]
+    for where, same in ((near, True), (beyond, False)):
+        other = frames.copy()
+        other[2, *where] += 3.0
+        changed = prepare(denoiser, other, valid, coefficients=arrays.coefficients)
+        after = predict_arrays(denoiser, changed, frames.shape, symmetries=16).mean[2, 8, 8]
+        assert (abs(float(after - before)) < 1e-6) == same
+
+
+@pytest.mark.parametrize("region", ["1x5", "3x3"])
+def test_crops_are_turned_only_where_that_hides_the_same(region):
+    rows = np.arange(16.0)[:, None] * np.ones(16)
+    frames = np.broadcast_to(rows, (5, 16, 16)).astype(np.float32)
+    denoiser = build(parse_region(region), width=8, centre=0.0, spread=1.0, seed=0)
+    arrays = prepare(denoiser, frames, np.ones(frames.shape, bool))
+    crops = [
+        draw_crops(jax.random.key(k), arrays, arrays.seen, denoiser, batch=1, side=(16, 16))
+        for k in range(12)
+    ]
+    turned = [float(jnp.ptp(c.centre, axis=2).max()) > 1 for c in crops]
+    assert any(turned) == (region == "3x3")
+    assert not all(turned)
 
 
 def test_prediction_is_equivariant_to_the_unit():
