@@ -161,14 +161,18 @@ def _run_one(
 @contextmanager
 def _claim(path: Path) -> Iterator[bool]:
     """Whether this process is the only one at a run; a process that ends gives its claims back, however it ends."""
+    if fcntl is None:
+        yield True
+        return
     lock = path.with_suffix(".lock")
     with lock.open("w") as held:
         try:
-            if fcntl is not None:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             yield False
             return
+        except OSError:
+            pass  # a file system without locks: a folder is for one process
         try:
             yield True
         finally:
