@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from experiments.scenes import expose
 from phdenoise.noise import Gaussian, Poisson, PoissonGaussian, estimate_noise
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.types import InputError
@@ -69,6 +70,15 @@ def test_noise_rises_from_wherever_the_movie_begins(offset):
     np.testing.assert_allclose(found.model.variance(jnp.asarray(levels)), wanted, rtol=0.12)
     mean = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean)))))
     assert mean == pytest.approx(float(variance.mean()), rel=0.01)
+
+
+@pytest.mark.parametrize("number", [1, 24])
+def test_scenes_of_dark_and_bright_noise_are_measured(number):
+    """Random scenes about zero whose noise rises with the intensity, 0.2 and 8 times their contrast."""
+    shot = expose(np.random.default_rng([5, 10**7 + number]), 30, 64)
+    model = estimate_noise(shot.noisy).model
+    level = float(np.mean(np.asarray(model.variance(jnp.asarray(shot.clean, jnp.float32)))))
+    assert level == pytest.approx(float(np.var(shot.noisy - shot.clean)), rel=0.04)
 
 
 def test_motion_that_differences_keep_is_told():
