@@ -121,7 +121,7 @@ def _one(
 ) -> EquivalentFilter:
     t, y, x = pixel
     corner, side = _window(arrays, (y, x), denoiser.everywhen)
-    codes = symmetry_codes(symmetries, turns=side[0] == side[1] and denoiser.region.square)
+    codes = symmetry_codes(symmetries, turns=denoiser.region.turns(side))
     inside = (y - corner[0], x - corner[1])
     padded, bank = _row(denoiser, arrays, t, *corner, *inside, side=side, codes=codes)
     reach = REACH[-1]

@@ -262,7 +262,7 @@ def predict_tile(
     As many symmetries go through the network together as its activations leave room for in `at_once` [bytes].
     """
     side = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-    codes = symmetry_codes(symmetries, turns=side[0] == side[1] and denoiser.region.square)
+    codes = symmetry_codes(symmetries, turns=denoiser.region.turns(side))
     each = activations(denoiser) * side[0] * side[1]
     group = int(np.clip(at_once // each, 1, len(codes)))
     take = tuple(

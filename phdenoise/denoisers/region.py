@@ -35,17 +35,16 @@ class BlindRegion:
                 f"A blind region of {self.rows} x {self.columns} pixels is impossible: both sides "
                 "are odd, or the whole centre frame is hidden."
             )
-        if self.everywhen and not self.square:
+        if self.everywhen and self.rows != self.columns:
             raise InputError("A region hidden in every frame must be a square (all:3x3).")
 
     @property
     def whole_frame(self) -> bool:
         return self.rows == 0
 
-    @property
-    def square(self) -> bool:
-        """Whether a quarter turn of the frame hides the same pixels."""
-        return self.rows == self.columns
+    def turns(self, side: tuple[int, int]) -> bool:
+        """Whether a window of this side may be turned by a quarter: it keeps its shape, and the same pixels are hidden."""
+        return side[0] == side[1] and self.rows == self.columns
 
     @property
     def shift(self) -> tuple[int, int]:

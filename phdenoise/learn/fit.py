@@ -294,19 +294,19 @@ def _joint(
         found = joint_fit.posterior(problem, minimum.point)
     path = found.trajectory
     weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
-    used = setting.expected()
+    expected = setting.expected()
     chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
     still = float(np.sum(weights * (setting.observed.mean(0) - setting.observed) ** 2))
-    still_dof = used * (steps - 1) / steps
+    still_dof = expected * (steps - 1) / steps
     statistics |= {
-        "chi2_per_dof": chi2 / used,
+        "chi2_per_dof": chi2 / expected,
         "substeps": float(problem.substeps),
         "solver_bias_sd": found.solver_bias,
         # Of the change over time beyond noise, the share that the law accounts for.
-        "explained_variance": 1.0 - max(chi2 - used, 0.0) / max(still - still_dof, 1e-12),
+        "explained_variance": 1.0 - max(chi2 - expected, 0.0) / max(still - still_dof, 1e-12),
     }
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
-    covariance = found.covariance * max(1.0, chi2 / used)
+    covariance = found.covariance * max(1.0, chi2 / expected)
     target = field_target(problem, found.x, covariance)
     optimum = Optimum(
         minimum, found.theta, covariance, statistics, found.information, found.away, target

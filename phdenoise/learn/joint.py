@@ -179,10 +179,9 @@ def fit_law_and_field(
             descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
         )
         first = min((approach(early, x)[0] for x in starts[:STARTS]), key=lambda found: found.cost)
-        best, history = first.point, first.history
         for share in HORIZONS[1:]:
-            first, _ = approach(until(share), best)
-            best, history = first.point, (*history, *first.history)
+            first = approach(until(share), first.point)[0].after(first)
+        best, history = first.point, first.history
     found, _ = descend(problem, best, iterations, RESOLUTION, progress)
     return found._replace(history=(*history, *found.history))
 

@@ -144,9 +144,9 @@ def by_error(
     scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + chance
     # As much more noise as was taken for motion is possible, and as much less as motion may have left in the differences.
     restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
-    kept = UNSETTLED * found.excess if free else 0.0
+    doubtful = UNSETTLED * found.excess if free else 0.0
     spread = float(np.sqrt(scatter)) / left
-    mse = apportion(left, seeming, error - gained, spread, NOISE_SD + restored, NOISE_SD + kept)
+    mse = apportion(left, seeming, error - gained, spread, NOISE_SD + restored, NOISE_SD + doubtful)
     factor = min((left - mse) / seeming, float(np.exp(restored))) if free else 1.0
     noise = scaled(found.model, factor) if free else noise
 

@@ -8,7 +8,7 @@ import numpy as np
 from phdenoise.denoisers import BlindRegion, Design, parse_region
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.core import design_of
-from phdenoise.movie import Estimate, Movie
+from phdenoise.movie import Estimate
 from phdenoise.noise import NoiseEstimate
 from phdenoise.noise.estimate import CORRELATED
 from phdenoise.training.config import PRESETS, DenoiseConfig, design_of_config
@@ -63,9 +63,13 @@ def choose(
 
 
 def regions(
-    config: DenoiseConfig, found: NoiseEstimate, design: Design, movie: Movie
+    config: DenoiseConfig, found: NoiseEstimate, design: Design, name: str, valid: np.ndarray
 ) -> tuple[BlindRegion, BlindRegion, list[str]]:
     """What is hidden in training and at prediction, and what to say about it.
+
+    Args:
+        config, found, design: as in `choose` and its answer.
+        name, valid: of the movie; where it was measured [t, y, x].
 
     Raises:
         InputError: the network cannot hide it, or the two are of different kinds.
@@ -86,10 +90,9 @@ def regions(
             f"--blind-predict {shown} is of another kind than --blind {region}: hide a rectangle of the "
             "same frames."
         )
-    measured = movie.valid().any((1, 2)).sum()
-    if network == "blind" and not region.everywhen and measured < 2:
+    if network == "blind" and not region.everywhen and valid.any((1, 2)).sum() < 2:
         raise InputError(
-            f"--blind {region} needs at least 2 frames with valid pixels, {movie.name} has fewer: "
+            f"--blind {region} needs at least 2 frames with valid pixels, {name} has fewer: "
             "use --blind udvd."
         )
     if config.blind != "auto":

@@ -112,7 +112,7 @@ def learn(
         raise InputError(
             f"--network {network} does not work on a movie in parts: give more --memory, or --network blind."
         )
-    region, shown, asked = regions(config, found, design, movie)
+    region, shown, asked = regions(config, found, design, movie.name, valid)
     log += asked
     out = held_out(frames.shape, config.seed, region, design) if test is None else test(region)
     out = out & valid

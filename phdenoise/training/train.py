@@ -128,7 +128,7 @@ def draw_crops(
     out = [context, *images]
     out = [jnp.where(coin[1], a[:, ::-1], a) for a in out]
     out = [jnp.where(coin[2], a[:, :, ::-1], a) for a in out]
-    if h == w and denoiser.region.square:
+    if denoiser.region.turns(side):
         out = [jnp.where(coin[3], jnp.swapaxes(a, 1, 2), a) for a in out]
     return Crops(*out)
 
