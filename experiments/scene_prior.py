@@ -134,9 +134,7 @@ def _step(
     crop: int,
 ) -> tuple[TrainState, jax.Array]:
     arrays = jax.tree.map(lambda a: a.astype(jnp.float32), arrays)
-    crops = draw_crops(
-        key, arrays, arrays.seen, denoiser.time_reversed, batch=batch, side=(crop, crop)
-    )
+    crops = draw_crops(key, arrays, arrays.seen, denoiser, batch=batch, side=(crop, crop))
 
     def of(weights: Any) -> tuple[jax.Array, jax.Array]:
         shown = eqx.tree_at(lambda d: d.state, denoiser, _begun(weights, error))
