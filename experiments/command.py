@@ -104,7 +104,8 @@ def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
         atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
         temporary.open("wb") as file,
     ):
-        np.savez_compressed(file, **{k: np.asarray(v, np.float32) for k, v in arrays.items()})
+        single: dict[str, Any] = {k: np.asarray(v, np.float32) for k, v in arrays.items()}
+        np.savez_compressed(file, **single)
 
 
 def kept(folder: Path, config: Any) -> dict[str, np.ndarray]:

@@ -191,7 +191,15 @@ def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
             found = []
 
 
-def score(config: ScenePrior) -> list[dict[str, float | str]]:
+class Score(NamedTuple):
+    """A scene's noise and the squared error over the linear filter's [dB]."""
+
+    noise: Literal["white", "correlated"]
+    level: float
+    gain: float
+
+
+def score(config: ScenePrior) -> list[Score]:
     """Errors on scenes that were not learned, over the linear filter's [dB], by the kind of noise and its strength."""
     rows = []
     for k in range(config.scenes):
@@ -207,13 +215,8 @@ def score(config: ScenePrior) -> list[dict[str, float | str]]:
         out = predict_arrays(network, arrays, shot.noisy.shape, symmetries=16).mean
         own = np.mean((np.asarray(network.scaled(out)) - target) ** 2)
         noise = float(np.std(shot.noisy - shot.clean))
-        rows.append(
-            {
-                "noise": "correlated" if shot.correlated else "white",
-                "level": noise,
-                "gain": float(10 * np.log10(linear / own)),
-            }
-        )
+        gain = float(10 * np.log10(linear / own))
+        rows.append(Score("correlated" if shot.correlated else "white", noise, gain))
     return rows
 
 
@@ -226,9 +229,7 @@ def main(config: ScenePrior) -> None:
     print(f"{'noise':12}{'level':>12}{'scenes':>8}{'median gain [dB]':>18}{'worst':>8}")
     for kind in ("white", "correlated"):
         for low, high in ((0.0, 0.5), (0.5, 2.0), (2.0, np.inf)):
-            gains = [
-                float(r["gain"]) for r in rows if r["noise"] == kind and low <= r["level"] < high
-            ]
+            gains = [r.gain for r in rows if r.noise == kind and low <= r.level < high]
             if gains:
                 print(
                     f"{kind:12}{f'{low:g}-{high:g}':>12}{len(gains):8}{np.median(gains):18.2f}"

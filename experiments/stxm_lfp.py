@@ -26,6 +26,7 @@ from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.registration import shift
 from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
+from phdenoise.physics import Heterogeneity
 from phdenoise.physics.particle_twins import ParticleTwinConfig
 from phdenoise.training import DenoiseConfig
 
@@ -97,7 +98,9 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
     truth = where_scans_are(scene, result.displacement)[(..., *result.box)]
     grid_mask = np.asarray(scene.twin.grid.mask)[result.box]
     mask = result.mask & grid_mask
-    log_k = np.log(np.asarray(scene.twin.model.rate_constant(), float)[result.box])
+    rate = scene.twin.model.rate_constant
+    assert isinstance(rate, Heterogeneity)
+    log_k = np.log(np.asarray(rate(), float)[result.box])
     c = {
         "measured": result.movie.frames.astype(float),
         "steady": result.estimate.movie.frames.astype(float),
@@ -124,14 +127,13 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
         true = scene.displacement - scene.displacement.mean((0, 1))
         row["drift_error"] = rms(above - true)
     for name, value in c.items():
-        error = (value - truth)[:, mask]
-        row[f"error_{name}"] = rms(error)
+        off = (value - truth)[:, mask]
+        row[f"error_{name}"] = rms(off)
         row[f"ratio_{name}"] = row[f"error_{name}"] / row["error_measured"]
         if name in sd and np.isfinite(sd[name][:, mask]).any():
-            inside = np.abs(error) < 1.645 * sd[name][:, mask]
-            row[f"covered_90_{name}"] = float(np.nanmean(inside[np.isfinite(error)]))
-    for name, value in result.uniformity.items():
-        row[f"UC_{name}"] = value
+            inside = np.abs(off) < 1.645 * sd[name][:, mask]
+            row[f"covered_90_{name}"] = float(np.nanmean(inside[np.isfinite(off)]))
+    row |= {f"UC_{name}": of for name, of in result.uniformity.items()}
     level = scene.twin.model
     arrays = {
         "times": scans.times, "mask": mask, "truth": truth, "rate_true": np.exp(log_k - log_k[mask].mean()),

@@ -40,7 +40,7 @@ def test_training_begins_at_the_linear_filter_and_learns(tmp_path):
     small = ScenePrior("train", movies=2, frames=8, side=32, crop=32, steps=1, output=file)
     list(train(small))
     judged = ScenePrior("score", scenes=2, frames=8, side=32, output=file)
-    assert all(abs(float(r["gain"])) < 0.01 for r in score(judged))
+    assert all(abs(r.gain) < 0.01 for r in score(judged))
     first, last = (v for _, v in train(replace(small, steps=2 * SPOKEN, batch=1)))
     assert last < 0.9 * first
-    assert all(abs(float(r["gain"])) > 0.01 for r in score(judged))
+    assert all(abs(r.gain) > 0.01 for r in score(judged))
