@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.linalg import solve
 
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, normal_log_prob
 from phdenoise.types import InputError
@@ -90,3 +91,27 @@ class Correlated(eqx.Module):
             value.astype(clean.dtype) for value in (self.gain, self.offset, self.read_sigma)
         )
         return gain * jnp.maximum(clean - offset, 0) + read**2
+
+
+def told_from_outside(autocorrelation: Float[np.ndarray, "k k"], hidden: tuple[int, int]) -> float:
+    """Share of a pixel's noise variance that can be told from pixels farther away than `hidden` (y, x) [px].
+
+        cᵀ C⁻¹ c,    c = R(q),  C = R(q − q′)    over the pixels q outside of the hidden rectangle
+
+    Args:
+        autocorrelation: R at lags up to r [2 r + 1, 2 r + 1], 1 at its centre; taken for zero beyond.
+        hidden: half sides of the hidden rectangle around the pixel.
+    """
+    r = len(autocorrelation) // 2
+    side = 4 * r + 1
+    ring = np.zeros((side, side))
+    ring[: 2 * r + 1, : 2 * r + 1] = (autocorrelation + autocorrelation[::-1, ::-1]) / 2
+    power = np.fft.fft2(np.roll(ring, (-r, -r), (0, 1))).real
+    # Errors of R make it indefinite, and what only they tell apart tells nothing.
+    known = np.fft.ifft2(np.maximum(power, 1e-2)).real
+    y, x = (a.ravel() for a in np.mgrid[-r : r + 1, -r : r + 1])
+    outside = (np.abs(y) > hidden[0]) | (np.abs(x) > hidden[1])
+    y, x = y[outside], x[outside]
+    shared = known[y, x]
+    among = known[np.subtract.outer(y, y), np.subtract.outer(x, x)]
+    return float(shared @ solve(among, shared, assume_a="pos") / known[0, 0])

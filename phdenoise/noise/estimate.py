@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from phdenoise.noise.correlated import Correlated
+from phdenoise.noise.correlated import Correlated, told_from_outside
 from phdenoise.noise.differences import autocorrelation, difference, temporal_correlation
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, scaled
 from phdenoise.noise.transfer import NoiseKind, fit_line, transfer_points
@@ -20,12 +20,14 @@ from phdenoise.types import InputError
 Blind = Literal["pixel", "frame", "udvd"]
 
 LAGS = 5
-# Correlation of neighbouring pixels above which the whole centre frame is hidden.
+# Correlation of neighbouring pixels above which the centre frame is hidden.
 CORRELATED = 0.08
 # Pixels between lags of correlated noise at most: colour filters and interleaved amplifiers leave out every other one.
 LINK = 2
 # Correlation of successive frames above which neighbouring frames carry the same noise.
 PERSISTENT = 0.3
+# Share of a pixel's noise that its surroundings may tell before it counts as not hidden.
+_TOLD = 0.002
 # Share of the differences' variance that is worth a word when it was motion.
 _MOVED = 0.02
 
@@ -77,7 +79,24 @@ class NoiseEstimate:
 
     def reach(self) -> tuple[int, int]:
         """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""
-        far = np.argwhere(self._seen(CORRELATED)) - np.array(self.autocorrelation.shape) // 2
+        return self._farthest(CORRELATED)
+
+    def shelter(self) -> tuple[int, int] | None:
+        """Half sides (y, x) of a rectangle outside of which nothing tells of its centre's noise [px].
+
+        None where the noise reaches as far as it was looked at.
+        """
+        rho = np.asarray(self.correlated().autocorrelation, float)
+        y, x = self._farthest(0.0)
+        # Where a smooth tail is cut off, a pixel more hides what was not seen of it.
+        for half in (self.reach(), (y, x), (y + 1, x + 1)):
+            within = max(half) < len(rho) // 2
+            if within and told_from_outside(rho, half) < _TOLD:
+                return half
+        return None
+
+    def _farthest(self, least: float) -> tuple[int, int]:
+        far = np.argwhere(self._seen(least)) - np.array(self.autocorrelation.shape) // 2
         y, x = np.abs(far).max(axis=0, initial=0).tolist()
         return y, x
 
@@ -223,5 +242,7 @@ def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float, along_t: float) -
     if along_t > PERSISTENT:
         warning = f"; successive frames correlate too ({along_t:.2f}), so some noise may stay"
     if not white:
-        return "frame", f"{found}: the whole centre frame is hidden{warning}."
+        return "frame", (
+            f"{found}: the centre frame is hidden, whole or as far as the noise reaches{warning}."
+        )
     return "pixel", f"{found}: white, only the pixel itself is hidden in its frame{warning}."

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from phdenoise.denoisers import BlindRegion, Design, parse_region
+from phdenoise.denoisers import FRAME, BlindRegion, Design, parse_region
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.core import design_of
 from phdenoise.movie import Estimate
@@ -47,7 +47,7 @@ def choose(
     """
     log: list[str] = []
     if pretrained is not None:
-        config, log = _start_from(pretrained, config, found.blind)
+        config, log = _start_from(pretrained, config, found)
     elif config.tune != "full":
         raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
     network, objective = resolve(
@@ -97,12 +97,29 @@ def regions(
         )
     if config.blind != "auto":
         log.append(f"Blind region '{region}', as asked.")
-        if found.blind == "frame" and not region.whole_frame and network == "blind":
+        if _shows_noise(region, found) and network == "blind":
             log.append(
                 f"Warning: the noise is correlated in space and '{region}' shows the network its "
                 "neighbours: some noise will stay, and the variance is too small."
             )
     return region, shown, log
+
+
+def narrower(
+    config: DenoiseConfig, found: NoiseEstimate, region: BlindRegion
+) -> BlindRegion | None:
+    """What could be hidden by default in place of a whole frame: as much of it as the noise reaches."""
+    free = config.blind == "auto" and config.blind_predict is None
+    half = found.shelter() if free and region == FRAME else None
+    return None if half is None else BlindRegion(2 * half[0] + 1, 2 * half[1] + 1)
+
+
+def _shows_noise(region: BlindRegion, found: NoiseEstimate) -> bool:
+    """Whether neighbours that are not hidden tell of the pixel's noise."""
+    if found.blind != "frame" or region.whole_frame:
+        return False
+    half = found.shelter()
+    return half is None or region.rows <= 2 * half[0] or region.columns <= 2 * half[1]
 
 
 def _by_default(found: NoiseEstimate, design: Design) -> str:
@@ -132,7 +149,7 @@ def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate 
 
 
 def _start_from(
-    pretrained: Estimate, config: DenoiseConfig, blind: str
+    pretrained: Estimate, config: DenoiseConfig, found: NoiseEstimate
 ) -> tuple[DenoiseConfig, list[str]]:
     """The configuration that fits a pretrained network, and what to say about it."""
     settings = pretrained.settings
@@ -155,9 +172,9 @@ def _start_from(
             f"The weights hide '{region}', not '{config.blind}': leave --blind out, or train anew."
         )
     log = [f"Network of {pretrained.movie.name}, tuned: {config.tune}; it hides '{region}'."]
-    if parse_region(blind).whole_frame and not parse_region(region).whole_frame:
+    if _shows_noise(parse_region(region), found):
         log.append(
-            "Warning: the noise of this movie is correlated in space, that of the network's movie was "
-            "not: some noise will stay."
+            "Warning: the noise of this movie is correlated in space farther than that of the network's movie: "
+            "some noise will stay."
         )
     return replace(config, blind=region, **known), log

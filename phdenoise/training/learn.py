@@ -30,7 +30,7 @@ from phdenoise.noise import NoiseEstimate
 from phdenoise.training.assemble import course
 from phdenoise.training.calibrate import by_error, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
-from phdenoise.training.choice import choose, regions
+from phdenoise.training.choice import choose, narrower, regions
 from phdenoise.training.config import (
     PRESETS,
     DenoiseConfig,
@@ -113,6 +113,7 @@ def learn(
             f"--network {network} does not work on a movie in parts: give more --memory, or --network blind."
         )
     region, shown, asked = regions(config, found, design, movie.name, valid)
+    instead = narrower(config, found, region) if pretrained is None else None
     log += asked
     out = held_out(frames.shape, config.seed, region, design) if test is None else test(region)
     out = out & valid
@@ -121,7 +122,10 @@ def learn(
         denoiser, arrays, run, begun, start = train_on(
             movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
             stage(progress, "training"), design=design, objective=objective, reach=found.reach(),
+            instead=instead,
         )  # fmt: skip
+        if denoiser.region == instead:
+            region = shown = instead
         denoiser = replace(denoiser, region=shown)
         symmetries = config.symmetries or PRESETS[config.preset].symmetries
         blind_moments = predict_arrays(
@@ -205,12 +209,14 @@ def train_on(
     target: np.ndarray | None = None,
     target_var: np.ndarray | None = None,
     reach: tuple[int, int] = (0, 0),
+    instead: BlindRegion | None = None,
 ) -> tuple[Denoiser, MovieArrays, Run, str, Denoiser]:
     """The trained denoiser, the movie as it sees it, the training's record, a sentence on where it began, and a network
     there that never saw this movie.
 
     Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs; `target`
-    and its variance [t, y, x] are what seeing networks learn. The noise correlates over `reach` [px].
+    and its variance [t, y, x] are what seeing networks learn. The noise correlates over `reach` [px]. `instead` is
+    hidden in place of `region` where training then starts from a better prediction.
     """
     frames, valid = movie.frames, movie.valid()
     values = frames[valid].astype(np.float64)
@@ -218,20 +224,20 @@ def train_on(
     spread = max(float(np.std(values)), float(np.finfo(np.float32).tiny))
     make = partial(
         build,
-        region,
         width=width_of(config, region, design),
         design=design,
         centre=float(np.mean(values)),
         spread=spread,
         seed=config.seed,
     )
-    denoiser = make()
+    denoiser = make(region)
     # No context reaches from one stretch to another.
     present = np.split(np.any(seen, axis=(1, 2)), stretches)
     weights = np.concatenate([denoiser.context_weights(p) for p in present])
     arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
     if arrays.linear is not None:
-        denoiser = make(doubt=_doubt(denoiser, arrays, noise))
+        make = partial(make, doubt=_doubt(denoiser, arrays, noise))
+        denoiser = make(region)
     unseeing = denoiser
     if pretrained is not None:
         width = width_of(config, region, design)
@@ -281,7 +287,10 @@ def train_on(
     )
     begun = "Started from the network given."
     if pretrained is None:
-        denoiser, plan, begun = _begin(denoiser, arrays, judged, noise, plan, config)
+        other = None if instead is None else make(instead)
+        denoiser, plan, begun = _begin(
+            denoiser, arrays, judged, judged + learned, noise, plan, config, other
+        )
         unseeing = denoiser
     start, save = None, None
     if checkpoint is not None:
@@ -307,26 +316,36 @@ def _begin(
     fresh: Denoiser,
     arrays: MovieArrays,
     judged: jax.Array,
+    valid: jax.Array,
     noise: NoiseModel,
     plan: Plan,
     config: DenoiseConfig,
+    instead: Denoiser | None,
 ) -> tuple[Denoiser, Plan, str]:
-    """Where training starts, how it goes on from there, and what to say of it."""
+    """Where training starts, what is hidden of the two, how it goes on from there, and what to say of it."""
     if arrays.linear is None:
         return fresh, plan, "Started from random weights."
     said = "Started from the best blind linear filter"
-    other = from_prior(fresh) if config.start == "prior" else None
-    if other is None:
+    prior = from_prior(fresh) if config.start == "prior" else None
+    if prior is None:
         return fresh, plan, f"{said}."
-    linear, prior = (score(d, d.state, arrays, judged, noise, plan) for d in (fresh, other))
-    if not prior < linear:
-        return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {prior:.5g})."
+    loss, linear = (score(d, d.state, arrays, judged, noise, plan) for d in (prior, fresh))
+    hidden, other = "", None if instead is None else from_prior(instead)
+    if other is not None:
+        # Neither has learned a pixel of this movie: all of them judge, the held-out ones are few.
+        whole, part = (score(d, d.state, arrays, valid, noise, plan) for d in (prior, other))
+        gain = whole - part
+        if gain > 0:
+            loss, prior = loss - gain, other
+        hidden = f" It hides '{prior.region}': showing what is beyond {other.region} of the frame gains {gain:.2g}."
+    if not loss < linear:
+        return fresh, plan, f"{said} (held-out loss {linear:.5g}; simulated scenes: {loss:.5g})."
     rate = FROM_PRIOR * plan.learning_rate
     steps = plan.steps if config.steps else int(FEWER * plan.steps) + 1
     said = "Started from a network that has seen simulated scenes"
-    found = f"held-out loss {prior:.5g}; best blind linear filter: {linear:.5g}"
+    found = f"held-out loss {loss:.5g}; best blind linear filter: {linear:.5g}"
     plan = replace(plan, steps=steps, learning_rate=rate, kept=SPREAD)
-    return other, plan, f"{said} ({found})."
+    return prior, plan, f"{said} ({found}).{hidden}"
 
 
 def _identity(

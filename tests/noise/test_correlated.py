@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from phdenoise.noise import Correlated, Gaussian, Poisson, PoissonGaussian, estimate_noise
+from phdenoise.noise.correlated import told_from_outside
 from phdenoise.types import InputError, NoiseModel
 
 TRIANGLE = np.array([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
@@ -112,3 +114,29 @@ def test_the_spread_is_differentiable():
 def test_impossible_maps_are_refused(rho):
     with pytest.raises(InputError, match="odd sides"):
         Correlated.of(Gaussian(1.0), rho)
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 2])
+def test_noise_told_from_outside_is_that_of_a_markov_chain(hidden):
+    """Of a chain whose neighbours correlate by a, the two nearest pixels seen, k away, tell 2 a^2k / (1 + a^2k)."""
+    a, k = 0.5, hidden + 1
+    rho = np.zeros((25, 25))
+    rho[12] = a ** np.abs(np.arange(-12, 13))
+    want = 2 * a ** (2 * k) / (1 + a ** (2 * k))
+    assert told_from_outside(rho, (0, hidden)) == pytest.approx(want, rel=0.03)
+    # The same down a column, and hidden across the chain only.
+    assert told_from_outside(rho.T, (hidden, 0)) == pytest.approx(want, rel=0.03)
+    assert told_from_outside(rho, (hidden, 0)) == pytest.approx(2 * a**2 / (1 + a**2), rel=0.03)
+
+
+@pytest.mark.parametrize(("width", "half"), [((1, 3), (0, 2)), ((3, 3), (2, 2)), ((1, 15), None)])
+def test_a_shelter_is_as_wide_as_the_noise_reaches(width, half):
+    white = np.random.default_rng(0).normal(size=(20, 80, 80))
+    found = estimate_noise(ndimage.uniform_filter(white, (0, *width)).astype(np.float32))
+    assert found.blind == "frame"
+    shelter = found.shelter()
+    if half is None:
+        assert shelter is None
+    else:
+        # By chance a pixel more.
+        assert all(a <= b <= a + 1 for a, b in zip(half, shelter, strict=True))

@@ -147,6 +147,26 @@ def test_correlated_noise_hides_the_frame():
     assert any("Warning" in s for s in denoise(Movie.from_array(noisy), asked).log)
 
 
+def test_no_more_of_a_frame_is_hidden_than_its_noise_asks_for():
+    """A fast scene: its own frame tells of it beyond what frames around do."""
+    rng = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(rng.normal(size=(12, 64, 64)), (1, 4, 4))
+    clean = (clean / clean.std()).astype(np.float32)
+    noise = 3 * ndimage.uniform_filter(rng.normal(size=clean.shape), (0, 3, 3))
+    movie = Movie.from_array((clean + noise).astype(np.float32))
+    config = DenoiseConfig("quick", steps=1, symmetries=1)
+    estimate = denoise(movie, config)
+    assert estimate.settings["region"] == "5x5"
+    whole = denoise(movie, replace(config, blind="frame"))
+    assert error(estimate, clean) < 0.97 * error(whole, clean)
+    # The network knows what it hides, and that this is enough; a smaller region is warned of.
+    again = denoise(movie, replace(config, tune="none"), pretrained=estimate)
+    assert again.settings["region"] == "5x5"
+    assert not any("Warning" in s for s in again.log)
+    small = denoise(movie, replace(config, blind="3x3"))
+    assert any("Warning: the noise is correlated" in s for s in small.log)
+
+
 @pytest.mark.slow
 def test_counts():
     clean = 6 * (1.2 + scene())
