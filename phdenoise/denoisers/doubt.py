@@ -1,6 +1,6 @@
 """Where a blind prediction is wrong: the network's own variance, times what the best linear filter is wrong in the frame.
 
-    Σ_t(x) = β e_tᵃ (σ²(x) + ε⟨σ²⟩)
+    Σ_t(x) = β e_tᵃ (σ²(x) + ε⟨σ²⟩) p(x)
 
 σ² is what the network predicts, which is learned where the truth is known (`phdenoise.denoisers.prior`) and says where in
 a frame errors are large. It hardly knows how they change from frame to frame: at the ends of a movie, and while a scene
@@ -12,7 +12,8 @@ the network what changes between frames, a is less than one (`phdenoise.training
 What the residuals tell is lost where the noise v is strong; but then the kernel k_t averages over as many pixels as agree,
 and the share a_t of the noise that it lets through tells as much: a filter in n dimensions that errs least has n/4 of
 that as bias (Silverman, Density Estimation, 1986, section 3.3). ε: on a scene of another kind than those it has seen the
-network is not as right as it believes in the places where it is surest.
+network is not as right as it believes in the places where it is surest. p is what a second denoising of the denoised movie showed
+(`phdenoise.denoisers.pattern`).
 """
 
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from scipy import ndimage
 from phdenoise.denoisers.context import MovieArrays
 from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.linear import Fit, let_through
+from phdenoise.denoisers.pattern import Pattern, seen
 from phdenoise.types import Moments, NoiseModel
 
 # Blur of the measured pixels [px], and how far it reaches.
@@ -48,12 +50,14 @@ class Doubt(NamedTuple):
         typical: ⟨σ²⟩ [intensity²].
         errors: e_t of every frame of the movie [intensity²].
         power: a.
+        pattern: p; None for one.
     """
 
     scale: float
     typical: float
     errors: Float[np.ndarray, " t"]
     power: float = 1.0
+    pattern: Pattern | None = None
 
     def __call__(
         self,
@@ -73,22 +77,44 @@ class Doubt(NamedTuple):
             first: place in `arrays` of the first frame of `raw`, and in the movie.
         """
         extent = extent or inside
-        here = tuple(
+        rows, columns = (
             slice((i.start or 0) - (e.start or 0), i.stop - (e.start or 0))
             for i, e in zip(inside, extent, strict=True)
         )
+        here = (rows, columns)
         var = np.empty(raw.var.shape, np.float32)
         for t in range(len(var)):
-            seen = np.asarray(arrays.seen[first[0] + t])[extent]
+            measured = np.asarray(arrays.seen[first[0] + t])[extent]
             if arrays.absent is not None and arrays.absent[first[0] + t]:
-                seen = np.ones_like(seen)  # the whole frame's factor is found by hiding others
+                measured = np.ones_like(
+                    measured
+                )  # the whole frame's factor is found by hiding others
             # Where part of the surroundings was not measured, the rest lets through that much more.
-            near = ndimage.gaussian_filter(seen, BLUR, radius=BLUR_REACH)[here]
+            near = ndimage.gaussian_filter(measured, BLUR, radius=BLUR_REACH)[here]
             factor = (
                 self.scale * self.errors[first[1] + t] ** self.power / np.maximum(near, LEAST_SEEN)
             )
             var[t] = factor * (np.asarray(raw.var[t]) + EVEN * self.typical)
+            if self.pattern is not None:
+                var[t] *= self.pattern(
+                    self.seen(arrays, raw, t, here, extent, first, self.pattern.floor)
+                )
         return Moments(raw.mean, jnp.asarray(var))
+
+    def seen(
+        self,
+        arrays: MovieArrays,
+        raw: Moments,
+        t: int,
+        inside: tuple[slice, slice],
+        extent: tuple[slice, slice],
+        first: tuple[int, int],
+        floor: float,
+    ) -> Float[np.ndarray, "f y x"]:
+        """What the pattern depends on in frame `t` of `raw`; `inside` of the `extent`, the rest as above."""
+        assert arrays.linear is not None
+        linear = np.asarray(arrays.linear[first[0] + t])[(slice(None), *extent)]
+        return seen(linear, np.asarray(raw.var[t]), float(self.errors[first[1] + t]), inside, floor)
 
 
 def frame_errors(

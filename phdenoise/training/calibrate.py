@@ -7,8 +7,9 @@ through, is measured by adding noise of the estimated model once more. B, its sq
 scene is, while the noise of different pixels is independent: what residuals share at a distance, less what V does, tells of it
 (`phdenoise.training.bias`). Mean squares alone could not: where an estimate is good, its error is lost in the scatter of the
 noise power. They tell by how much the trained network is better, G, on pixels that it did not learn: the noise cancels in the
-difference. And they tell where the error is large, or the noise smaller than it seemed in the differences of frames, which
-motion raises: S = ⟨(y − μ)²⟩ is noise and error together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
+difference. What the trained network loses of the denoised movie, noised and denoised once more, is the second witness, and the only one of where
+errors are (`phdenoise.training.again`). And mean squares tell where the error is large, or the noise smaller than it seemed in the
+differences of frames, which motion raises: S = ⟨(y − μ)²⟩ is noise and error together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
 from dataclasses import replace
@@ -30,6 +31,7 @@ from phdenoise.denoisers.doubt import Doubt, frame_errors
 from phdenoise.denoisers.linear import Fit, fitted_window
 from phdenoise.noise import NoiseEstimate
 from phdenoise.noise.models import scaled
+from phdenoise.training.again import once_more, pattern_of
 from phdenoise.training.bias import squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
 
@@ -37,11 +39,13 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 SCALE_PRIOR = 0.3
 # Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
 SYMMETRIES = 4
-# How well error and noise are known on their own: by how much the log of the error is usually more than found, and its sd; sd of
+# What is lost the first time: the share of the contrast from which on it counts, and its power; power of what the residuals show beyond.
+HARDLY, FADED, SURPRISE = 0.003, 0.07, 0.5
+# How well error and noise are known on their own: scale of the log of the error, a Student's t of so many degrees; sd of
 # the log of the noise variance, beside chance, where it was estimated too low, and, as of a Cauchy distribution, too high: that,
 # and so many times what the order of the differences changed, in which motion shows (random scenes,
 # `benchmarks/denoise_intervals.py`).
-OVERLOOKED, ERROR_SD, NOISE_SD, UNSETTLED = 0.15, 0.5, 0.004, 2.0
+ERROR_SD, DEGREES, NOISE_SD, UNSETTLED = 0.25, 4, 0.004, 2.0
 # How well the variance of a frame is known where its power is, sd of the log; and the power itself, below one.
 FRAME_SD, POWER_SD = 0.3, 0.5
 # A noise variance found to be smaller by less than this share is not worth a word.
@@ -66,6 +70,7 @@ class Calibration(NamedTuple):
 
 def by_error(
     start: Denoiser,
+    trained: Denoiser,
     arrays: MovieArrays,
     blind: Moments,
     frames: np.ndarray,
@@ -82,7 +87,7 @@ def by_error(
     """Scale of the variance by the mean squared error.
 
     Args:
-        start: the network that training began with.
+        start, trained: the network that training began with, and the trained one.
         arrays, blind: the movie as the trained network sees it, and its blind prediction.
         frames, valid: measured movie [t, y, x], and where it was learned.
         seen: where it is an input of the network.
@@ -146,13 +151,22 @@ def by_error(
     restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
     doubtful = UNSETTLED * found.excess if free else 0.0
     spread = float(np.sqrt(scatter)) / left
-    mse = apportion(left, seeming, error - gained, spread, NOISE_SD + restored, NOISE_SD + doubtful)
+    mean = np.asarray(blind.mean)
+    twice, found_again = once_more(
+        trained, arrays, mean, seen, valid & ~test, noise, field, jax.random.fold_in(key, 1),
+        symmetries=SYMMETRIES, progress=stage(progress, "denoised once more"),
+    )  # fmt: skip
+    lost = float(np.mean((np.asarray(found_again.mean) - mean)[valid] ** 2))
+    error = believed(error - gained, lost, float(np.var(mean[valid])))
+    mse = apportion(left, seeming, error, spread, NOISE_SD + restored, NOISE_SD + doubtful)
     factor = min((left - mse) / seeming, float(np.exp(restored))) if free else 1.0
     noise = scaled(found.model, factor) if free else noise
 
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
     errors = frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho)
     doubt = Doubt(1.0, before, errors)
+    pattern = pattern_of(doubt, twice, found_again, mean, valid, float(trained.spread))
+    doubt = doubt._replace(pattern=pattern)
     whole = np.asarray(doubt(arrays, blind, (slice(shape[1]), slice(shape[2]))).var)
     exponent = _power_of_frames(own, noise, blind, valid, whole, errors, mse, shared)
     tempered = whole * (errors ** (exponent - 1))[:, None, None]
@@ -173,6 +187,18 @@ def by_error(
         jnp.asarray(scale * tempered, jnp.float32),
         factor,
     )
+
+
+def believed(seen: float, lost: float, contrast: float) -> float:
+    """Mean squared error of a prediction, of what its residuals show of it and what it loses of itself.
+
+    Args:
+        seen: by the noise that gets through, and by the bias in the residuals.
+        lost: mean square by which the denoised movie, noised and denoised once more, differs from itself.
+        contrast: variance of the denoised movie: where it is hardly more than that, much was lost the first time.
+    """
+    first = lost * (1 + lost / (HARDLY * max(contrast, 1e-30))) ** FADED
+    return first * max(seen / max(lost, 1e-30), 1.0) ** SURPRISE
 
 
 def _gain_of_training(
@@ -229,7 +255,8 @@ def apportion(
     values = np.unique(values[values < left])
     logs = np.log(values)
     above = np.log(noise) - np.log(left - values)
-    likely = -0.5 * ((logs - np.log(error) - OVERLOOKED) / ERROR_SD) ** 2 + np.where(
+    off = (logs - np.log(error)) / ERROR_SD
+    likely = -0.5 * (DEGREES + 1) * np.log1p(off**2 / DEGREES) + np.where(
         above > 0,
         -np.log1p((above / np.hypot(high, scatter)) ** 2),
         -0.5 * (above / np.hypot(low, scatter)) ** 2,

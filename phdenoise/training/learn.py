@@ -138,6 +138,7 @@ def learn(
         if arrays.linear is not None and network == "blind":
             calibration = by_error(
                 replace(start, region=shown),
+                denoiser,
                 arrays,
                 blind_moments,
                 frames,

@@ -1,0 +1,78 @@
+"""A prediction put to the proof: the denoised movie is noised and denoised once more, and its truth is known.
+
+    d = f(μ + n*) − μ,     n* ~ noise(μ)
+
+What of the noise gets through and what of the scene is lost are in d as they are in the error, but for what the denoised movie has
+lost already. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 6.5 (the parametric bootstrap).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from phdenoise.denoisers import Denoiser, MovieArrays, predict_arrays, prepare
+from phdenoise.denoisers.doubt import Doubt
+from phdenoise.denoisers.pattern import FLAT, Pattern, fit_pattern, sharing
+from phdenoise.noise import Correlated
+from phdenoise.types import Moments, NoiseModel, Steps
+
+
+def once_more(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    mean: Float[np.ndarray, "t y x"],
+    seen: Bool[np.ndarray, "t y x"],
+    learned: Bool[np.ndarray, "t y x"],
+    noise: NoiseModel,
+    field: Correlated,
+    key: Array,
+    *,
+    symmetries: int,
+    progress: Steps | None = None,
+) -> tuple[MovieArrays, Moments]:
+    """The denoised movie with new noise as the network sees it, and its blind prediction.
+
+    Args:
+        denoiser: trained.
+        arrays: the movie that was measured.
+        mean: its blind prediction.
+        seen, learned: pixels that are inputs, and those that linear predictions are fitted to.
+        noise, field: its variance, and its correlation in space.
+        key: of the noise.
+        symmetries: averaged by the prediction.
+        progress: called with (step, steps, nan).
+    """
+    unit = np.asarray(field.field(key, jnp.zeros(mean.shape, jnp.float32)))
+    level = np.asarray(noise.variance(jnp.asarray(mean, jnp.float32)))
+    noisy = np.where(seen, mean + np.sqrt(level) * unit, 0).astype(np.float32)
+    again = prepare(denoiser, noisy, seen, learned, weights=np.asarray(arrays.weights))
+    return again, predict_arrays(
+        denoiser, again, mean.shape, symmetries=symmetries, progress=progress
+    )
+
+
+def pattern_of(
+    doubt: Doubt,
+    arrays: MovieArrays,
+    raw: Moments,
+    truth: Float[np.ndarray, "t y x"],
+    valid: Bool[np.ndarray, "t y x"],
+    spread: float,
+) -> Pattern:
+    """Where a prediction is wrong whose truth is known.
+
+    Args:
+        doubt: what is believed of it.
+        arrays, raw: what was predicted, and the network's prediction.
+        truth: of it [intensity].
+        valid: pixels that count.
+        spread: intensity of the network's unit.
+    """
+    error = np.where(valid, np.asarray(raw.mean, np.float64) - truth, 0.0)
+    floor = FLAT * float(np.sqrt(np.mean(error[valid] ** 2))) / spread
+    whole = (slice(truth.shape[1]), slice(truth.shape[2]))
+    believed = np.asarray(doubt(arrays, raw, whole).var, np.float64)
+    shown = np.stack(
+        [doubt.seen(arrays, raw, t, whole, whole, (0, 0), floor) for t in range(len(truth))], 1
+    )
+    return fit_pattern(shown[:, valid].T, error[valid] ** 2, believed[valid], floor, sharing(error))
