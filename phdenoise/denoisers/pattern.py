@@ -127,7 +127,8 @@ def sharing(error: Float[np.ndarray, "t y x"]) -> float:
     """How many pixels share a value of a squared error: Σ ρ² over the lags of its autocorrelation ρ."""
     power = np.abs(np.fft.fftn(error)) ** 2
     total = float(power.sum())
-    return float(error.size * np.sum(power**2) / total**2) if total > 0 else 1.0
+    # Each frequency's power is known from one value, whose square is twice that of the power itself.
+    return max(0.5 * error.size * float(np.sum(power**2)) / total**2, 1.0) if total > 0 else 1.0
 
 
 def _terms(shown: np.ndarray, middle: np.ndarray, width: np.ndarray) -> np.ndarray:

@@ -1,0 +1,64 @@
+"""What a prediction loses of the denoised movie tells how much it is wrong, and where."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from phdenoise.denoisers import PIXEL, build, predict_arrays, prepare
+from phdenoise.denoisers.doubt import Doubt
+from phdenoise.noise import Correlated, Gaussian
+from phdenoise.training.again import once_more, pattern_of
+from phdenoise.training.calibrate import believed
+
+SHAPE, SIGMA = (16, 48, 48), 0.1
+WHITE = np.zeros((3, 3))
+WHITE[1, 1] = 1.0
+
+
+@pytest.fixture(scope="module")
+def told():
+    """A linear prediction of a scene, half of which rests: its true error, and what was told of it."""
+    rng = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(rng.normal(size=SHAPE), (1, 3, 3))
+    clean[:, :, :24] = clean[:1, :, :24]
+    clean = clean / clean.std()
+    noisy = (clean + SIGMA * rng.normal(size=SHAPE)).astype(np.float32)
+    denoiser = build(PIXEL, width=8, centre=0.0, spread=1.0, seed=0)
+    everything = np.ones(SHAPE, bool)
+    arrays = prepare(denoiser, noisy, everything)
+    blind = predict_arrays(denoiser, arrays, SHAPE, symmetries=1)
+    mean = np.asarray(blind.mean, np.float64)
+    noise = Gaussian(SIGMA)
+    again, second = once_more(
+        denoiser, arrays, mean, everything, everything, noise, Correlated.of(noise, WHITE),
+        jax.random.key(1), symmetries=1,
+    )  # fmt: skip
+    errors = np.mean((np.asarray(second.mean) - mean) ** 2, axis=(1, 2))
+    doubt = Doubt(1.0, float(np.mean(np.asarray(blind.var))), errors)
+    pattern = pattern_of(doubt, again, second, mean, everything, 1.0)
+    whole = (slice(SHAPE[1]), slice(SHAPE[2]))
+    found = doubt._replace(pattern=pattern)(arrays, blind, whole)
+    return (mean - clean) ** 2, (np.asarray(second.mean) - mean) ** 2, np.asarray(found.var)
+
+
+def test_as_much_is_lost_again(told):
+    true, lost, _ = told
+    assert np.mean(lost) == pytest.approx(np.mean(true), rel=0.35)
+
+
+def test_errors_are_said_to_be_where_more_is_lost(told):
+    """Less so than in truth: of the half that moves, part was lost the first time."""
+    still, moving = np.s_[:, :, :20], np.s_[:, :, 28:]
+    in_truth, again, stated = (a[moving].mean() / a[still].mean() for a in told)
+    assert 1.5 < stated < in_truth
+    assert stated == pytest.approx(again, rel=0.35)
+
+
+def test_what_is_lost_of_little_was_more_of_much():
+    assert believed(0.01, 0.01, 100.0) == pytest.approx(0.01, rel=0.02)
+    losses = [believed(0.01, 0.01, contrast) for contrast in (100.0, 1.0, 0.01)]
+    assert losses[0] < losses[1] < losses[2]
+    # What the residuals show beyond it is half believed, in the log; what they do not show was there all the same.
+    assert believed(0.04, 0.01, 1e9) == pytest.approx(0.02, rel=1e-3)
+    assert believed(0.001, 0.01, 1e9) == pytest.approx(0.01, rel=1e-3)
