@@ -4,7 +4,8 @@
 
 A line a scene: noise over contrast, the true mean squared error over the stated variance, the share of pixels inside their
 50, 90 and 99 % intervals, and the degrees of freedom of the Student's t that the error over its sd follows, by maximum
-likelihood with a free scale. Their median is `phdenoise.movie.TAILS`. Training is skipped (--steps 1): the network and the
+likelihood with a free scale. In the last line those of all scenes' errors over their stated sd, whose level is uncertain too: they
+are `phdenoise.movie.TAILS`. Training is skipped (--steps 1): the network and the
 best linear filter it starts from are as they are on any movie; noise is estimated.
 """
 
@@ -37,6 +38,17 @@ def degrees_of_freedom(z: np.ndarray) -> float:
     return float(min(np.exp(found.x[0]), 100.0))
 
 
+def pooled(every: list[np.ndarray]) -> float:
+    """Of the Student's t of unit variance that makes all values most likely."""
+    z = np.concatenate(every)
+
+    def cost(nu: float) -> float:
+        scale = np.sqrt((nu - 2) / nu)
+        return -float(np.mean(stats.t.logpdf(z / scale, nu) - np.log(scale)))
+
+    return float(optimize.minimize_scalar(cost, bounds=(2.5, 100.0), method="bounded").x)
+
+
 def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -45,7 +57,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="side [px]")
     parser.add_argument("--steps", type=int, default=1, help="of training")
     args = parser.parse_args()
-    every = []
+    every, errors = [], []
     print(
         f"{'scene':>5s} {'noise':>6s} {'':10s} {'mse/var':>7s}   50 %   90 %   99 %  degrees  seconds"
     )
@@ -64,7 +76,8 @@ def main() -> None:
         held = coverage(estimate.mean, estimate.variance, clean, LEVELS, degrees=TAILS)
         error = (estimate.mean - clean).astype(float)
         level = float(np.mean(error**2) / np.mean(estimate.variance))
-        degrees = degrees_of_freedom((error / np.sqrt(estimate.variance)).ravel()[::7])
+        errors.append((error / np.sqrt(estimate.variance)).ravel()[::7])
+        degrees = degrees_of_freedom(errors[-1])
         every.append([level, *np.asarray(held, float), degrees])
         shares = "".join(f"{100 * h:7.1f}" for h in np.asarray(held, float))
         print(f"{label} {level:7.2f}{shares}  {degrees:7.1f}  {seconds:7.1f}", flush=True)
@@ -72,6 +85,7 @@ def main() -> None:
     shares = "".join(f"{100 * h:7.1f}" for h in median[1:4])
     print(f"{'median':23s} {median[0]:7.2f}{shares}  {median[4]:7.1f}")
     print(f"rms ln(mse/var) {np.sqrt(np.mean(np.log(np.asarray(every)[:, 0]) ** 2)):.2f}")
+    print(f"degrees of all errors over their stated sd {pooled(errors):.1f}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from scipy import special
 from phdenoise.types import InputError, NoiseModel
 
 # Errors of denoised pixels over their standard deviation have wider tails than a Gaussian's, those of Student's t with so
-# many degrees of freedom: the median over random scenes (`benchmarks/denoise_intervals.py`).
-TAILS = 7.0
+# many degrees of freedom: those of random scenes (`benchmarks/denoise_intervals.py`).
+TAILS = 9.0
 
 
 def half_width(level: float, degrees: float = np.inf) -> float:
