@@ -21,8 +21,8 @@ SLOPES, CURVED = (1.0, 2.5), (1.0, 3.0)
 FLAT = 0.1
 # ς, of standardised terms, which are not believed beyond so many standard deviations.
 TERM_SD, WITHIN = 0.3, 3.0
-# Pixels to fit on, at most.
-ENOUGH = 100_000
+# Frames and side of the window that tells how many pixels share an error, at most.
+LOOKED_AT = (64, 256, 256)
 
 
 class Pattern(NamedTuple):
@@ -87,7 +87,6 @@ def fit_pattern(
     believed: Float[np.ndarray, " n"],
     floor: float,
     shared: float,
-    seed: int = 0,
 ) -> Pattern:
     """The pattern of errors that are known.
 
@@ -96,13 +95,8 @@ def fit_pattern(
         squares: squared errors.
         believed: D.
         floor: as in `seen`.
-        shared: s.
-        seed: of the choice of pixels, where there are more than enough.
+        shared: s, of these pixels.
     """
-    if len(shown) > ENOUGH:
-        some = np.random.default_rng(seed).choice(len(shown), ENOUGH, replace=False)
-        shared *= ENOUGH / len(shown)
-        shown, squares, believed = shown[some], squares[some], believed[some]
     middle, width = shown.mean(axis=0), np.maximum(shown.std(axis=0), 1e-6)
     terms = np.column_stack([np.ones(len(shown)), _terms(shown, middle, width)])
     ratio = squares / (believed * np.mean(squares) / np.mean(believed))
@@ -125,6 +119,11 @@ def fit_pattern(
 
 def sharing(error: Float[np.ndarray, "t y x"]) -> float:
     """How many pixels share a value of a squared error: Σ ρ² over the lags of its autocorrelation ρ."""
+    middle = tuple(
+        slice((n - min(n, most)) // 2, (n + min(n, most)) // 2)
+        for n, most in zip(error.shape, LOOKED_AT, strict=True)
+    )
+    error = error[middle]
     power = np.abs(np.fft.fftn(error)) ** 2
     total = float(power.sum())
     # Each frequency's power is known from one value, whose square is twice that of the power itself.

@@ -16,6 +16,9 @@ from phdenoise.denoisers.pattern import FLAT, Pattern, fit_pattern, sharing
 from phdenoise.noise import Correlated
 from phdenoise.types import Moments, NoiseModel, Steps
 
+# Pixels that a pattern is fitted to, at most.
+ENOUGH = 100_000
+
 
 def once_more(
     denoiser: Denoiser,
@@ -68,11 +71,20 @@ def pattern_of(
         valid: pixels that count.
         spread: intensity of the network's unit.
     """
-    error = np.where(valid, np.asarray(raw.mean, np.float64) - truth, 0.0)
+    error = np.where(valid, np.asarray(raw.mean) - truth, 0.0).astype(np.float32)
     floor = FLAT * float(np.sqrt(np.mean(error[valid] ** 2))) / spread
     whole = (slice(truth.shape[1]), slice(truth.shape[2]))
-    believed = np.asarray(doubt(arrays, raw, whole).var, np.float64)
-    shown = np.stack(
-        [doubt.seen(arrays, raw, t, whole, whole, (0, 0), floor) for t in range(len(truth))], 1
+    believed = np.asarray(doubt(arrays, raw, whole).var)
+    share = min(ENOUGH / valid.sum(), 1.0)
+    chosen = valid & (np.random.default_rng(0).random(valid.shape) < share)
+    shown = [
+        doubt.seen(arrays, raw, t, whole, whole, (0, 0), floor)[:, chosen[t]]
+        for t in range(len(truth))
+    ]
+    return fit_pattern(
+        np.concatenate(shown, axis=1).T,
+        error[chosen].astype(float) ** 2,
+        believed[chosen].astype(float),
+        floor,
+        max(share * sharing(error), 1.0),
     )
-    return fit_pattern(shown[:, valid].T, error[valid] ** 2, believed[valid], floor, sharing(error))
