@@ -1,12 +1,13 @@
 """How often intervals hold the truth, and how wide the tails of errors are, on random scenes that no network has seen.
 
     python -m benchmarks.denoise_intervals --scenes 32
+    python -m benchmarks.denoise_intervals --scenes 48 --seconds 12
 
 A line a scene: noise over contrast, the true mean squared error over the stated variance, the share of pixels inside their
 50, 90 and 99 % intervals, and the degrees of freedom of the Student's t that the error over its sd follows, by maximum
 likelihood with a free scale. In the last line those of all scenes' errors over their stated sd, whose level is uncertain too: they
-are `phdenoise.movie.TAILS`. Training is skipped (--steps 1): the network and the
-best linear filter it starts from are as they are on any movie; noise is estimated.
+are `phdenoise.movie.TAILS`. Training is skipped unless --seconds asks for it:
+the network and the best linear filter it starts from are as they are on any movie; noise is estimated.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=32, help="how many")
     parser.add_argument("--frames", type=int, default=30, help="of a scene")
     parser.add_argument("--size", type=int, default=64, help="side [px]")
-    parser.add_argument("--steps", type=int, default=1, help="of training")
+    parser.add_argument("--seconds", type=float, help="of training; none by default")
     args = parser.parse_args()
     every, errors = [], []
     print(
@@ -66,7 +67,8 @@ def main() -> None:
         clean, start = shot.clean.astype(np.float32), time.perf_counter()
         noise = float(np.std(shot.noisy - clean) / np.std(clean))
         label = f"{k:5d} {noise:6.2f} {'correlated' if shot.correlated else 'white':10s}"
-        config = DenoiseConfig(steps=args.steps, symmetries=4)
+        untrained = DenoiseConfig(steps=1, symmetries=4)
+        config = DenoiseConfig("quick", seconds=args.seconds) if args.seconds else untrained
         try:
             estimate = denoise(Movie.from_array(shot.noisy), config)
         except InputError as error:
@@ -81,9 +83,10 @@ def main() -> None:
         every.append([level, *np.asarray(held, float), degrees])
         shares = "".join(f"{100 * h:7.1f}" for h in np.asarray(held, float))
         print(f"{label} {level:7.2f}{shares}  {degrees:7.1f}  {seconds:7.1f}", flush=True)
-    median = np.median(every, axis=0)
-    shares = "".join(f"{100 * h:7.1f}" for h in median[1:4])
-    print(f"{'median':23s} {median[0]:7.2f}{shares}  {median[4]:7.1f}")
+    for name, of in (("median", np.median), ("mean", np.mean), ("sd", np.std)):
+        value = of(every, axis=0)
+        shares = "".join(f"{100 * h:7.1f}" for h in value[1:4])
+        print(f"{name:23s} {value[0]:7.2f}{shares}  {value[4]:7.1f}")
     print(f"rms ln(mse/var) {np.sqrt(np.mean(np.log(np.asarray(every)[:, 0]) ** 2)):.2f}")
     print(f"degrees of all errors over their stated sd {pooled(errors):.1f}")
 
