@@ -99,7 +99,8 @@ def fit_pattern(
     """
     middle, width = shown.mean(axis=0), np.maximum(shown.std(axis=0), 1e-6)
     terms = np.column_stack([np.ones(len(shown)), _terms(shown, middle, width)])
-    ratio = squares / (believed * np.mean(squares) / np.mean(believed))
+    level = max(float(np.mean(squares)), float(np.finfo(float).tiny))
+    ratio = squares / level * np.mean(believed) / believed
     narrow = np.append(0.0, np.full(terms.shape[1] - 1, TERM_SD**-2))
 
     def cost(beta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -18,6 +18,8 @@ from phdenoise.types import Moments, NoiseModel, Steps
 
 # Pixels that a pattern is fitted to, at most.
 ENOUGH = 100_000
+# An error of less of a movie's spread is single precision's.
+LEAST = 1e-6
 
 
 def once_more(
@@ -72,7 +74,7 @@ def pattern_of(
         spread: intensity of the network's unit.
     """
     error = np.where(valid, np.asarray(raw.mean) - truth, 0.0).astype(np.float32)
-    floor = FLAT * float(np.sqrt(np.mean(error[valid] ** 2))) / spread
+    floor = FLAT * max(float(np.sqrt(np.mean(error[valid] ** 2))) / spread, LEAST)
     whole = (slice(truth.shape[1]), slice(truth.shape[2]))
     believed = np.asarray(doubt(arrays, raw, whole).var)
     share = min(ENOUGH / valid.sum(), 1.0)

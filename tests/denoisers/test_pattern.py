@@ -56,6 +56,13 @@ def test_heavy_tails_and_constants_end_in_finite_numbers():
     assert 1e-6 < far[0] < 1e6
 
 
+def test_no_errors_and_few_pixels_end_in_finite_numbers():
+    shown, _, squares = errors(np.random.default_rng(0), 5, 1.0)
+    for some in (0 * squares, squares):
+        pattern = fit_pattern(shown, some, np.ones(5), 1e-7, 1.0)
+        assert np.all(np.isfinite(said(pattern, shown)))
+
+
 @pytest.mark.parametrize("width", [0.0, 1.5, 3.0])
 def test_pixels_that_share_an_error(width):
     """White noise blurred by a Gaussian correlates as exp(−d²/4σ²): Σ ρ² = 2πσ²."""
