@@ -12,7 +12,8 @@ errors are (`phdenoise.training.again`). And mean squares tell where the error i
 differences of frames, which motion raises: S = ⟨(y − μ)²⟩ is noise and error together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -68,18 +69,53 @@ class Calibration(NamedTuple):
     noise: float = 1.0
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """A movie and what is known of its noise before it is predicted.
+
+    Attributes:
+        frames, valid: measured movie [t, y, x], and where it counts.
+        seen: where it is an input of the network.
+        test: where it was not learned.
+        judged: those of them whose noise no learned pixel shares.
+        noise: its noise model; where it is the one of `found`, it may turn out to be quieter.
+        found: from the movie, with the noise's autocorrelation.
+    """
+
+    frames: np.ndarray
+    valid: np.ndarray
+    seen: np.ndarray
+    test: np.ndarray
+    judged: np.ndarray
+    noise: NoiseModel
+    found: NoiseEstimate
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Pixels that linear predictions were fitted to [t, y, x]."""
+        return self.valid & ~self.test
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """Autocorrelation of the noise [lag_y, lag_x]."""
+        return np.asarray(self.found.correlated().autocorrelation, np.float64)
+
+    @property
+    def shared(self) -> float:
+        """So many pixels share a value of the noise."""
+        return float(np.sum(np.maximum(self.correlation, 0)))
+
+    def residual(self, mean: np.ndarray) -> np.ndarray:
+        """Measured less predicted where it counts, elsewhere nothing [t, y, x]."""
+        return np.where(self.valid, self.frames - mean, 0.0)
+
+
 def by_error(
     start: Denoiser,
     trained: Denoiser,
     arrays: MovieArrays,
     blind: Moments,
-    frames: np.ndarray,
-    valid: np.ndarray,
-    seen: np.ndarray,
-    test: np.ndarray,
-    judged: np.ndarray,
-    noise: NoiseModel,
-    found: NoiseEstimate,
+    movie: Evidence,
     key: jax.Array,
     *,
     progress: Progress | None = None,
@@ -89,86 +125,62 @@ def by_error(
     Args:
         start, trained: the network that training began with, and the trained one.
         arrays, blind: the movie as the trained network sees it, and its blind prediction.
-        frames, valid: measured movie [t, y, x], and where it was learned.
-        seen: where it is an input of the network.
-        test: where it was not learned.
-        judged: those of them whose noise no learned pixel shares.
-        noise: its noise model; where it is the one of `found`, it may turn out to be quieter.
-        found: from the movie, with the noise's autocorrelation.
-        key: of the added noise.
+        movie: what it is held against.
+        key: of the noise that is added.
         progress: called with (stage, step, steps, nan).
     """
-    shape, weights = frames.shape, np.asarray(arrays.weights)
-    field, free = found.correlated(), noise is found.model
-    rho = np.asarray(field.autocorrelation, np.float64)
-    # So many pixels share a value of the noise.
-    shared = float(np.sum(np.maximum(rho, 0)))
-
-    def predicted(network: Denoiser, arrays: MovieArrays, said: str) -> np.ndarray:
-        step = stage(progress, said)
-        found = predict_arrays(network, arrays, shape, symmetries=SYMMETRIES, progress=step)
-        return np.asarray(found.mean, np.float64)
-
-    temporal = replace(start, region=FRAME)
-    base = predicted(temporal, arrays, "prediction from other frames")
-    residual = nearer = np.where(valid, frames - base, 0.0)
+    found, valid, noise = movie.found, movie.valid, movie.noise
+    free = noise is found.model
+    mean = np.asarray(blind.mean)
+    base = _predicted(replace(start, region=FRAME), arrays, mean.shape, progress)
+    residual = nearer = movie.residual(base)
     if not start.region.whole_frame:
-        nearer = np.where(valid, frames - predicted(start, arrays, "at the start"), 0.0)
-    own = np.where(valid, frames - np.asarray(blind.mean), 0.0)
+        nearer = movie.residual(_predicted(start, arrays, mean.shape, progress, "at the start"))
+    own = movie.residual(mean)
     power = max(float(np.mean(nearer[valid] ** 2)), float(np.finfo(np.float32).tiny))
     seeming = _level(noise, blind, valid)
     if free:
         # No more than a blind prediction leaves.
         noise = scaled(found.model, min(power / seeming, 1.0))
 
-    level = np.asarray(noise.variance(blind.mean))
-    added = np.sqrt(level) * np.asarray(field.field(key, jnp.zeros(shape, jnp.float32)))
-    louder = np.where(seen, frames, 0) + added
-    shifted, again = (
-        predicted(
-            temporal,
-            prepare(temporal, louder, seen, valid & ~test, coefficients, weights),
-            "with noise added once more",
-        )
-        for coefficients in (arrays.coefficients, None)
-    )
-    passed, learned = shifted - base, (np.where(valid & ~test, added, 0.0), again - shifted)
-    tail = found.tail() if found.blind == "frame" else None
-    through = float(np.mean(passed[valid] ** 2))
-    bias = squared_bias(residual, passed, valid, rho, float(np.mean(level[valid])), learned, tail)
+    through, bias = _of_the_start(start, arrays, base, movie, noise, mean, key, progress)
     error = through + bias
     if not start.region.whole_frame:
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
         error = max(error - _mean_gain(residual, nearer, valid), (1 - MOST) * error)
     error = min(max(error, 1e-9 * power), power)
-
     gained, chance = _gain_of_training(
-        nearer, own, judged if judged.any() else valid, error, shared
+        nearer, own, movie.judged if movie.judged.any() else valid, error, movie.shared
     )
     left = power - gained
-    scatter = float(np.var(nearer[valid] ** 2)) * shared / valid.sum() + chance
+    twice, found_again = once_more(
+        trained, arrays, mean, movie.seen, movie.learned, noise, found.correlated(),
+        jax.random.fold_in(key, 1), symmetries=SYMMETRIES, progress=stage(progress, "denoised once more"),
+    )  # fmt: skip
+    lost = float(np.mean((np.asarray(found_again.mean) - mean)[valid] ** 2))
     # As much more noise as was taken for motion is possible, and as much less as motion may have left in the differences.
     restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
     doubtful = UNSETTLED * found.excess if free else 0.0
-    spread = float(np.sqrt(scatter)) / left
-    mean = np.asarray(blind.mean)
-    twice, found_again = once_more(
-        trained, arrays, mean, seen, valid & ~test, noise, field, jax.random.fold_in(key, 1),
-        symmetries=SYMMETRIES, progress=stage(progress, "denoised once more"),
-    )  # fmt: skip
-    lost = float(np.mean((np.asarray(found_again.mean) - mean)[valid] ** 2))
-    error = believed(error - gained, lost, float(np.var(mean[valid])))
-    mse = apportion(left, seeming, error, spread, NOISE_SD + restored, NOISE_SD + doubtful)
+    scatter = float(np.var(nearer[valid] ** 2)) * movie.shared / valid.sum() + chance
+    mse = apportion(
+        left,
+        seeming,
+        believed(error - gained, lost, float(np.var(mean[valid]))),
+        float(np.sqrt(scatter)) / left,
+        NOISE_SD + restored,
+        NOISE_SD + doubtful,
+    )
     factor = min((left - mse) / seeming, float(np.exp(restored))) if free else 1.0
     noise = scaled(found.model, factor) if free else noise
 
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
-    errors = frame_errors(start, _fit(start, arrays, frames, valid & ~test), weights, noise, rho)
+    fit = _fit(start, arrays, movie.frames, movie.learned)
+    errors = frame_errors(start, fit, np.asarray(arrays.weights), noise, movie.correlation)
     doubt = Doubt(1.0, before, errors)
     pattern = pattern_of(doubt, twice, found_again, mean, valid, float(trained.spread))
     doubt = doubt._replace(pattern=pattern)
-    whole = np.asarray(doubt(arrays, blind, (slice(shape[1]), slice(shape[2]))).var)
-    exponent = _power_of_frames(own, noise, blind, valid, whole, errors, mse, shared)
+    whole = np.asarray(doubt(arrays, blind, (slice(mean.shape[1]), slice(mean.shape[2]))).var)
+    exponent = _power_of_frames(own, noise, blind, valid, whole, errors, mse, movie.shared)
     tempered = whole * (errors ** (exponent - 1))[:, None, None]
     scale = mse / float(np.mean(tempered[valid]))
     said = (
@@ -187,6 +199,60 @@ def by_error(
         jnp.asarray(scale * tempered, jnp.float32),
         factor,
     )
+
+
+def _predicted(
+    network: Denoiser,
+    arrays: MovieArrays,
+    shape: tuple[int, ...],
+    progress: Progress | None,
+    said: str = "prediction from other frames",
+) -> np.ndarray:
+    """Its blind prediction [t, y, x]."""
+    step = stage(progress, said)
+    found = predict_arrays(network, arrays, shape, symmetries=SYMMETRIES, progress=step)
+    return np.asarray(found.mean, np.float64)
+
+
+def _of_the_start(
+    start: Denoiser,
+    arrays: MovieArrays,
+    base: np.ndarray,
+    movie: Evidence,
+    noise: NoiseModel,
+    mean: np.ndarray,
+    key: jax.Array,
+    progress: Progress | None,
+) -> tuple[float, float]:
+    """V and B of the network that training began with, from other frames alone.
+
+    Args:
+        start, arrays, movie, key, progress: as in `by_error`.
+        base: its prediction.
+        noise, mean: noise of what variance to add.
+    """
+    temporal, seen, weights = replace(start, region=FRAME), movie.seen, np.asarray(arrays.weights)
+    level = np.asarray(noise.variance(jnp.asarray(mean)))
+    field = movie.found.correlated().field(key, jnp.zeros(mean.shape, jnp.float32))
+    added = np.sqrt(level) * np.asarray(field)
+    louder = np.where(seen, movie.frames, 0) + added
+    shifted, again = (
+        _predicted(
+            temporal,
+            prepare(temporal, louder, seen, movie.learned, coefficients, weights),
+            mean.shape,
+            progress,
+            "with noise added once more",
+        )
+        for coefficients in (arrays.coefficients, None)
+    )
+    passed, learned = shifted - base, (np.where(movie.learned, added, 0.0), again - shifted)
+    tail = movie.found.tail() if movie.found.blind == "frame" else None
+    typical = float(np.mean(level[movie.valid]))
+    bias = squared_bias(
+        movie.residual(base), passed, movie.valid, movie.correlation, typical, learned, tail
+    )
+    return float(np.mean(passed[movie.valid] ** 2)), bias
 
 
 def believed(seen: float, lost: float, contrast: float) -> float:

@@ -28,7 +28,7 @@ from phdenoise.denoisers.doubt import Doubt
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate
 from phdenoise.training.assemble import course
-from phdenoise.training.calibrate import by_error, by_likelihood
+from phdenoise.training.calibrate import Evidence, by_error, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.training.choice import choose, narrower, regions
 from phdenoise.training.config import (
@@ -141,13 +141,9 @@ def learn(
                 denoiser,
                 arrays,
                 blind_moments,
-                frames,
-                valid,
-                seen,
-                out,
-                interior(out, region, found.reach()),
-                noise,
-                found,
+                Evidence(
+                    frames, valid, seen, out, interior(out, region, found.reach()), noise, found
+                ),
                 jax.random.key(config.seed + 1),
                 progress=progress,
             )
