@@ -45,6 +45,11 @@ class Minimum(NamedTuple):
     message: str
     history: tuple[float, ...]
 
+    @classmethod
+    def start(cls, point: np.ndarray) -> "Minimum":
+        """A point from which nothing was descended yet."""
+        return cls(point, np.inf, False, "not begun", ())
+
     def after(self, earlier: "Minimum") -> "Minimum":
         """The same with the costs on the way to an earlier one before its own."""
         return self._replace(history=(*earlier.history, *self.history))

@@ -25,11 +25,10 @@ from phdenoise.types import Steps
 RESOLUTION = 0.2
 # Misfit, over that of noise alone, below which a law is near; above it the frames are taken in by and by.
 NEAR = 1.03
-HORIZONS = (0.2, 0.5)
+# Shares of the frames, and how many laws are tried on them.
+HORIZONS = ((0.2, 4), (0.5, 2))
 # Jacobians on each horizon.
 APPROACH = 6
-# Starts that are tried on the early frames.
-STARTS = 4
 # What jitted functions take as arrays.
 _Data = tuple[Observation, FieldPrior]
 
@@ -169,21 +168,23 @@ def fit_law_and_field(
         return problem._replace(observation=early)
 
     still = np.zeros(int(np.prod(problem.waves)))
-    early = until(HORIZONS[0])
-    starts = sorted((np.concatenate([law, still]) for law in laws), key=lambda x: cost(early, x))
-    near = NEAR * 0.5 * expected
-    best = starts[0]
-    history: tuple[float, ...] = ()
-    if not cost(problem, best) < near:
+    every = [np.concatenate([law, still]) for law in laws]
+    early = until(HORIZONS[0][0])
+    best = gn.Minimum.start(min(every, key=lambda x: cost(early, x)))
+    if not cost(problem, best.point) < NEAR * 0.5 * expected:
+        finite = [x for x in every if np.isfinite(cost(problem, x))] or every
         approach = partial(
             descend, iterations=APPROACH, resolution=5.0, progress=progress, beyond=problem
         )
-        first = min((approach(early, x)[0] for x in starts[:STARTS]), key=lambda found: found.cost)
-        for share in HORIZONS[1:]:
-            first = approach(until(share), first.point)[0].after(first)
-        best, history = first.point, first.history
-    found, _ = descend(problem, best, iterations, RESOLUTION, progress)
-    return found._replace(history=(*history, *found.history))
+        rivals = [gn.Minimum.start(x) for x in finite]
+        nearest = min(rivals, key=lambda rival: cost(problem, rival.point))
+        for share, tried in HORIZONS:
+            # A law that fits few frames a little better may miss all that follow.
+            stretch = until(share)
+            rivals.sort(key=lambda rival: cost(stretch, rival.point))
+            rivals = [approach(stretch, rival.point)[0].after(rival) for rival in rivals[:tried]]
+        best = min((*rivals, nearest), key=lambda rival: cost(problem, rival.point))
+    return descend(problem, best.point, iterations, RESOLUTION, progress)[0].after(best)
 
 
 def refine(
