@@ -7,13 +7,15 @@ through, is measured by adding noise of the estimated model once more. B, its sq
 scene is, while the noise of different pixels is independent: what residuals share at a distance, less what V does, tells of it
 (`phdenoise.training.bias`). Mean squares alone could not: where an estimate is good, its error is lost in the scatter of the
 noise power. They tell by how much the trained network is better, G, on pixels that it did not learn: the noise cancels in the
-difference. What the trained network loses of the denoised movie, noised and denoised once more, is the second witness, and the only one of where
-errors are (`phdenoise.training.again`). And mean squares tell where the error is large, or the noise smaller than it seemed in the
-differences of frames, which motion raises: S = ⟨(y − μ)²⟩ is noise and error together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by the held-out likelihood instead.
+difference. What the trained network loses of the denoised movie, noised and denoised once more, and of that one in turn, is
+the second witness, and the only one of where errors are (`phdenoise.training.again`). And mean squares tell where the error is
+large, or the noise smaller than it seemed in the differences of frames, which motion raises: S = ⟨(y − μ)²⟩ is noise and error
+together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by
+the held-out likelihood instead.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -40,13 +42,13 @@ from phdenoise.types import Moments, NoiseModel, Progress, stage
 SCALE_PRIOR = 0.3
 # Symmetries that the network at the start is averaged over; another number changes its error, and G as much.
 SYMMETRIES = 4
-# What is lost the first time: the share of the contrast from which on it counts, and its power; power of what the residuals show beyond.
-HARDLY, FADED, SURPRISE = 0.003, 0.07, 0.5
+# Residuals that show less than so many times the error that a second denoising makes do not contradict it.
+SURPRISE = 1.35
 # How well error and noise are known on their own: scale of the log of the error, a Student's t of so many degrees; sd of
 # the log of the noise variance, beside chance, where it was estimated too low, and, as of a Cauchy distribution, too high: that,
 # and so many times what the order of the differences changed, in which motion shows (random scenes,
 # `benchmarks/denoise_intervals.py`).
-ERROR_SD, DEGREES, NOISE_SD, UNSETTLED = 0.25, 4, 0.004, 2.0
+ERROR_SD, DEGREES, NOISE_SD, UNSETTLED = 0.2, 4, 0.004, 2.0
 # How well the variance of a frame is known where its power is, sd of the log; and the power itself, below one.
 FRAME_SD, POWER_SD = 0.3, 0.5
 # A noise variance found to be smaller by less than this share is not worth a word.
@@ -153,11 +155,24 @@ def by_error(
         nearer, own, movie.judged if movie.judged.any() else valid, error, movie.shared
     )
     left = power - gained
-    twice, found_again = once_more(
-        trained, arrays, mean, movie.seen, movie.learned, noise, found.correlated(),
-        jax.random.fold_in(key, 1), symmetries=SYMMETRIES, progress=stage(progress, "denoised once more"),
+    denoise_again = partial(
+        once_more, trained, arrays, seen=movie.seen, learned=movie.learned, noise=noise,
+        field=found.correlated(), symmetries=SYMMETRIES,
     )  # fmt: skip
-    lost = float(np.mean((np.asarray(found_again.mean) - mean)[valid] ** 2))
+    twice, second = denoise_again(
+        mean=mean,
+        key=jax.random.fold_in(key, 1),
+        progress=stage(progress, "denoised a second time"),
+    )
+    _, third = denoise_again(
+        mean=np.asarray(second.mean),
+        key=jax.random.fold_in(key, 2),
+        progress=stage(progress, "denoised a third time"),
+    )
+    lost, again = (
+        float(np.mean((np.asarray(late.mean) - early)[valid] ** 2))
+        for early, late in ((mean, second), (np.asarray(second.mean), third))
+    )
     # As much more noise as was taken for motion is possible, and as much less as motion may have left in the differences.
     restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
     doubtful = UNSETTLED * found.excess if free else 0.0
@@ -165,7 +180,7 @@ def by_error(
     mse = apportion(
         left,
         seeming,
-        believed(error - gained, lost, float(np.var(mean[valid]))),
+        believed(error - gained, lost, again),
         float(np.sqrt(scatter)) / left,
         NOISE_SD + restored,
         NOISE_SD + doubtful,
@@ -177,7 +192,7 @@ def by_error(
     fit = _fit(start, arrays, movie.frames, movie.learned)
     errors = frame_errors(start, fit, np.asarray(arrays.weights), noise, movie.correlation)
     doubt = Doubt(1.0, before, errors)
-    pattern = pattern_of(doubt, twice, found_again, mean, valid, float(trained.spread))
+    pattern = pattern_of(doubt, twice, second, mean, valid, float(trained.spread))
     doubt = doubt._replace(pattern=pattern)
     whole = np.asarray(doubt(arrays, blind, (slice(mean.shape[1]), slice(mean.shape[2]))).var)
     exponent = _power_of_frames(own, noise, blind, valid, whole, errors, mse, movie.shared)
@@ -255,16 +270,20 @@ def _of_the_start(
     return float(np.mean(passed[movie.valid] ** 2)), bias
 
 
-def believed(seen: float, lost: float, contrast: float) -> float:
+def believed(seen: float, lost: float, again: float) -> float:
     """Mean squared error of a prediction, of what its residuals show of it and what it loses of itself.
+
+    Each time a movie is denoised there is less left to lose: as much less as the second time was of the first, the first was of
+    the error (the double bootstrap: Davison and Hinkley, 1997, doi:10.1017/CBO9780511802843, section 3.9).
 
     Args:
         seen: by the noise that gets through, and by the bias in the residuals.
         lost: mean square by which the denoised movie, noised and denoised once more, differs from itself.
-        contrast: variance of the denoised movie: where it is hardly more than that, much was lost the first time.
+        again: the same of that second movie.
     """
-    first = lost * (1 + lost / (HARDLY * max(contrast, 1e-30))) ** FADED
-    return first * max(seen / max(lost, 1e-30), 1.0) ** SURPRISE
+    tiny = 1e-30
+    first = lost * max(lost / max(again, tiny), 1.0)
+    return first * max(seen / max(SURPRISE * lost, tiny), 1.0)
 
 
 def _gain_of_training(

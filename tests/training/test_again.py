@@ -9,7 +9,7 @@ from phdenoise.denoisers import PIXEL, build, predict_arrays, prepare
 from phdenoise.denoisers.doubt import Doubt
 from phdenoise.noise import Correlated, Gaussian
 from phdenoise.training.again import once_more, pattern_of
-from phdenoise.training.calibrate import believed
+from phdenoise.training.calibrate import SURPRISE, believed
 
 SHAPE, SIGMA = (16, 48, 48), 0.1
 WHITE = np.zeros((3, 3))
@@ -55,10 +55,16 @@ def test_errors_are_said_to_be_where_more_is_lost(told):
     assert stated == pytest.approx(again, rel=0.35)
 
 
-def test_what_is_lost_of_little_was_more_of_much():
-    assert believed(0.01, 0.01, 100.0) == pytest.approx(0.01, rel=0.02)
-    losses = [believed(0.01, 0.01, contrast) for contrast in (100.0, 1.0, 0.01)]
-    assert losses[0] < losses[1] < losses[2]
-    # What the residuals show beyond it is half believed, in the log; what they do not show was there all the same.
-    assert believed(0.04, 0.01, 1e9) == pytest.approx(0.02, rel=1e-3)
-    assert believed(0.001, 0.01, 1e9) == pytest.approx(0.01, rel=1e-3)
+def test_what_is_lost_again_tells_what_was_lost_first():
+    assert believed(0.01, 0.01, 0.01) == pytest.approx(0.01)
+    assert believed(0.01, 0.01, 0.005) == pytest.approx(0.02)
+    # There is never more to lose the second time.
+    assert believed(0.01, 0.01, 0.02) == pytest.approx(0.01)
+    assert np.isfinite(believed(0.0, 0.0, 0.0))
+
+
+def test_residuals_that_show_much_more_are_believed():
+    assert believed(0.012, 0.01, 0.01) == pytest.approx(0.01)
+    assert believed(0.04, 0.01, 0.01) == pytest.approx(0.04 / SURPRISE)
+    # What they do not show was there all the same.
+    assert believed(0.001, 0.01, 0.01) == pytest.approx(0.01)
