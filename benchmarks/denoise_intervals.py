@@ -54,6 +54,7 @@ def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=32, help="how many")
+    parser.add_argument("--skip", type=int, default=0, help="scenes to pass over first")
     parser.add_argument("--frames", type=int, default=30, help="of a scene")
     parser.add_argument("--size", type=int, default=64, help="side [px]")
     parser.add_argument("--seconds", type=float, help="of training; none by default")
@@ -62,7 +63,7 @@ def main() -> None:
     print(
         f"{'scene':>5s} {'noise':>6s} {'':10s} {'mse/var':>7s}   50 %   90 %   99 %  degrees  seconds"
     )
-    for k in range(args.scenes):
+    for k in range(args.skip, args.skip + args.scenes):
         shot = expose(np.random.default_rng([5, FIRST + k]), args.frames, args.size)
         clean, start = shot.clean.astype(np.float32), time.perf_counter()
         noise = float(np.std(shot.noisy - clean) / np.std(clean))

@@ -101,3 +101,13 @@ def test_tails_of_correlated_noise_are_not_taken_for_a_bias(scene):
     assert 0.4 < stated / float(np.mean(error**2)) < 2.5
     # So that the pixel's own measurement is not believed too much.
     assert np.mean((estimate.mean - shot.clean) ** 2) < 1.15 * np.mean(error**2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [13, 34, 37])
+def test_of_a_scene_that_noise_hides_more_is_lost_than_the_denoised_movie_shows(scene):
+    """Denoised a second time it loses half of the true error, or less."""
+    shot = expose(np.random.default_rng([5, 10**7 + scene]), 30, 64)
+    estimate = denoise(Movie.from_array(shot.noisy), DenoiseConfig(steps=1, symmetries=2))
+    error = np.mean((estimate.blind_mean - shot.clean) ** 2)
+    assert 0.75 < np.mean(estimate.blind_variance) / error < 1.33
