@@ -23,6 +23,9 @@ _DOUBT = 0.03
 _ORDERS = (2, 3, 4, 6, 8)
 # A higher order has fewer independent samples: not for less than this share of the power.
 _GAIN = 0.01
+# Parts of a frame along each side in which noise is looked for that lasts, at most; values in each of them, at least; and the
+# share of them where motion is let off.
+_PARTS, _PART, _LOW = 8, 1000, 0.25
 # Covariances are averaged over no more pixels than this.
 _PIXELS = 2**23
 
@@ -116,15 +119,28 @@ def autocorrelation(found: Difference) -> tuple[np.ndarray, float, float]:
 
 
 def temporal_correlation(data: np.ndarray, good: np.ndarray) -> float:
-    """Correlation of the noise between successive frames, where space varies too fast to be motion."""
+    """Correlation of the noise between successive frames, where space varies too fast to be motion.
+
+    Steep edges that move do vary as fast, but noise is everywhere: the part of the frame counts where it is low.
+    """
     mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None] / 6.0
     high = ndimage.convolve(data, mask, mode="reflect")
     fine = ndimage.binary_erosion(good, np.ones((1, 3, 3)), border_value=1)
-    squares = []
+    power, parts = [], int(np.clip(np.sqrt(fine.sum() / _PART), 1, _PARTS))
     for lag in (1, 2):
         change, both = high[lag:] - high[:-lag], fine[lag:] & fine[:-lag]
-        squares.append(np.mean(clip(change, both)[both] ** 2) if both.any() else 0.0)
-    return float(1.0 - squares[0] / squares[1]) if squares[1] > 0 else 0.0
+        squares = np.where(both, clip(change, both) ** 2, 0.0)
+        total, count = (_over_parts(a.sum(axis=0), parts) for a in (squares, both))
+        power.append(total / np.maximum(count, 1))
+    seen = power[1] > 0
+    ratios = power[0][seen] / power[1][seen]
+    return float(np.quantile(1.0 - ratios, _LOW)) if ratios.size else 0.0
+
+
+def _over_parts(values: np.ndarray, parts: int) -> np.ndarray:
+    """Sums [parts, parts] over the parts of a frame [y, x]."""
+    rows = (np.array_split(row, parts, axis=1) for row in np.array_split(values, parts))
+    return np.array([[part.sum() for part in row] for row in rows])
 
 
 def _difference(data: np.ndarray, good: np.ndarray, order: int) -> Difference:

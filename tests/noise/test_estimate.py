@@ -113,6 +113,15 @@ def test_correlated_noise_hides_the_whole_frame():
     assert along["y"][1] == pytest.approx(0, abs=0.05)
 
 
+def test_steep_edges_that_move_are_no_noise_that_persists():
+    """Successive frames of a fast scene correlate to 0.36 where space varies fastest; half of its noise would be edges."""
+    shot = expose(np.random.default_rng([5, 10**7]), 30, 64)
+    found = estimate_noise(shot.noisy)
+    assert found.blind == "pixel"
+    true = float(np.std(shot.noisy - shot.clean))
+    assert float(np.sqrt(found.model.variance(jnp.float32(0.0)))) == pytest.approx(true, rel=0.03)
+
+
 def test_noise_that_persists_in_time_hides_the_pixel_in_all_frames():
     white = np.random.default_rng(0).normal(size=(18, 72, 72))
     persistent = (white[1:] + white[:-1])[:16] / np.sqrt(2)
