@@ -8,6 +8,7 @@ noise, and decides what a denoiser must not see.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -70,6 +71,13 @@ class NoiseEstimate:
         """The same with its variance times a factor."""
         transfer = self.transfer * np.array([1.0, factor, factor])
         return replace(self, model=scaled(self.model, factor), transfer=transfer)
+
+    @property
+    def shortfall(self) -> float:
+        """Log of the mean variance of the photon-transfer points over the model's there, where it says too little."""
+        mean, variance, _ = self.transfer.T
+        said = float(np.mean(self.model.variance(jnp.asarray(mean, jnp.float32))))
+        return max(float(np.log(max(variance.mean(), 1e-30) / max(said, 1e-30))), 0.0)
 
     def tail(self) -> np.ndarray:
         """What the autocorrelation may be beyond the lags where it is seen: what was measured there, which may be motion."""

@@ -173,8 +173,9 @@ def by_error(
         float(np.mean((np.asarray(late.mean) - early)[valid] ** 2))
         for early, late in ((mean, second), (np.asarray(second.mean), third))
     )
-    # As much more noise as was taken for motion is possible, and as much less as motion may have left in the differences.
-    restored = -float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
+    # As much more noise as was taken for motion or left out by the model is possible, and as much less as motion may have left
+    # in the differences.
+    restored = found.shortfall - float(np.log1p(-min(found.motion, 0.99))) if free else 0.0
     doubtful = UNSETTLED * found.excess if free else 0.0
     scatter = float(np.var(nearer[valid] ** 2)) * movie.shared / valid.sum() + chance
     mse = apportion(
