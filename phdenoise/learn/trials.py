@@ -26,6 +26,7 @@ from phdenoise.learn.shooting import (
     Windows,
     cut_windows,
     descend_windows,
+    is_uniform,
     linearise,
     pick_start,
     still,
@@ -168,7 +169,7 @@ def from_field(
         weights=jnp.asarray(weights, dtype),
         times=jnp.asarray(setting.times, dtype),
         grid=setting.grid,
-        uniform=bool(np.ptp(np.diff(setting.times)) < 0.01),
+        uniform=is_uniform(setting.times),
     )
     early = eqx.tree_at(lambda o: o.weights, whole, jnp.asarray(hidden, dtype))
     windows = cut_windows(
