@@ -3,9 +3,16 @@
     d = f(μ + n*) − μ,     n* ~ noise(μ)
 
 What of the noise gets through and what of the scene is lost are in d as they are in the error, but for what the denoised movie has
-lost already. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 6.5 (the parametric bootstrap).
+lost already. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 6.5 (the parametric bootstrap). On the other
+hand, the denoised movie holds noise that got through, which the scene does not, and which is lost in part:
+
+    f(μ + e + n*) − f(μ + n*) − e,     e = (f(μ + n') − f(μ + n'')) / √2
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -53,6 +60,52 @@ def once_more(
     again = prepare(denoiser, noisy, seen, learned, weights=np.asarray(arrays.weights))
     return again, predict_arrays(
         denoiser, again, mean.shape, symmetries=symmetries, progress=progress
+    )
+
+
+class Losses(NamedTuple):
+    """Mean squares by which movies that are noised and denoised differ from what they were [intensity²].
+
+    Attributes:
+        once: of the denoised movie, in three trials.
+        again: of the movie that was denoised twice, in two.
+        passed: of the noise in the denoised movie alone.
+    """
+
+    once: float
+    again: float
+    passed: float
+
+
+def losses(
+    denoise_again: Callable[[Float[np.ndarray, "t y x"], Array], Moments],
+    mean: Float[np.ndarray, "t y x"],
+    first: Float[np.ndarray, "t y x"],
+    valid: Bool[np.ndarray, "t y x"],
+    key: Array,
+) -> Losses:
+    """What is lost of a denoised movie, and of one that was denoised twice.
+
+    Args:
+        denoise_again: `once_more`, of a movie and the key of its noise.
+        mean: the denoised movie.
+        first: what one trial made of it, with another key.
+        valid: pixels that count.
+        key: of the noise.
+    """
+
+    def trial(movie: np.ndarray, n: int) -> np.ndarray:
+        return np.asarray(denoise_again(movie, jax.random.fold_in(key, n)).mean)
+
+    def square(difference: np.ndarray) -> float:
+        return float(np.mean(difference[valid].astype(float) ** 2))
+
+    trials = [first, trial(mean, 0), trial(mean, 1)]
+    through = (trials[0] - trials[1]) / np.sqrt(2)
+    return Losses(
+        float(np.mean([square(late - mean) for late in trials])),
+        float(np.mean([square(trial(movie, 2 + n) - movie) for n, movie in enumerate(trials[:2])])),
+        square(trial(mean + through, 1) - trials[2] - through),
     )
 
 

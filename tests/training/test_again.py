@@ -8,8 +8,9 @@ from scipy import ndimage
 from phdenoise.denoisers import PIXEL, build, predict_arrays, prepare
 from phdenoise.denoisers.doubt import Doubt
 from phdenoise.noise import Correlated, Gaussian
-from phdenoise.training.again import once_more, pattern_of
+from phdenoise.training.again import Losses, losses, once_more, pattern_of
 from phdenoise.training.calibrate import SURPRISE, believed
+from phdenoise.types import Moments
 
 SHAPE, SIGMA = (16, 48, 48), 0.1
 WHITE = np.zeros((3, 3))
@@ -56,15 +57,45 @@ def test_errors_are_said_to_be_where_more_is_lost(told):
 
 
 def test_what_is_lost_again_tells_what_was_lost_first():
-    assert believed(0.01, 0.01, 0.01) == pytest.approx(0.01)
-    assert believed(0.01, 0.01, 0.005) == pytest.approx(0.02)
+    assert believed(0.01, Losses(0.01, 0.01, 0.0)) == pytest.approx(0.01)
+    assert believed(0.01, Losses(0.01, 0.005, 0.0)) == pytest.approx(0.02)
     # There is never more to lose the second time.
-    assert believed(0.01, 0.01, 0.02) == pytest.approx(0.01)
-    assert np.isfinite(believed(0.0, 0.0, 0.0))
+    assert believed(0.01, Losses(0.01, 0.02, 0.0)) == pytest.approx(0.01)
+    # The scene has no noise to lose.
+    assert 0.005 < believed(0.01, Losses(0.01, 0.01, 0.005)) < 0.01
+    assert np.isfinite(believed(0.0, Losses(0.0, 0.0, 0.0)))
+    assert believed(0.01, Losses(0.01, 0.01, 1.0)) > 0
 
 
 def test_residuals_that_show_much_more_are_believed():
-    assert believed(0.012, 0.01, 0.01) == pytest.approx(0.01)
-    assert believed(0.04, 0.01, 0.01) == pytest.approx(0.04 / SURPRISE)
+    assert believed(0.012, Losses(0.01, 0.01, 0.0)) == pytest.approx(0.01)
+    assert believed(0.04, Losses(0.01, 0.01, 0.0)) == pytest.approx(0.04 / SURPRISE)
     # What they do not show was there all the same.
-    assert believed(0.001, 0.01, 0.01) == pytest.approx(0.01)
+    assert believed(0.001, Losses(0.01, 0.01, 0.0)) == pytest.approx(0.01)
+
+
+def test_losses_of_a_linear_filter_are_those_of_its_gains():
+    """Modes of gains g: (1 - g)² g² of the noise that got through is lost, and of the movie (1 - g)² besides noise."""
+    shape = (32, 64, 64)
+    rng = np.random.default_rng(0)
+    axes = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")
+    gain = 1 / (1 + 60 * sum(a**2 for a in axes))
+
+    def smooth(movie):
+        return np.fft.ifftn(gain * np.fft.fftn(movie)).real
+
+    def denoise_again(movie, key):
+        noise = SIGMA * np.asarray(jax.random.normal(key, shape))
+        return Moments(smooth(movie + noise), np.zeros(shape))
+
+    def held(weight):
+        return np.mean(weight * np.abs(np.fft.fftn(scene)) ** 2) / scene.size
+
+    scene = smooth(rng.normal(size=shape))
+    first = denoise_again(scene, jax.random.key(7)).mean
+    found = losses(denoise_again, scene, first, np.ones(shape, bool), jax.random.key(1))
+    let, lost = SIGMA**2 * np.mean(gain**2), (1 - gain) ** 2
+    passed = SIGMA**2 * np.mean(gain**2 * lost)
+    assert found.once == pytest.approx(held(lost) + let, rel=0.03)
+    assert found.again == pytest.approx(held(gain**2 * lost) + let + passed, rel=0.03)
+    assert found.passed == pytest.approx(passed, rel=0.03)
