@@ -148,7 +148,7 @@ def by_error(
         # No more than a blind prediction leaves.
         noise = scaled(found.model, min(power / seeming, 1.0))
 
-    through, bias = _of_the_start(start, arrays, base, movie, noise, mean, key, progress)
+    through, bias, fitted = _of_the_start(start, arrays, base, movie, noise, mean, key, progress)
     error = through + bias
     if not start.region.whole_frame:
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
@@ -157,7 +157,7 @@ def by_error(
     gained, chance = _gain_of_training(
         nearer, own, movie.judged if movie.judged.any() else valid, error, movie.shared
     )
-    left = power - gained
+    left = power + fitted - gained
     denoise_again = partial(
         once_more, trained, arrays, seen=movie.seen, learned=movie.learned, noise=noise,
         field=found.correlated(), symmetries=SYMMETRIES,
@@ -237,8 +237,11 @@ def _of_the_start(
     mean: np.ndarray,
     key: jax.Array,
     progress: Progress | None,
-) -> tuple[float, float]:
-    """V and B of the network that training began with, from other frames alone.
+) -> tuple[float, float, float]:
+    """V and B of the network that training began with, from other frames alone; and by how much too little its residuals show.
+
+    Where linear predictions were fitted to a pixel's noise, its residual is lower, on average by twice the covariance of noise and
+    prediction (Efron, 1986, doi:10.1080/01621459.1986.10478291).
 
     Args:
         start, arrays, movie, key, progress: as in `by_error`.
@@ -266,7 +269,8 @@ def _of_the_start(
     bias = squared_bias(
         movie.residual(base), passed, movie.valid, movie.correlation, typical, learned, tail
     )
-    return float(np.mean(passed[movie.valid] ** 2)), bias
+    fitted = 2 * float(np.mean((learned[0] * learned[1])[movie.valid]))
+    return float(np.mean(passed[movie.valid] ** 2)), bias, max(fitted, 0.0)
 
 
 def believed(seen: float, lost: Losses) -> float:
