@@ -203,13 +203,14 @@ def fit_blocks(
             weights[wanted],
             good & ~kept_out(wanted, *window),
             (window[0].start, window[1].start),
+            denoiser.sharing,
         )
 
     def normal(low: int, high: int) -> Normal:
         pieces = [stretch(slice(a, min(a + frames, high))) for a in range(low, high, frames)]
         return Normal(*(np.concatenate(p) for p in zip(*pieces, strict=True)))
 
-    return solve(normal, shape[0], weights.shape[1])
+    return solve(normal, weights, denoiser.sharing)
 
 
 def _surroundings(inner: slice, reach: int, size: int) -> slice:

@@ -5,9 +5,12 @@
 
 μ and Σ come from everything but the hidden pixels, v is the noise variance, and the posterior brings the
 pixel's own measurement back; τ of mean 1 gives the prediction's error the tails that it has. Laine et al., NeurIPS 2019, arXiv:1901.10277.
+Where noise lasts, prediction and measurement share some of it, with covariance C: then the measurement counts as one of y − κμ over
+1 − κ, κ = C/Σ, whose noise is independent of the prediction's error.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -22,12 +25,16 @@ from phdenoise.denoisers.centre_blind import CentreBlind
 from phdenoise.denoisers.context import window_weights
 from phdenoise.denoisers.counting import counts_posterior
 from phdenoise.denoisers.design import Design
+from phdenoise.denoisers.linear import NONE, Sharing
 from phdenoise.denoisers.region import PIXEL, BlindRegion, parse_region
 from phdenoise.denoisers.udvd import WINDOW, Udvd
 from phdenoise.denoisers.unet import MaskedUnet, Unet
 from phdenoise.movie import TAILS
 from phdenoise.noise import Poisson
 from phdenoise.types import InputError, Moments, NoiseModel
+
+# Names of `Sharing` in files, where it is not that of independent noise.
+_OF_NOISE = ("noise/told", "noise/folds")
 
 
 class Denoiser(eqx.Module):
@@ -39,6 +46,7 @@ class Denoiser(eqx.Module):
         variance_scale: calibration of the predicted variance on pixels that training did not use.
         region: what is hidden; another one of the same kind may be used at prediction than in training.
         design: kind, temporal window and depth of the network.
+        sharing: how the movie's noise is shared by pixels and frames.
     """
 
     state: PyTree
@@ -48,6 +56,7 @@ class Denoiser(eqx.Module):
     graph: Any = eqx.field(static=True)
     region: BlindRegion = eqx.field(static=True)
     design: Design = eqx.field(static=True, default=Design())
+    sharing: Sharing = NONE
 
     def context_weights(self, present: Bool[np.ndarray, " t"]) -> Float[np.ndarray, "t k r"]:
         """Which frames each context channel averages; see `phdenoise.denoisers.context`."""
@@ -95,6 +104,7 @@ def build(
     seed: int,
     doubt: float = 0.2,
     design: Design | None = None,
+    sharing: Sharing = NONE,
 ) -> Denoiser:
     """A fresh denoiser that hides `region`: UDVD where it is hidden in every frame, else centre-blind.
 
@@ -107,6 +117,7 @@ def build(
         seed: of the initial weights.
         doubt: predicted standard deviation at the start, in units of `spread`.
         design: kind, window and depth of the network.
+        sharing: of the movie's noise.
     """
     design = Design() if design is None else design
     rngs = nnx.Rngs(seed)
@@ -122,7 +133,7 @@ def build(
     graph, state = nnx.split(network)
     as_scalar = jnp.float32
     scales = as_scalar(centre), as_scalar(spread), as_scalar(1.0)
-    return Denoiser(state, *scales, graph=graph, region=region, design=design)
+    return Denoiser(state, *scales, graph=graph, region=region, design=design, sharing=sharing)
 
 
 def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Float[Array, "*s"]:
@@ -133,7 +144,12 @@ def blind_nll(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> F
 
 
 def posterior(
-    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel, *, counts: bool = False
+    blind: Moments,
+    noisy: Float[Array, "*s"],
+    noise: NoiseModel,
+    *,
+    counts: bool = False,
+    told: Array | float = 0.0,
 ) -> Moments:
     """Blind prediction and own measurement combined; where `noisy` is NaN, the blind prediction.
 
@@ -142,21 +158,28 @@ def posterior(
 
     Each pixel's own noise is independent of its blind prediction, so this is its marginal posterior; for
     spatially correlated noise that asks for the whole centre frame to be hidden (region "frame"). `counts` takes the
-    Gamma posterior of Poisson noise rather than the Gaussian one.
+    Gamma posterior of Poisson noise rather than the Gaussian one. Of noise that lasts, the prediction's error has the
+    covariance `told` with the pixel's own, in units of the noise's variance.
     """
     filled = jnp.where(jnp.isnan(noisy), blind.mean, noisy)
     if counts and isinstance(noise, Poisson):
         after = counts_posterior(blind, filled, noise)
     else:
-        after = _tailed_posterior(blind, filled, noise)
+        after = _tailed_posterior(blind, filled, noise, told)
     return Moments(*(jnp.where(jnp.isnan(noisy), b, a) for b, a in zip(blind, after, strict=True)))
 
 
-def _tailed_posterior(blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel) -> Moments:
+def _tailed_posterior(
+    blind: Moments, noisy: Float[Array, "*s"], noise: NoiseModel, told: Array | float
+) -> Moments:
     """Of a blind prediction whose error has tails, and Gaussian noise."""
     away, own = noisy - blind.mean, noise_variance(noise, blind)
     # Counts above what is expected scatter more than it says.
     widest = jnp.maximum(own, noise.variance(noisy))
+    shared = jnp.minimum(told * own / jnp.maximum(blind.var, jnp.finfo(away.dtype).tiny), _SHARED)
+    left = 1 - shared
+    away = away / left
+    own, widest = ((v - shared * told * own) / left**2 for v in (own, widest))
     # Sums of elementwise terms, which need no array of all widths at once.
     wide = [tau * blind.var for tau in _WIDTHS]
     likely = [
@@ -187,6 +210,8 @@ def _mixture(degrees: float, count: int) -> tuple[list[float], list[float]]:
 
 
 _WIDTHS, _SHARES = _mixture(TAILS, 18)
+# A measurement whose noise makes up more of the prediction's error tells nothing.
+_SHARED = 0.95
 
 
 def at_least(moments: Moments, bound: Float[Array, "*s"]) -> Moments:
@@ -229,7 +254,11 @@ def weights_of(denoiser: Denoiser) -> dict[str, np.ndarray]:
     """The denoiser's arrays by name, for files."""
     flat = {name: np.asarray(leaf) for name, leaf in named_leaves(denoiser).items()}
     scales = ("centre", "spread", "variance_scale")
-    return flat | {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
+    flat |= {f"scale/{name}": np.asarray(getattr(denoiser, name)) for name in scales}
+    shared = zip(_OF_NOISE, denoiser.sharing, NONE, strict=True)
+    return flat | {
+        name: np.asarray(own) for name, own, usual in shared if np.any(np.asarray(own) != usual)
+    }
 
 
 def from_weights(
@@ -244,6 +273,10 @@ def from_weights(
     Raises:
         InputError: the arrays do not fit the network of this region and width.
     """
+    shared = Sharing(
+        *(weights.get(name, usual) for name, usual in zip(_OF_NOISE, NONE, strict=True))
+    )
+    weights = {name: array for name, array in weights.items() if name not in _OF_NOISE}
     blank = build(region, width=width, centre=0.0, spread=1.0, seed=0, design=design)
     names = list(weights_of(blank))
     if sorted(names) != sorted(weights):
@@ -259,9 +292,10 @@ def from_weights(
         tree, [jnp.asarray(weights[n]) for n in names[: len(leaves)]]
     )
     scales = [jnp.asarray(weights[f"scale/{n}"]) for n in ("centre", "spread", "variance_scale")]
-    return eqx.tree_at(
+    known = eqx.tree_at(
         lambda d: (d.state, d.centre, d.spread, d.variance_scale), blank, (state, *scales)
     )
+    return replace(known, sharing=shared)
 
 
 def from_settings(weights: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Denoiser:

@@ -123,6 +123,7 @@ def frame_errors(
     weights: Float[np.ndarray, "t k r"],
     noise: NoiseModel,
     autocorrelation: Float[np.ndarray, "ky kx"],
+    lasting: Float[np.ndarray, " l"] | None = None,
 ) -> Float[np.ndarray, " t"]:
     """e_t [intensity²]: mean squared error of the best linear prediction of each frame, from both sources by their precision.
 
@@ -132,12 +133,17 @@ def frame_errors(
         weights: of the context channels.
         noise: pointwise noise model.
         autocorrelation: ρ, 1 at its centre.
+        lasting: the noise's correlation in time; see `let_through`.
     """
     spread = float(denoiser.spread)
     mean = jnp.asarray(float(denoiser.centre) + spread * fit.mean, jnp.float32)
     level = np.broadcast_to(np.asarray(noise.variance(mean), np.float64), mean.shape)
-    shares = let_through(fit.coefficients[-1], weights.astype(np.float64), autocorrelation)
-    return weighed_errors(spread**2 * fit.residual, level, shares, fit.pixels, autocorrelation)
+    best, weights = fit.coefficients[-1], weights.astype(np.float64)
+    shares = let_through(best, weights, autocorrelation, lasting)
+    # Residuals hide what the prediction knows of the pixel's own noise.
+    told = np.einsum("tf,tf->t", best, denoiser.sharing.features(weights))
+    residual = spread**2 * (fit.residual + 2 * told)
+    return weighed_errors(residual, level, shares, fit.pixels, autocorrelation)
 
 
 def weighed_errors(

@@ -75,13 +75,7 @@ def equivalent_filters(
         if not all(0 <= i < n for i, n in zip(pixel, frames.shape, strict=True)):
             raise InputError(f"Pixel {pixel} is outside the movie of shape {frames.shape}.")
     arrays = prepare(denoiser, frames, valid)
-    taps = None
-    if arrays.linear is not None:
-        reach = REACH[-1]
-        scaled = np.asarray(arrays.padded)[reach:-reach, : frames.shape[1], : frames.shape[2]]
-        weights = np.asarray(arrays.weights)
-        normal = linear._normal_equations(scaled, weights, valid)
-        taps = [linear._solve(normal, used) for used in linear._parts(weights.shape[1])]
+    taps = None if arrays.coefficients is None else list(arrays.coefficients)
     out = []
     for k, pixel in enumerate(pixels):
         out.append(_one(denoiser, arrays, taps, frames.shape, pixel, symmetries))

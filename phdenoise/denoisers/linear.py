@@ -7,6 +7,9 @@ frame is least squares against the clean one plus a constant. Weights follow the
 memory τ_t over which they are pooled, and a ridge, are chosen by two-fold cross-validation over blocks of pixels. On slow
 movies this alone is an average over many frames that no short window reaches.
 
+Where the noise of successive frames is alike, the context tells of it: E[x g] = E[y g] − E[n g] for every feature g, with the
+noise's covariance known (`Sharing.told`), and the weights are again those of least squares against the clean frame.
+
 The same least squares over parts of the context (past, future, near or far frames, one width of blur) gives
 candidates that a network may prefer where they are better: the wide blur in flat regions, the near frames at a
 moving front.
@@ -19,8 +22,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import ndimage, signal
+from jaxtyping import Array, Bool, Float
+from scipy import linalg, ndimage, signal
+
+from phdenoise.denoisers.context import REACH
 
 # Widths of the Gaussians that each context channel is seen through [px].
 SCALES = (0.0, 0.7, 1.3, 2.5, 5.0)
@@ -28,14 +33,69 @@ SCALES = (0.0, 0.7, 1.3, 2.5, 5.0)
 MEMORIES = (0.4, 1.0, 2.0, 4.0, 8.0, 1e6)
 # Candidate ridges, as a share of the features' mean square.
 RIDGES = (1e-8, 1e-4, 1e-2, 1.0)
-# Side of the blocks that the two folds alternate in [px]: wider than noise correlates.
+# Side of the blocks that the two folds alternate in, at least [px]; they are wider than noise correlates.
 FOLD = 8
+# Side of a block that never ends, where noise is seen to correlate as far as it was looked at.
+ENDLESS = 10**6
 # Pixels of a frame that the weights are fitted on, at most.
 ENOUGH = 65536
 # Frames whose weights are found together, and how many more on each side are pooled with them.
 SEGMENT, AROUND = 512, 64
 # The widest Gaussian ends after so many pixels.
 BLUR_RADIUS = int(4 * SCALES[-1] + 0.5)
+
+
+class Sharing(NamedTuple):
+    """How pixels and frames share noise, as far as least squares must know.
+
+    Attributes:
+        told: covariance of the centre's noise with that of a frame so far away seen through each of `SCALES`, in the
+            network's units; zero where noise is independent in time [2 · 16 + 1, scales].
+        folds: sides (y, x) of the blocks that folds alternate in [px].
+    """
+
+    told: Float[Array, "r s"] | Float[np.ndarray, "r s"]
+    folds: Float[Array, " 2"] | Float[np.ndarray, " 2"]
+
+    @property
+    def lasts(self) -> bool:
+        """Whether noise lasts for more than a frame."""
+        return bool(np.any(self.told))
+
+    def features(self, weights: Float[np.ndarray, "t k r"]) -> Float[np.ndarray, "t f"]:
+        """Covariance of the centre's noise with each feature, the constant last."""
+        told = np.einsum("tkr,rs->tsk", weights.astype(np.float64), np.asarray(self.told))
+        return np.pad(told.reshape(len(weights), -1), ((0, 0), (0, 1)))
+
+
+# Independent noise.
+NONE = Sharing(np.zeros((2 * REACH[-1] + 1, len(SCALES)), np.float32), np.full(2, FOLD, np.float32))
+
+
+def sharing(
+    autocorrelation: Float[np.ndarray, "ky kx"],
+    lasting: Float[np.ndarray, " l"],
+    variance: float,
+    reach: tuple[int, int],
+) -> Sharing:
+    """How noise is shared.
+
+    Args:
+        autocorrelation: in space, 1 at its centre.
+        lasting: correlation with the noise of the next frame, the one after, and so on.
+        variance: of the noise, in the network's units.
+        reach: farthest lags (y, x) at which it correlates [px].
+    """
+    _, shared = _blurred(autocorrelation)
+    told = np.zeros_like(NONE.told)
+    for lag, rho in enumerate(lasting[: REACH[-1]], start=1):
+        told[[REACH[-1] - lag, REACH[-1] + lag]] = (
+            rho * variance * shared[:, BLUR_RADIUS, BLUR_RADIUS]
+        )
+    folds, end = [max(FOLD, 2 * r) for r in reach], len(autocorrelation) // 2
+    if min(reach) < end:
+        folds = [ENDLESS if r >= end else f for f, r in zip(folds, reach, strict=True)]
+    return Sharing(told, np.array(folds, np.float32))
 
 
 class Normal(NamedTuple):
@@ -70,6 +130,7 @@ def fit_linear(
     frames: Float[np.ndarray, "t y x"],
     weights: Float[np.ndarray, "t k r"],
     target: Bool[np.ndarray, "t y x"],
+    sharing: Sharing = NONE,
 ) -> Float[np.ndarray, "m t f"]:
     """Coefficients of the predictions from the past, from the future, from near frames, from far frames,
     through each of `SCALES` alone, and from all together.
@@ -79,11 +140,20 @@ def fit_linear(
         weights: of the context channels, past ones even and future ones odd, zero at the centre; see
             `phdenoise.denoisers.context`.
         target: True for the pixels to fit on.
+        sharing: of the noise.
     """
-    normal = _normal_equations(frames, weights, target)
-    return solve(
-        lambda a, b: Normal(*(part[a:b] for part in normal)), frames.shape[0], weights.shape[1]
-    ).coefficients
+    return fit_whole(frames, weights, target, sharing).coefficients
+
+
+def fit_whole(
+    frames: Float[np.ndarray, "t y x"],
+    weights: Float[np.ndarray, "t k r"],
+    target: Bool[np.ndarray, "t y x"],
+    sharing: Sharing = NONE,
+) -> Fit:
+    """`fit_linear` with what the best prediction leaves."""
+    normal = whole_normal_equations(frames, weights, target, sharing)
+    return solve(lambda a, b: Normal(*(part[a:b] for part in normal)), weights, sharing)
 
 
 def normal_equations(
@@ -91,6 +161,7 @@ def normal_equations(
     weights: Float[np.ndarray, "t k r2"],
     target: Bool[np.ndarray, "t y x"],
     corner: tuple[int, int] = (0, 0),
+    sharing: Sharing = NONE,
 ) -> Normal:
     """Normal equations of the frames t.
 
@@ -99,13 +170,16 @@ def normal_equations(
         weights: of the context channels of those frames.
         target: True for the pixels to fit on.
         corner: of the window in the frame; the folds are blocks of the frame.
+        sharing: of the noise.
     """
     reach, (frames, ny, nx) = weights.shape[2] // 2, target.shape
     size = weights.shape[1] * len(SCALES) + 1
     normal = Normal(
         np.zeros((frames, 2, size, size)), np.zeros((frames, 2, size)), np.zeros((frames, 2))
     )
-    blocks = [(c + np.arange(n)) // FOLD for c, n in zip(corner, (ny, nx), strict=True)]
+    # Noise that both folds held would not tell too short a memory from a right one.
+    sides = np.asarray(sharing.folds).astype(int)
+    blocks = [(c + np.arange(n)) // s for c, n, s in zip(corner, (ny, nx), sides, strict=True)]
     fold = np.add.outer(*blocks) % 2
     for i in range(frames):
         near, mix = _window(padded, weights, i)
@@ -123,21 +197,29 @@ def normal_equations(
     return normal
 
 
-def solve(normal: Callable[[int, int], Normal], frames: int, channels: int) -> Fit:
+def solve(
+    normal: Callable[[int, int], Normal],
+    weights: Float[np.ndarray, "t k r"],
+    sharing: Sharing = NONE,
+) -> Fit:
     """All predictions from normal equations.
 
     Args:
         normal: gives those of frames a to b; asked for one segment at a time.
-        frames: of the movie.
-        channels: of the context.
+        weights: of the context channels of the movie.
+        sharing: of the noise.
     """
+    frames, channels = weights.shape[:2]
     parts, pieces, known = _parts(channels), [], []
+    told = sharing.features(weights) if sharing.lasts else None
     for first in range(0, frames, SEGMENT):
         last = min(first + SEGMENT, frames)
         low = max(first - AROUND, 0)
-        near = normal(low, min(last + AROUND, frames))
+        high = min(last + AROUND, frames)
+        near = normal(low, high)
         here = slice(first - low, last - low)
-        pieces.append(np.stack([_solve(near, used)[here] for used in parts]))
+        clean = near if told is None else without(near, told[low:high])
+        pieces.append(np.stack([_solve(clean, used)[here] for used in parts]))
         a, b, c = (part[here].sum(axis=1) for part in near)
         best, count = pieces[-1][-1], a[:, -1, -1]
         left = c - 2 * np.einsum("tf,tf->t", best, b) + np.einsum("tf,tfg,tg->t", best, a, best)
@@ -145,6 +227,11 @@ def solve(normal: Callable[[int, int], Normal], frames: int, channels: int) -> F
     left, total, count = np.concatenate(known, axis=1)
     pixels = np.maximum(count, 1)
     return Fit(np.concatenate(pieces, axis=1), left / pixels, total / pixels, count)
+
+
+def without(normal: Normal, told: Float[np.ndarray, "t f"]) -> Normal:
+    """Normal equations against the clean frames: what the features tell of the noise is taken away."""
+    return normal._replace(b=normal.b - normal.a[:, :, -1, -1, None] * told[:, None])
 
 
 def apply_linear(
@@ -180,22 +267,34 @@ def let_through(
     coefficients: Float[np.ndarray, "t f"],
     weights: Float[np.ndarray, "t k r"],
     autocorrelation: Float[np.ndarray, "ky kx"],
+    lasting: Float[np.ndarray, " l"] | None = None,
 ) -> Float[np.ndarray, " t"]:
     """Share of the noise variance that a linear prediction of each frame lets through.
 
     Args:
         coefficients: of one of the predictions of `fit_linear`.
         weights: of the context channels.
-        autocorrelation: of the noise in space, 1 at its centre; frames are independent.
+        autocorrelation: of the noise in space, 1 at its centre.
+        lasting: correlation with the noise of the next frame, the one after, and so on; None: frames are independent.
     """
+    # Covariance of the noise seen through two blurs.
+    blurs, shared = _blurred(autocorrelation)
+    overlap = np.einsum("ayx,byx->ab", blurs, shared)
+    kernels = coefficients[:, :-1].reshape(len(weights), len(SCALES), -1) @ weights
+    seen = kernels
+    if lasting is not None and len(lasting):
+        row = np.zeros(kernels.shape[-1])
+        row[: len(lasting) + 1] = np.append(1.0, lasting)[: len(row)]
+        seen = kernels @ linalg.toeplitz(row)
+    return np.maximum(np.einsum("tar,ab,tbr->t", seen, overlap, kernels), 0.0)
+
+
+def _blurred(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The blurs, and the covariance of noise with itself seen through each of them [scales, y, x]."""
     point = np.zeros((2 * BLUR_RADIUS + 1,) * 2)
     point[BLUR_RADIUS, BLUR_RADIUS] = 1
     blurs = np.stack([ndimage.gaussian_filter(point, s) if s else point for s in SCALES])
-    # Covariance of the noise seen through two blurs.
-    shared = np.stack([signal.fftconvolve(b, autocorrelation, mode="same") for b in blurs])
-    overlap = np.einsum("ayx,byx->ab", blurs, shared)
-    kernels = coefficients[:, :-1].reshape(len(weights), len(SCALES), -1) @ weights
-    return np.maximum(np.einsum("tar,ab,tbr->t", kernels, overlap, kernels), 0.0)
+    return blurs, np.stack([signal.fftconvolve(b, autocorrelation, mode="same") for b in blurs])
 
 
 def fitted_window(ny: int, nx: int) -> tuple[slice, slice]:
@@ -228,12 +327,15 @@ def _blur(image: np.ndarray, scale: float) -> np.ndarray:
     return ndimage.gaussian_filter(image, scale, mode="reflect") if scale else image
 
 
-def _normal_equations(frames: np.ndarray, weights: np.ndarray, target: np.ndarray) -> Normal:
+def whole_normal_equations(
+    frames: np.ndarray, weights: np.ndarray, target: np.ndarray, sharing: Sharing = NONE
+) -> Normal:
     """Normal equations of a whole movie."""
     rows, columns = fitted_window(*frames.shape[1:])
     reach = weights.shape[2] // 2
     padded = np.pad(frames[:, rows, columns], ((reach, reach), (0, 0), (0, 0)))
-    return normal_equations(padded, weights, target[:, rows, columns], (rows.start, columns.start))
+    corner = (rows.start, columns.start)
+    return normal_equations(padded, weights, target[:, rows, columns], corner, sharing)
 
 
 def _solve(normal: Normal, used: np.ndarray) -> np.ndarray:

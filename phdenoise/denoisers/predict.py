@@ -66,7 +66,8 @@ def prepare(
             # A frame alone: nothing to predict it from but the movie's mean.
             coefficients = np.zeros((LINEAR, len(frames), weights.shape[1] * len(SCALES) + 1))
         if coefficients is None:
-            coefficients = fit_linear(scaled, weights, valid if target is None else target)
+            fitted = valid if target is None else target
+            coefficients = fit_linear(scaled, weights, fitted, denoiser.sharing)
     reach = REACH[-1]
     padded = np.pad(scaled, ((reach, reach), (0, 0), (0, 0)))
     whole = (slice(0, ny), slice(0, nx))

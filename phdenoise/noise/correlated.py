@@ -3,7 +3,7 @@
     y = x + √v(x) ∘ u,     u ~ N(0, R),     R(Δ) = autocorrelation at lag Δ = (Δy, Δx),  R(0) = 1
     v(x) = gain · max(x − offset, 0) + σ_read²
 
-u is drawn by circulant embedding: white noise through the square root of the spectrum of R on a torus larger than
+u may last for several frames, with a correlation of its own in time. It is drawn by circulant embedding: white noise through the square root of the spectrum of R on a torus larger than
 the frame. Negative parts of the spectrum, from errors of R, are projected away. Dietrich and Newsam, SIAM J. Sci. Comput.
 18, 1088 (1997), doi:10.1137/S1064827592240555.
 """
@@ -20,25 +20,28 @@ from phdenoise.types import InputError
 
 
 class Correlated(eqx.Module):
-    """Gaussian noise correlated in space, independent between frames, of constant or counting variance.
+    """Gaussian noise correlated in space, of constant or counting variance.
 
     Attributes:
         autocorrelation: correlation of the noise [lags y, lags x], odd sides, 1 at the centre.
         gain: variance per intensity above the offset [intensity unit]; 0 for constant variance.
         offset: intensity at which the counting variance is zero.
         read_sigma: standard deviation of what does not depend on the intensity.
+        lasting: correlation with the noise of the next frame, the one after, and so on; empty: frames are independent.
     """
 
     autocorrelation: Float[Array, "ky kx"] = eqx.field(converter=jnp.asarray)
     gain: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     offset: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     read_sigma: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    lasting: Float[Array, " l"] = eqx.field(converter=jnp.asarray, default=())
 
     @classmethod
     def of(
         cls,
         model: Gaussian | Poisson | PoissonGaussian,
         autocorrelation: Float[np.ndarray, "ky kx"],
+        lasting: Float[np.ndarray, " l"] | tuple[()] = (),
     ) -> "Correlated":
         """The same variance as `model`'s, with an autocorrelation.
 
@@ -56,17 +59,20 @@ class Correlated(eqx.Module):
         even = jnp.asarray((rho + rho[::-1, ::-1]) / 2, jnp.float32)
         zero = jnp.float32(0)
         if isinstance(model, Gaussian):
-            return cls(even, zero, zero, model.sigma)
+            return cls(even, zero, zero, model.sigma, lasting)
         read = model.read_sigma if isinstance(model, PoissonGaussian) else zero
-        return cls(even, model.gain, model.offset, read)
+        return cls(even, model.gain, model.offset, read, lasting)
 
     def sample(self, key: PRNGKeyArray, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """One noisy movie of the shape of `clean`, [..., y, x]."""
         return clean + jnp.sqrt(self.variance(clean)) * self.field(key, clean)
 
     def field(self, key: PRNGKeyArray, like: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """Unit-variance noise of this autocorrelation with the shape and dtype of `like`, [..., y, x]."""
+        """Unit-variance noise of this autocorrelation with the shape and dtype of `like`, [..., (t,) y, x]."""
         *frames, ny, nx = like.shape
+        lags = self.lasting.shape[0]
+        if lags and frames:
+            frames[-1] += lags
         ky, kx = self.autocorrelation.shape
         torus = (ny + ky - 1, nx + kx - 1)
         ring = (
@@ -79,7 +85,22 @@ class Correlated(eqx.Module):
         white = jax.random.normal(key, (*frames, *torus), like.dtype)
         amplitude = jnp.expand_dims(jnp.sqrt(power), tuple(range(len(frames))))
         coloured = jnp.fft.irfft2(jnp.fft.rfft2(white) * amplitude, torus)
-        return coloured[..., :ny, :nx].astype(like.dtype)
+        coloured = coloured[..., :ny, :nx]
+        if lags and frames:
+            coloured = self._in_time(coloured)[..., : frames[-1] - lags, :, :]
+        return coloured.astype(like.dtype)
+
+    def _in_time(self, frames: Float[Array, "*s t y x"]) -> Float[Array, "*s t y x"]:
+        """The same on a ring in time, where it lasts."""
+        t, lags = frames.shape[-3], self.lasting.shape[0]
+        ring = jnp.zeros(t, frames.dtype).at[0].set(1.0)
+        ring = ring.at[1 : lags + 1].set(self.lasting).at[t - lags :].set(self.lasting[::-1])
+        power = jnp.maximum(jnp.fft.rfft(ring).real, 0)
+        power = power / jnp.fft.irfft(power, t)[0]
+        found: Array = jnp.fft.irfft(
+            jnp.fft.rfft(frames, axis=-3) * jnp.sqrt(power)[:, None, None], t, axis=-3
+        )
+        return found
 
     def log_prob(self, noisy: Float[Array, "*s"], clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Elementwise log-density of each pixel alone (the marginal, without its neighbours)."""

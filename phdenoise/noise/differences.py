@@ -23,9 +23,6 @@ _DOUBT = 0.03
 _ORDERS = (2, 3, 4, 6, 8)
 # A higher order has fewer independent samples: not for less than this share of the power.
 _GAIN = 0.01
-# Parts of a frame along each side in which noise is looked for that lasts, at most; values in each of them, at least; and the
-# share of them where motion is let off.
-_PARTS, _PART, _LOW = 8, 1000, 0.25
 # Covariances are averaged over no more pixels than this.
 _PIXELS = 2**23
 
@@ -41,6 +38,7 @@ class Difference(NamedTuple):
         share: independent samples per difference frame.
         name: how it was made.
         excess: by how much more power the lowest order has, the log of the ratio: where it is large, motion may be left.
+        kept: E[noise²] over the variance of a noise, as the sum of these times the noise's correlation at lags 0, 1 ... in time.
     """
 
     noise: np.ndarray
@@ -50,6 +48,7 @@ class Difference(NamedTuple):
     share: float
     name: str
     excess: float = 0.0
+    kept: np.ndarray = np.ones(1)
 
 
 def difference(data: np.ndarray, good: np.ndarray, highest: int = 8) -> Difference:
@@ -118,31 +117,6 @@ def autocorrelation(found: Difference) -> tuple[np.ndarray, float, float]:
     return rho, sd * float(np.sqrt(np.sum(rho**2))) / (1 - share), share
 
 
-def temporal_correlation(data: np.ndarray, good: np.ndarray) -> float:
-    """Correlation of the noise between successive frames, where space varies too fast to be motion.
-
-    Steep edges that move do vary as fast, but noise is everywhere: the part of the frame counts where it is low.
-    """
-    mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None] / 6.0
-    high = ndimage.convolve(data, mask, mode="reflect")
-    fine = ndimage.binary_erosion(good, np.ones((1, 3, 3)), border_value=1)
-    power, parts = [], int(np.clip(np.sqrt(fine.sum() / _PART), 1, _PARTS))
-    for lag in (1, 2):
-        change, both = high[lag:] - high[:-lag], fine[lag:] & fine[:-lag]
-        squares = np.where(both, clip(change, both) ** 2, 0.0)
-        total, count = (_over_parts(a.sum(axis=0), parts) for a in (squares, both))
-        power.append(total / np.maximum(count, 1))
-    seen = power[1] > 0
-    ratios = power[0][seen] / power[1][seen]
-    return float(np.quantile(1.0 - ratios, _LOW)) if ratios.size else 0.0
-
-
-def _over_parts(values: np.ndarray, parts: int) -> np.ndarray:
-    """Sums [parts, parts] over the parts of a frame [y, x]."""
-    rows = (np.array_split(row, parts, axis=1) for row in np.array_split(values, parts))
-    return np.array([[part.sum() for part in row] for row in rows])
-
-
 def _difference(data: np.ndarray, good: np.ndarray, order: int) -> Difference:
     weights = np.array([(-1.0) ** k * comb(order, k) for k in range(order + 1)])
     weights /= np.sqrt(np.sum(weights**2))
@@ -159,7 +133,10 @@ def _difference(data: np.ndarray, good: np.ndarray, order: int) -> Difference:
     shared = sum(2 * r**2 * max(1 - k / count, 0.0) for k, r in enumerate(lags, start=1))
     name = {1: "first", 2: "second", 3: "third", 4: "fourth", 6: "sixth", 8: "eighth"}[order]
     quiet = _quiet(noise, usable)
-    return Difference(noise, mean, usable, quiet, 1 / (1 + shared), f"{name} differences in time")
+    return Difference(
+        noise, mean, usable, quiet, 1 / (1 + shared), f"{name} differences in time",
+        kept=np.append(1.0, 2 * np.array(lags)),
+    )  # fmt: skip
 
 
 def _power(found: Difference) -> float:

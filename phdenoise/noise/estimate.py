@@ -2,10 +2,10 @@
 
 Differences in time (`differences`) cancel what moves and keep the noise. Their mean square against the local mean
 intensity is the photon-transfer line (`transfer`); their correlation between neighbouring pixels is that of the
-noise, and decides what a denoiser must not see.
+noise, and decides what a denoiser must not see. What noise may last for several frames is in `lasting`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from phdenoise.noise.correlated import Correlated, told_from_outside
-from phdenoise.noise.differences import autocorrelation, difference, temporal_correlation
+from phdenoise.noise.differences import autocorrelation, difference
+from phdenoise.noise.lasting import lasting
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, scaled
 from phdenoise.noise.transfer import NoiseKind, fit_line, transfer_points
 from phdenoise.types import InputError
@@ -25,10 +26,10 @@ LAGS = 5
 CORRELATED = 0.08
 # Pixels between lags of correlated noise at most: colour filters and interleaved amplifiers leave out every other one.
 LINK = 2
-# Correlation of successive frames above which neighbouring frames carry the same noise.
-PERSISTENT = 0.3
 # Share of a pixel's noise that its surroundings may tell before it counts as not hidden.
 _TOLD = 0.002
+# Share of noise that lasts which differences have at least.
+_KEPT = 0.02
 # Share of the differences' variance that is worth a word when it was motion.
 _MOVED = 0.02
 
@@ -40,7 +41,7 @@ class NoiseEstimate:
     Attributes:
         model: Gaussian, Poisson or PoissonGaussian.
         sd: standard deviation of each of the model's parameters.
-        correlation: noise correlation at lags 0..5 along "x" and "y", and 0..1 along "t".
+        correlation: noise correlation at lags 0..5 along "x" and "y"; along "t" as far as noise seems to last.
         autocorrelation: noise correlation at lags (y, x) up to 8, 1 at the centre [2 r + 1, 2 r + 1].
         autocorrelation_sd: standard deviation of an autocorrelation that is truly zero.
         transfer: photon-transfer points, columns mean intensity, variance, sd of the variance [bins, 3].
@@ -48,6 +49,8 @@ class NoiseEstimate:
         sentences: what was found and decided.
         motion: share of the differences between frames that was taken for motion, not for noise.
         excess: log of the power of second differences over that of the order with the least: what motion may have left.
+        kept: share of the variance of noise, correlated at lags 0, 1 ... along t, that the differences have, each twice but the first.
+        lasting: correlation with the noise of the next frame, the one after, and so on, where it is known to last (`that_lasts`).
     """
 
     model: Gaussian | Poisson | PoissonGaussian
@@ -60,12 +63,24 @@ class NoiseEstimate:
     sentences: tuple[str, ...]
     motion: float = 0.0
     excess: float = 0.0
+    kept: np.ndarray = field(default_factory=lambda: np.ones(1))
+    lasting: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def that_lasts(self, lasting: np.ndarray) -> "NoiseEstimate":
+        """The same for noise that is known to last: differences of frames had less of its variance than of other noise's."""
+        lags = min(len(lasting), len(self.kept) - 1)
+        share = self.kept[0] + float(self.kept[1 : lags + 1] @ lasting[:lags])
+        along = self.correlation | {"t": np.append(1.0, lasting if len(lasting) else 0.0)}
+        # High orders were chosen because they had less of it, not because less moved in them.
+        excess = 0.0 if len(lasting) else self.excess
+        known = replace(self, lasting=lasting, correlation=along, excess=excess)
+        return known.scaled(1 / max(share, _KEPT))
 
     def correlated(self) -> Correlated:
         """The model with its autocorrelation, where that is seen."""
         rho = np.where(self._seen(0.0), np.nan_to_num(self.autocorrelation), 0.0)
         rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
-        return Correlated.of(self.model, rho)
+        return Correlated.of(self.model, rho, self.lasting)
 
     def scaled(self, factor: float) -> "NoiseEstimate":
         """The same with its variance times a factor."""
@@ -148,9 +163,8 @@ def estimate_noise(
     data = np.where(good, data, data[good].mean())
     full = saturated(data, good)
     used = good & ~full
-    along_t = temporal_correlation(data, used) if data.shape[0] >= 4 else np.nan
-    # The higher the order, the less it keeps of noise that lasts for several frames.
-    found = difference(data, used, highest=2 if along_t > PERSISTENT else 8)
+    lasts = lasting(data, used)
+    found = difference(data, used)
     if found.usable.sum() < 16:
         found = found._replace(usable=np.ones_like(found.usable))
     rho, rho_sd, motion = _restored(*autocorrelation(found))
@@ -158,13 +172,10 @@ def estimate_noise(
         # The high-pass that removes the image also shapes the noise: nothing is known.
         rho = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, np.nan)
     transfer = transfer_points(found, motion)
-    if along_t > PERSISTENT:
-        # What a second difference keeps of noise that decays as ρ^lag in time.
-        transfer[:, 1:] /= 1 - 4 / 3 * along_t + along_t**2 / 3
     values = data[good]
     counts = bool(np.all(values >= 0) and np.all(values == np.round(values)))
     model, sd, sentence = fit_line(transfer, kind, counts)
-    blind, reason = _choose_blind(data.shape[0], rho, rho_sd, along_t)
+    blind, reason = _choose_blind(data.shape[0], rho, rho_sd)
     share = float(full.sum() / data.size)
     extra = (f"{100 * share:.2g} % of the pixels look saturated and were left out.",) * (share > 0)
     moved = (f"Motion made {100 * motion:.0f} % of the differences and was subtracted.",)
@@ -172,7 +183,7 @@ def estimate_noise(
     return NoiseEstimate(
         model=model,
         sd=sd,
-        correlation={"x": along_x, "y": along_y, "t": np.array([1.0, along_t])},
+        correlation={"x": along_x, "y": along_y, "t": np.append(1.0, lasts if len(lasts) else 0.0)},
         autocorrelation=rho,
         autocorrelation_sd=rho_sd,
         transfer=transfer,
@@ -185,6 +196,7 @@ def estimate_noise(
         ),
         motion=float(motion),
         excess=found.excess,
+        kept=found.kept,
     )
 
 
@@ -232,7 +244,7 @@ def _restored(rho: np.ndarray, rho_sd: float, motion: float) -> tuple[np.ndarray
     return rho, rho_sd, 1 - (1 - motion) * (1 - excess)
 
 
-def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float, along_t: float) -> tuple[Blind, str]:
+def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float) -> tuple[Blind, str]:
     if frames < 2:
         return "udvd", f"{frames} frame(s): the pixel is hidden and its own frame fills it in."
     r = rho.shape[0] // 2
@@ -242,15 +254,8 @@ def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float, along_t: float) -
     found = f"noise correlation of neighbours {along_x[1]:.2f} (x), {along_y[1]:.2f} (y)"
     # Chance excuses no more than twice that.
     white = largest <= min(max(CORRELATED, 4 * rho_sd), 2 * CORRELATED)
-    if white and along_t > PERSISTENT:
-        return "udvd", (
-            f"{found}, of successive frames {along_t:.2f}: the pixel is hidden in all frames."
-        )
-    warning = ""
-    if along_t > PERSISTENT:
-        warning = f"; successive frames correlate too ({along_t:.2f}), so some noise may stay"
     if not white:
         return "frame", (
-            f"{found}: the centre frame is hidden, whole or as far as the noise reaches{warning}."
+            f"{found}: the centre frame is hidden, whole or as far as the noise reaches."
         )
-    return "pixel", f"{found}: white, only the pixel itself is hidden in its frame{warning}."
+    return "pixel", f"{found}: white, only the pixel itself is hidden in its frame."

@@ -10,7 +10,8 @@ noise power. They tell by how much the trained network is better, G, on pixels t
 difference. What the trained network loses of the denoised movie, noised and denoised once more, and of that one in turn, is
 the second witness, and the only one of where errors are (`phdenoise.training.again`). And mean squares tell where the error is
 large, or the noise smaller than it seemed in the differences of frames, which motion raises: S = ⟨(y − μ)²⟩ is noise and error
-together, and the two are taken apart by how well each is known. Networks that hide the pixel in every frame are calibrated by
+together, and the two are taken apart by how well each is known. Of noise that lasts, the prediction knows some of the pixel's own:
+residuals hide twice the covariance, which added noise shows as well. Networks that hide the pixel in every frame are calibrated by
 the held-out likelihood instead.
 """
 
@@ -64,7 +65,8 @@ class Calibration(NamedTuple):
     """Factor for the predicted variance, how it was found, and what makes the variance where more than that is known.
 
     `variance` is what `doubt` makes of the prediction that was calibrated [t, y, x]; `noise` times the noise's variance
-    is what it turned out to be.
+    is what it turned out to be. `told` is the covariance of the prediction's error with the pixel's own noise, over the
+    noise's variance.
     """
 
     scale: float
@@ -72,6 +74,7 @@ class Calibration(NamedTuple):
     doubt: Doubt | None = None
     variance: jax.Array | None = None
     noise: float = 1.0
+    told: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ class Evidence:
     @property
     def shared(self) -> float:
         """So many pixels share a value of the noise."""
-        return float(np.sum(np.maximum(self.correlation, 0)))
+        frames = 1 + 2 * float(np.sum(np.maximum(self.found.lasting, 0)))
+        return frames * float(np.sum(np.maximum(self.correlation, 0)))
 
     def residual(self, mean: np.ndarray) -> np.ndarray:
         """Measured less predicted where it counts, elsewhere nothing [t, y, x]."""
@@ -144,11 +148,14 @@ def by_error(
     own = movie.residual(mean)
     power = max(float(np.mean(nearer[valid] ** 2)), float(np.finfo(np.float32).tiny))
     seeming = _level(noise, blind, valid)
-    if free:
+    lasts = start.sharing.lasts
+    if free and not lasts:
         # No more than a blind prediction leaves.
         noise = scaled(found.model, min(power / seeming, 1.0))
 
-    through, bias, fitted = _of_the_start(start, arrays, base, movie, noise, mean, key, progress)
+    through, bias, fitted, told = _of_the_start(
+        start, arrays, base, movie, noise, mean, key, progress
+    )
     error = through + bias
     if not start.region.whole_frame:
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
@@ -189,7 +196,9 @@ def by_error(
 
     before = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
     fit = _fit(start, arrays, movie.frames, movie.learned)
-    errors = frame_errors(start, fit, np.asarray(arrays.weights), noise, movie.correlation)
+    errors = frame_errors(
+        start, fit, np.asarray(arrays.weights), noise, movie.correlation, found.lasting
+    )
     doubt = Doubt(1.0, before, errors)
     pattern = pattern_of(doubt, twice, second, mean, valid, float(trained.spread))
     doubt = doubt._replace(pattern=pattern)
@@ -212,6 +221,7 @@ def by_error(
         doubt._replace(scale=scale, power=exponent),
         jnp.asarray(scale * tempered, jnp.float32),
         factor,
+        told,
     )
 
 
@@ -237,11 +247,12 @@ def _of_the_start(
     mean: np.ndarray,
     key: jax.Array,
     progress: Progress | None,
-) -> tuple[float, float, float]:
-    """V and B of the network that training began with, from other frames alone; and by how much too little its residuals show.
+) -> tuple[float, float, float, float]:
+    """V and B of the network that training began with, from other frames alone; by how much too little its residuals show; and
+    the share of the pixel's own noise that other frames tell it.
 
-    Where linear predictions were fitted to a pixel's noise, its residual is lower, on average by twice the covariance of noise and
-    prediction (Efron, 1986, doi:10.1080/01621459.1986.10478291).
+    Where linear predictions were fitted to a pixel's noise, or other frames hold it too, its residual is lower, on average by twice
+    the covariance of noise and prediction (Efron, 1986, doi:10.1080/01621459.1986.10478291).
 
     Args:
         start, arrays, movie, key, progress: as in `by_error`.
@@ -253,10 +264,13 @@ def _of_the_start(
     field = movie.found.correlated().field(key, jnp.zeros(mean.shape, jnp.float32))
     added = np.sqrt(level) * np.asarray(field)
     louder = np.where(seen, movie.frames, 0) + added
+    # There is twice the noise to tell a fit of.
+    shared = start.sharing._replace(told=2 * np.asarray(start.sharing.told))
+    fitting = replace(temporal, sharing=shared)
     shifted, again = (
         _predicted(
             temporal,
-            prepare(temporal, louder, seen, movie.learned, coefficients, weights),
+            prepare(fitting, louder, seen, movie.learned, coefficients, weights),
             mean.shape,
             progress,
             "with noise added once more",
@@ -264,13 +278,18 @@ def _of_the_start(
         for coefficients in (arrays.coefficients, None)
     )
     passed, learned = shifted - base, (np.where(movie.learned, added, 0.0), again - shifted)
+    told = 0.0
+    if start.sharing.lasts:
+        told = float(np.mean((added * passed)[movie.valid]))
+        learned = (added, np.where(movie.learned, again - shifted, 0.0) + passed)
     tail = movie.found.tail() if movie.found.blind == "frame" else None
     typical = float(np.mean(level[movie.valid]))
     bias = squared_bias(
         movie.residual(base), passed, movie.valid, movie.correlation, typical, learned, tail
     )
     fitted = 2 * float(np.mean((learned[0] * learned[1])[movie.valid]))
-    return float(np.mean(passed[movie.valid] ** 2)), bias, max(fitted, 0.0)
+    power = float(np.mean(passed[movie.valid] ** 2))
+    return power, bias, max(fitted, 0.0), max(told, 0.0) / typical
 
 
 def believed(seen: float, lost: Losses) -> float:

@@ -38,6 +38,7 @@ from phdenoise.training.config import (
 from phdenoise.training.distil import distilled, teachers
 from phdenoise.training.gaps import held
 from phdenoise.training.held_out import JUDGEABLE, held_out, interior
+from phdenoise.training.lasting import settled
 from phdenoise.training.learn import learn, train_on
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
@@ -93,8 +94,9 @@ def denoise(
     good, full, said = find_defects(frames, valid, found, config)
     if said:
         found = estimate_noise(frames, good, config.noise)
+    found, lasts = settled(frames, good | full, good, found)
     noise, log = noise_model(movie, found, config)
-    log += [*sentences(copied), *said]
+    log += [*lasts, *sentences(copied), *said]
     # A saturated value tells the network about its surroundings, but it is no example of the scene's intensity.
     seen, valid = good | full, good
     measured = movie
@@ -138,7 +140,8 @@ def denoise(
             np.where(mask, frames, other).astype(np.float32)
             for mask, other in ((valid, np.nan), (full, -np.inf))
         )
-        result = combined(learned.blind, noisy, bound, noise, counts=choice.objective == "counts")
+        counts = choice.objective == "counts"
+        result = combined(learned.blind, noisy, bound, noise, counts=counts, told=learned.told)
         result, count = held(result, copied)
     if count:
         log.append(f"{count} copied frame(s) keep the frame before: nearer than any prediction.")
@@ -159,10 +162,15 @@ def denoise(
 
 @partial(jax.jit, static_argnames="counts")
 def combined(
-    blind: Moments, noisy: Array, bound: Array, noise: NoiseModel, counts: bool = False
+    blind: Moments,
+    noisy: Array,
+    bound: Array,
+    noise: NoiseModel,
+    counts: bool = False,
+    told: Array | float = 0.0,
 ) -> Moments:
     """Blind prediction and measurement (NaN: none), not below its lower bounds (-inf: none)."""
-    return at_least(posterior(blind, noisy, noise, counts=counts), bound)
+    return at_least(posterior(blind, noisy, noise, counts=counts, told=told), bound)
 
 
 def diverged(name: str, config: DenoiseConfig) -> str:

@@ -39,6 +39,7 @@ from phdenoise.training.config import (
 )
 from phdenoise.training.gaps import Gaps, by_hiding
 from phdenoise.training.held_out import held_out, interior
+from phdenoise.training.lasting import nearest, sharing_of
 from phdenoise.training.objectives import Goal
 from phdenoise.training.train import Plan, Run, score, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, stage
@@ -63,6 +64,7 @@ class Learned:
         run: the course of training.
         log: what a user should read.
         settings: what is needed to do it again.
+        told: covariance of the prediction's error with the pixel's own noise, over the noise's variance.
     """
 
     denoiser: Denoiser
@@ -77,6 +79,7 @@ class Learned:
     run: Run
     log: tuple[str, ...]
     settings: dict[str, Any]
+    told: float = 0.0
 
 
 def learn(
@@ -121,8 +124,7 @@ def learn(
     with jax.enable_x64(False):
         denoiser, arrays, run, begun, start = train_on(
             movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
-            stage(progress, "training"), design=design, objective=objective, reach=found.reach(),
-            instead=instead,
+            stage(progress, "training"), design=design, objective=objective, found=found, instead=instead,
         )  # fmt: skip
         if denoiser.region == instead:
             region = shown = instead
@@ -172,6 +174,8 @@ def learn(
     settings = settings_of(config, design, objective, region) | {
         "region": str(shown),
         "trained_region": str(region),
+        "lasting": [float(rho) for rho in found.lasting],
+        "told": calibration.told,
     }
     return Learned(
         denoiser,
@@ -186,6 +190,7 @@ def learn(
         run,
         tuple(log),
         settings,
+        calibration.told,
     )
 
 
@@ -205,17 +210,18 @@ def train_on(
     objective: Goal,
     target: np.ndarray | None = None,
     target_var: np.ndarray | None = None,
-    reach: tuple[int, int] = (0, 0),
+    found: NoiseEstimate | None = None,
     instead: BlindRegion | None = None,
 ) -> tuple[Denoiser, MovieArrays, Run, str, Denoiser]:
     """The trained denoiser, the movie as it sees it, the training's record, a sentence on where it began, and a network
     there that never saw this movie.
 
     Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs; `target`
-    and its variance [t, y, x] are what seeing networks learn. The noise correlates over `reach` [px]. `instead` is
+    and its variance [t, y, x] are what seeing networks learn. `found` is what is known of the noise. `instead` is
     hidden in place of `region` where training then starts from a better prediction.
     """
     frames, valid = movie.frames, movie.valid()
+    reach = (0, 0) if found is None else found.reach()
     values = frames[valid].astype(np.float64)
     # The middle of the intensities and their spread; a movie of mostly background has a tiny inner range.
     spread = max(float(np.std(values)), float(np.finfo(np.float32).tiny))
@@ -227,6 +233,8 @@ def train_on(
         spread=spread,
         seed=config.seed,
     )
+    if found is not None:
+        make = partial(make, sharing=sharing_of(found, noise, values, spread))
     denoiser = make(region)
     # No context reaches from one stretch to another.
     present = np.split(np.any(seen, axis=(1, 2)), stretches)
@@ -262,7 +270,8 @@ def train_on(
     preset = PRESETS[config.preset]
     steps = preset.steps
     seconds = preset.seconds if config.seconds is None else config.seconds
-    if config.tune == "none":
+    if config.tune == "none" or denoiser.sharing.lasts:
+        # Noise that lasts would be learned: other frames tell it.
         steps, seconds = 0, None
     elif config.steps:
         steps, seconds = config.steps, None
@@ -285,9 +294,12 @@ def train_on(
     begun = "Started from the network given."
     if pretrained is None:
         other = None if instead is None else make(instead)
-        denoiser, plan, begun = _begin(
-            denoiser, arrays, judged, judged + learned, noise, plan, config, other
-        )
+        if denoiser.sharing.lasts:
+            denoiser, begun = nearest(denoiser, arrays, frames, seen, valid & ~test, noise, found)
+        else:
+            denoiser, plan, begun = _begin(
+                denoiser, arrays, judged, judged + learned, noise, plan, config, other
+            )
         unseeing = denoiser
     start, save = None, None
     if checkpoint is not None:

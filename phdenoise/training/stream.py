@@ -31,6 +31,7 @@ from phdenoise.training.assemble import assemble
 from phdenoise.training.config import DenoiseConfig, check_config
 from phdenoise.training.denoise import combined, diverged
 from phdenoise.training.held_out import JUDGEABLE, held_out, interior
+from phdenoise.training.lasting import settled
 from phdenoise.training.learn import learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
@@ -102,8 +103,11 @@ def denoise_parts(
     found, screen, said = _noise(source, survey, chosen, config)
     read = _screened(source, screen)
     parts = [read(*piece) for piece in chosen]
+    values, inputs, good = (np.concatenate(a) for a in zip(*parts, strict=True))
+    found, lasts = settled(values, inputs, good, found, stretches=len(chosen))
+    del values, inputs, good
     noise, log = noise_model(header, found, config)
-    log += [*sentences(repeated), *said, _learned_from(chosen, shape, memory)]
+    log += [*lasts, *sentences(repeated), *said, _learned_from(chosen, shape, memory)]
 
     def kept_out(region: BlindRegion) -> Callable[[slice, slice, slice], np.ndarray]:
         def of(frames: slice, rows: slice, columns: slice) -> np.ndarray:
@@ -157,7 +161,8 @@ def denoise_parts(
             coefficients = fit.coefficients
             if doubt is not None:
                 rho = np.asarray(found.correlated().autocorrelation, np.float64)
-                doubt = doubt._replace(errors=frame_errors(denoiser, fit, weights, noise, rho))
+                errors = frame_errors(denoiser, fit, weights, noise, rho, found.lasting)
+                doubt = doubt._replace(errors=errors)
         plan = blocks(shape, denoiser.region, frames=frames, side=side)
         # As there, the variance is scaled after the average over symmetries.
         scale = jnp.float32(learned.scale)
@@ -183,7 +188,7 @@ def denoise_parts(
             part = read(*window)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
             bound = jnp.asarray(np.where(part.seen & ~part.good, part.values, -np.inf), jnp.float32)
-            result = combined(blind, noisy, bound, noise)
+            result = combined(blind, noisy, bound, noise, told=learned.told)
             if not all(np.isfinite(np.asarray(a)).all() for a in result):
                 raise InputError(diverged(header.name, config))
             keep(window, part, blind, result)

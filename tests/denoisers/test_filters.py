@@ -30,8 +30,8 @@ def test_filter_predicts_what_a_small_change_does(region, monkeypatch):
     scaled = ((frames - 3.0) / 1.2).astype(np.float32)
     weights = network.context_weights(np.ones(7, bool))
     if region != "udvd":
-        held = linear._normal_equations(scaled, weights, ALL)
-        monkeypatch.setattr(linear, "_normal_equations", lambda *_: held)
+        held = linear.whole_normal_equations(scaled, weights, ALL)
+        monkeypatch.setattr(linear, "whole_normal_equations", lambda *_: held)
     random, moved = np.random.default_rng(1), []
     for _ in range(2):
         step = np.zeros(SHAPE, np.float32)
