@@ -55,6 +55,7 @@ class Part(NamedTuple):
 
 # Frames, rows and columns -> that part of the movie.
 Read = Callable[[slice, slice, slice], Part]
+Window = tuple[slice, slice, slice]
 
 
 class Block(NamedTuple):
@@ -143,8 +144,12 @@ def predict_blocks(
     at_once: float = AT_ONCE,
     absent: Bool[np.ndarray, " t"] | None = None,
     doubt: Doubt | None = None,
-) -> Iterator[tuple[Block, Moments]]:
-    """Blind mean and variance [t, y, x] of the kept part of each block; arguments as in `prepare_block`."""
+    judge: Callable[[MovieArrays, Window], Bool[np.ndarray, "t y x"]] | None = None,
+) -> Iterator[tuple[Block, Moments, Bool[np.ndarray, "t y x"] | None]]:
+    """Blind mean and variance [t, y, x] of the kept part of each block, and which of it are outliers.
+
+    Arguments as in `prepare_block`; `judge` finds outliers in a window of arrays.
+    """
     for block in chosen:
         arrays = prepare_block(denoiser, read, shape, weights, coefficients, block, absent)
         kept = block.kept
@@ -166,7 +171,8 @@ def predict_blocks(
             )
             place = kept.start - start, kept.start
             out = doubt(arrays, out, here.kept, (extent[0], extent[1]), place)
-        yield block, out
+        window = (slice(frames.start, frames.stop), *here.kept)
+        yield block, out, None if judge is None else judge(arrays, window)
 
 
 def fit_blocks(

@@ -56,12 +56,13 @@ class Correlated(eqx.Module):
                 f"The noise autocorrelation {rho.shape} needs odd sides, finite values and 1 at its centre."
             )
         # A correlation is even; the two halves are two estimates of one value.
+        later = jnp.asarray(lasting, jnp.float32)
         even = jnp.asarray((rho + rho[::-1, ::-1]) / 2, jnp.float32)
         zero = jnp.float32(0)
         if isinstance(model, Gaussian):
-            return cls(even, zero, zero, model.sigma, lasting)
+            return cls(even, zero, zero, model.sigma, later)
         read = model.read_sigma if isinstance(model, PoissonGaussian) else zero
-        return cls(even, model.gain, model.offset, read, lasting)
+        return cls(even, model.gain, model.offset, read, later)
 
     def sample(self, key: PRNGKeyArray, clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """One noisy movie of the shape of `clean`, [..., y, x]."""

@@ -39,9 +39,8 @@ def lasting(
     longest = min(LONGEST, frames // 2)
     if longest < 2 or min(sides) < BLOCK:
         return np.zeros(0)
-    rows, columns = ((n - n // BLOCK * BLOCK) // 2 for n in sides)
-    window = (slice(rows, sides[0] - rows), slice(columns, sides[1] - columns))
-    window = tuple(slice(w.start, w.start + (w.stop - w.start) // BLOCK * BLOCK) for w in window)
+    whole = [n // BLOCK * BLOCK for n in sides]
+    window = tuple(slice((n - w) // 2, (n + w) // 2) for n, w in zip(sides, whole, strict=True))
     count = int(np.clip(MOST // max(data[0][window].size, 1), 2 * longest, frames))
     first = (frames - count) // 2
     data, good = (a[first : first + count][:, *window] for a in (data, good))
@@ -73,7 +72,7 @@ def lasting(
 def _power(data: np.ndarray, good: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
     """Sums for D_l over the frames, of each block's groups of frequencies, and of how many values [rows, columns]."""
     change, both = data[lag:] - data[:-lag], good[lag:] & good[:-lag]
-    whole = _blocks(both).all(axis=(-2, -1))
+    whole = np.asarray(_blocks(both).all(axis=(-2, -1)))
     change = _blocks(clip(np.where(both, change, 0.0), both))
     squares = fft.dctn(change, axes=(-2, -1), norm="ortho") ** 2 * whole[..., None, None]
     groups = BLOCK // GROUP

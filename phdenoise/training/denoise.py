@@ -134,6 +134,9 @@ def denoise(
         progress=progress,
     )
     noise, found = learned.noise, learned.found
+    if learned.odd.any():
+        valid, full = valid & ~learned.odd, full & ~learned.odd
+        movie = replace(movie, mask=valid)
     # Float32, whatever the caller's default precision is.
     with jax.enable_x64(False):
         noisy, bound = (
@@ -219,7 +222,7 @@ def _seeing(
             stage(progress, "training"),
             design=design, objective=goal, target=value, target_var=variance,
         )  # fmt: skip
-        return *out[:3], test
+        return out.denoiser, out.arrays, out.run, test
 
     with jax.enable_x64(False):
         if taught:

@@ -53,7 +53,8 @@ def settled(
         return found, []
     noisy = found.that_lasts(lasting)
     values = frames[good].astype(np.float64)
-    centre, spread = float(values.mean()), max(float(values.std()), np.finfo(np.float32).tiny)
+    centre = float(values.mean())
+    spread = max(float(values.std()), float(np.finfo(np.float32).tiny))
     told = sharing_of(noisy, noisy.model, values, spread)
     scaled = ((fill(frames, seen, centre) - centre) / spread).astype(np.float32)
     weights = np.concatenate([context_weights(p) for p in present])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,9 @@ from phdenoise.denoisers import (
 )
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.denoisers.doubt import Doubt
+from phdenoise.denoisers.outliers import Outliers
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import NoiseEstimate
+from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.training.assemble import course
 from phdenoise.training.calibrate import Evidence, by_error, by_likelihood
 from phdenoise.training.checkpoint import Checkpoint
@@ -40,12 +41,15 @@ from phdenoise.training.config import (
 from phdenoise.training.gaps import Gaps, by_hiding
 from phdenoise.training.held_out import held_out, interior
 from phdenoise.training.lasting import nearest, sharing_of
+from phdenoise.training.measure import MOST_DEFECTS
 from phdenoise.training.objectives import Goal
 from phdenoise.training.train import Plan, Run, score, start_run, train
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, Steps, stage
 
 # Of the learning rate and of the steps where training starts from the prior: it has less to learn, and something to lose.
 FROM_PRIOR, FEWER = 1 / 15, 1 / 2
+# Share of outliers from which on the noise is estimated without them.
+MANY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Learned:
         log: what a user should read.
         settings: what is needed to do it again.
         told: covariance of the prediction's error with the pixel's own noise, over the noise's variance.
+        odd: outliers of the movie it learned from [t, y, x].
+        outliers: how they are told; None where they are not looked for.
     """
 
     denoiser: Denoiser
@@ -79,7 +85,9 @@ class Learned:
     run: Run
     log: tuple[str, ...]
     settings: dict[str, Any]
-    told: float = 0.0
+    told: float
+    odd: np.ndarray
+    outliers: Outliers | None
 
 
 def learn(
@@ -122,10 +130,21 @@ def learn(
     out = out & valid
     # Float32 from here on, whatever the caller's default precision is.
     with jax.enable_x64(False):
-        denoiser, arrays, run, begun, start = train_on(
+        trained = train_on(
             movie, seen, out, stretches, noise, region, config, pretrained, checkpoint,
             stage(progress, "training"), design=design, objective=objective, found=found, instead=instead,
         )  # fmt: skip
+        denoiser, arrays, run, begun, start, odd, outliers = trained
+        valid, out = valid & ~odd, out & ~odd
+        if odd.any():
+            if noise is found.model and stretches == 1 and odd.sum() > MANY * valid.sum():
+                again = estimate_noise(frames, valid, config.noise)
+                found = again.that_lasts(found.lasting)
+                noise = found.model
+            log.append(
+                f"{int(odd.sum())} values ({100 * odd.sum() / odd.size:.2g} %) are far from what other frames predict, "
+                "without their neighbours: outliers, predicted from the rest."
+            )
         if denoiser.region == instead:
             region = shown = instead
         denoiser = replace(denoiser, region=shown)
@@ -191,7 +210,31 @@ def learn(
         tuple(log),
         settings,
         calibration.told,
+        odd,
+        outliers,
     )
+
+
+class Trained(NamedTuple):
+    """What training comes to.
+
+    Attributes:
+        denoiser: with the best weights.
+        arrays: the movie as it sees it.
+        run: the training's record.
+        begun: a sentence on where it began.
+        start: a network there that never saw this movie.
+        odd: outliers, which were not learned [t, y, x].
+        outliers: how they are told; None where they are not looked for.
+    """
+
+    denoiser: Denoiser
+    arrays: MovieArrays
+    run: Run
+    begun: str
+    start: Denoiser
+    odd: np.ndarray
+    outliers: Outliers | None
 
 
 def train_on(
@@ -212,9 +255,8 @@ def train_on(
     target_var: np.ndarray | None = None,
     found: NoiseEstimate | None = None,
     instead: BlindRegion | None = None,
-) -> tuple[Denoiser, MovieArrays, Run, str, Denoiser]:
-    """The trained denoiser, the movie as it sees it, the training's record, a sentence on where it began, and a network
-    there that never saw this movie.
+) -> Trained:
+    """Train on a movie.
 
     Only valid pixels of the movie are learned, but for those of `test`; `seen` [t, y, x] are its inputs; `target`
     and its variance [t, y, x] are what seeing networks learn. `found` is what is known of the noise. `instead` is
@@ -240,9 +282,21 @@ def train_on(
     present = np.split(np.any(seen, axis=(1, 2)), stretches)
     weights = np.concatenate([denoiser.context_weights(p) for p in present])
     arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
+    odd, outliers = np.zeros_like(valid), None
     if arrays.linear is not None:
-        make = partial(make, doubt=_doubt(denoiser, arrays, noise))
+        off = _doubt(denoiser, arrays, noise)
+        make = partial(make, doubt=off)
         denoiser = make(region)
+        if found is not None and config.defects == "mask":
+            t, ny, nx = (slice(0, n) for n in frames.shape)
+            shown = (denoiser, arrays, noise, (t, ny, nx))
+            outliers = Outliers(off * spread).calmed(*shown)
+            # A saturated value that is alone was no scene either.
+            odd = seen & outliers(*shown)
+            # Where so many seem to be, the scene is made of such.
+            if odd.sum() > MOST_DEFECTS * valid.sum():
+                odd, outliers = np.zeros_like(valid), None
+            valid, test = valid & ~odd, test & ~odd
     unseeing = denoiser
     if pretrained is not None:
         width = width_of(config, region, design)
@@ -294,7 +348,7 @@ def train_on(
     begun = "Started from the network given."
     if pretrained is None:
         other = None if instead is None else make(instead)
-        if denoiser.sharing.lasts:
+        if found is not None and denoiser.sharing.lasts:
             denoiser, begun = nearest(denoiser, arrays, frames, seen, valid & ~test, noise, found)
         else:
             denoiser, plan, begun = _begin(
@@ -318,7 +372,7 @@ def train_on(
         save=save,
         progress=progress,
     )
-    return denoiser, arrays, run, begun, unseeing
+    return Trained(denoiser, arrays, run, begun, unseeing, odd, outliers)
 
 
 def _begin(

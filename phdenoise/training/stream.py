@@ -17,6 +17,7 @@ import numpy as np
 from phdenoise.denoisers import (
     PIXEL,
     BlindRegion,
+    MovieArrays,
     Part,
     blocks,
     fit_blocks,
@@ -32,7 +33,7 @@ from phdenoise.training.config import DenoiseConfig, check_config
 from phdenoise.training.denoise import combined, diverged
 from phdenoise.training.held_out import JUDGEABLE, held_out, interior
 from phdenoise.training.lasting import settled
-from phdenoise.training.learn import learn
+from phdenoise.training.learn import Learned, learn
 from phdenoise.training.measure import MOST_DEFECTS, noise_model
 from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged
@@ -180,14 +181,18 @@ def denoise_parts(
             at_once=at_once,
             absent=~survey.present,
             doubt=doubt,
+            judge=_judge(learned),
         )
-        for k, (block, (mean, var)) in enumerate(results):
+        for k, (block, (mean, var), odd) in enumerate(results):
             factor = jnp.asarray(factors[block.kept], jnp.float32)[:, None, None]
             blind = Moments(mean, factor * var if doubt else scale * factor * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
+            if odd is not None:
+                part = part._replace(good=part.good & ~odd)
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
-            bound = jnp.asarray(np.where(part.seen & ~part.good, part.values, -np.inf), jnp.float32)
+            full = part.seen & ~part.good if odd is None else part.seen & ~part.good & ~odd
+            bound = jnp.asarray(np.where(full, part.values, -np.inf), jnp.float32)
             result = combined(blind, noisy, bound, noise, told=learned.told)
             if not all(np.isfinite(np.asarray(a)).all() for a in result):
                 raise InputError(diverged(header.name, config))
@@ -211,6 +216,14 @@ def denoise_parts(
     )
     test = interior(kept_out(region)(*judge.piece) & judge.good, region, found.reach())
     return judged(estimate, found, test if test.sum() >= JUDGEABLE else None)
+
+
+def _judge(learned: Learned) -> Callable[[MovieArrays, Window], np.ndarray] | None:
+    """What finds outliers in a window of arrays."""
+    outliers = learned.outliers
+    if outliers is None:
+        return None
+    return lambda arrays, window: outliers(learned.denoiser, arrays, learned.noise, window)
 
 
 def denoise_in_memory(

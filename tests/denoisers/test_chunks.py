@@ -54,7 +54,7 @@ def in_blocks(denoiser, movie, seen, coefficients, *, symmetries=2, doubt=None, 
     weights = denoiser.context_weights(seen.any((1, 2)))
     mean, var = (np.full(movie.shape, np.nan, np.float32) for _ in range(2))
     chosen = blocks(movie.shape, denoiser.region, **size)
-    for block, found in predict_blocks(
+    for block, found, _ in predict_blocks(
         denoiser,
         reader(movie, seen),
         movie.shape,
