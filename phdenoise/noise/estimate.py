@@ -28,6 +28,8 @@ CORRELATED = 0.08
 LINK = 2
 # Share of a pixel's noise that its surroundings may tell before it counts as not hidden.
 _TOLD = 0.002
+# Noise that neighbours share is alike by more than this share of what farther pixels are.
+_MOVES = 0.5
 # Share of noise that lasts which differences have at least.
 _KEPT = 0.02
 # Share of the differences' variance that is worth a word when it was motion.
@@ -248,12 +250,15 @@ def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float) -> tuple[Blind, s
     if frames < 2:
         return "udvd", f"{frames} frame(s): the pixel is hidden and its own frame fills it in."
     r = rho.shape[0] // 2
-    near = np.abs(rho[max(r - LINK, 0) : r + LINK + 1, max(r - LINK, 0) : r + LINK + 1]).ravel()
+    inner = slice(max(r - LINK, 0), r + LINK + 1)
+    near = np.abs(rho[inner, inner]).ravel()
     largest = float(np.sort(near)[-2]) if near.size > 1 else 0.0
+    far = np.abs(rho)
+    far[inner, inner] = 0.0
     along_x, along_y = _axes(rho)
     found = f"noise correlation of neighbours {along_x[1]:.2f} (x), {along_y[1]:.2f} (y)"
-    # Chance excuses no more than twice that.
-    white = largest <= min(max(CORRELATED, 4 * rho_sd), 2 * CORRELATED)
+    # Chance excuses no more than twice that; what is far more alike at a distance moves.
+    white = largest <= max(min(max(CORRELATED, 4 * rho_sd), 2 * CORRELATED), _MOVES * far.max())
     if not white:
         return "frame", (
             f"{found}: the centre frame is hidden, whole or as far as the noise reaches."

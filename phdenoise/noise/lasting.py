@@ -3,27 +3,31 @@
     D_l(k) = ½ E |ŷ_{t+l}(k) − ŷ_t(k)|² = σ²(k) (1 − ρ_l) + M_l(k)
 
 ŷ is the cosine transform of 8 x 8 pixels, k its frequencies, M what moves. Noise shares ρ between all frequencies and
-places, motion is absent from many of them: of the increments 1 − D_l/D_{l+1}, those of a low quarter are the noise's. They
+places, motion is absent from many of them: of the increments 1 − D_l/D_{l+1}, those of a low quarter of the places, at the
+frequencies that show least of it, are the noise's. They
 fall from lag to lag where noise fades, and rise where a scene goes on moving; a scene as fast as that cannot be told from noise
 here, and whoever predicts the frames has to ask whether they leave as much (`phdenoise.training.lasting`).
 """
 
-from itertools import pairwise
-
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import fft
+from scipy import fft, ndimage
 
 from phdenoise.noise.differences import clip
 
+# The finest structure of all, which DCT groups do not have to themselves.
+_FINEST = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None] / 6.0
 # Side of the blocks [px]; frequencies, and values of each that are needed to tell their power, that stand together.
 BLOCK, GROUP, ENOUGH = 8, 2, 1500
 # Lags that are asked, at most, and values that are looked at.
 LONGEST, MOST = 12, 2**22
-# Places and frequencies where motion is let off; increments that count as none; how much the next one may be of one that fades.
-LOW, LEAST, FADES = 0.25, 0.03, 0.9
-# Median of the quarter that is lowest by chance [sd].
-_BY_CHANCE = 0.67
+# Places where motion is let off, and groups of frequencies; increments that count as none; how much the next one may be of one
+# that fades.
+LOW, LOWEST, LEAST, FADES = 0.25, 2, 0.03, 0.9
+# Powers of less than this share of the largest are not measured.
+ROUNDING = 1e-3
+# How low the lower quarter of values is by chance, and the mean of the two lowest of sixteen [sd].
+_QUARTER, _TWO = 0.67, 1.5
 
 
 def lasting(
@@ -52,16 +56,27 @@ def lasting(
     known = (numbers > 0.5 * numbers.max(axis=(1, 2), keepdims=True)).all(axis=0)
     if not known.any():
         return np.zeros(0)
-    power = [
-        (_over_parts(p, parts)[known] / n[known][:, None, None]).ravel()
-        for (p, _), n in zip(sums, numbers, strict=True)
-    ]
-    chance = _BY_CHANCE * np.sqrt(2 / numbers[-1][known].min())
-    tiny = np.finfo(float).tiny
-    steps = [1 - a / np.maximum(b, tiny) for a, b in pairwise(power)]
-    increments = [float(np.quantile(s, LOW)) + chance for s in steps]
+    power = np.stack(
+        [
+            _over_parts(p, parts)[known] / n[known][:, None]
+            for (p, _), n in zip(sums, numbers, strict=True)
+        ]
+    )
+    # Where blurred noise has no power, what there is comes from rounding.
+    strong = power.mean(axis=(0, 1))
+    measured = strong > ROUNDING * strong.max()
+    if not measured[:-1].any():
+        return np.zeros(0)
+    steps = 1 - power[:-1] / np.maximum(power[1:], np.finfo(float).tiny)
+    sd, places = np.sqrt(2 / numbers[-1][known].min()), known.sum()
+    low = np.quantile(steps, LOW, axis=1) + _QUARTER * sd * (1 - 1 / places)
+    faded = np.where(measured, np.prod(1 - low, axis=0), -np.inf)
+    chosen = np.argsort(-faded[:-1])[:LOWEST]
+    increments = low[:, chosen].mean(axis=1) + _TWO * sd / np.sqrt(places * (longest - 1))
+    if faded[-1] > np.prod(1 - increments):
+        increments = low[:, -1]
     lags = 0
-    for now, after in zip(increments, [*increments[1:], 0.0], strict=True):
+    for now, after in zip(increments, np.append(increments[1:], 0.0), strict=True):
         if now < LEAST or after > FADES * now:
             break
         lags += 1
@@ -70,14 +85,18 @@ def lasting(
 
 
 def _power(data: np.ndarray, good: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums for D_l over the frames, of each block's groups of frequencies, and of how many values [rows, columns]."""
+    """Sums for D_l over the frames, of each block's groups of frequencies and its finest structure, and of how many values."""
     change, both = data[lag:] - data[:-lag], good[lag:] & good[:-lag]
     whole = np.asarray(_blocks(both).all(axis=(-2, -1)))
-    change = _blocks(clip(np.where(both, change, 0.0), both))
-    squares = fft.dctn(change, axes=(-2, -1), norm="ortho") ** 2 * whole[..., None, None]
+    change = clip(np.where(both, change, 0.0), both)
+    finest = np.sum(_blocks(ndimage.convolve(change, _FINEST, mode="reflect")) ** 2, axis=(-2, -1))
+    squares = fft.dctn(_blocks(change), axes=(-2, -1), norm="ortho") ** 2
     groups = BLOCK // GROUP
-    total = squares.sum(axis=0).reshape(*whole.shape[1:], groups, GROUP, groups, GROUP)
-    return 0.5 * total.sum(axis=(3, 5)), GROUP**2 * whole.sum(axis=0)
+    total = np.einsum("tyxab,tyx->yxab", squares, whole)
+    total = total.reshape(*whole.shape[1:], groups, GROUP, groups, GROUP).sum(axis=(3, 5))
+    together = np.sum(finest * whole, axis=0) / groups**2
+    total = np.concatenate([total.reshape(*whole.shape[1:], -1), together[..., None]], axis=-1)
+    return 0.5 * total, GROUP**2 * whole.sum(axis=0)
 
 
 def _blocks(frames: np.ndarray) -> np.ndarray:

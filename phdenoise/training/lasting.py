@@ -55,11 +55,11 @@ def settled(
     values = frames[good].astype(np.float64)
     centre = float(values.mean())
     spread = max(float(values.std()), float(np.finfo(np.float32).tiny))
-    told = sharing_of(noisy, noisy.model, values, spread)
+    told = sharing_of(noisy, noisy.model, spread)
     scaled = ((fill(frames, seen, centre) - centre) / spread).astype(np.float32)
     weights = np.concatenate([context_weights(p) for p in present])
     features = told.features(weights)
-    level = _variance(noisy.model, values) / spread**2
+    level = _variance(noisy.model, noisy) / spread**2
     errors = []
     for shared in (told._replace(told=NONE.told), told):
         fit = fit_whole(scaled, weights, good, shared)
@@ -75,18 +75,15 @@ def settled(
     ]
 
 
-def sharing_of(
-    found: NoiseEstimate, noise: NoiseModel, values: Float[np.ndarray, " n"], spread: float
-) -> Sharing:
+def sharing_of(found: NoiseEstimate, noise: NoiseModel, spread: float) -> Sharing:
     """How noise is shared, in units of a network.
 
     Args:
         found: its correlations.
         noise: its variance.
-        values: measured intensities.
         spread: intensity of the network's unit.
     """
-    variance = _variance(noise, values) / spread**2 if len(found.lasting) else 0.0
+    variance = _variance(noise, found) / spread**2 if len(found.lasting) else 0.0
     rho = np.asarray(found.correlated().autocorrelation, np.float64)
     return sharing(rho, found.lasting, variance, found.reach())
 
@@ -140,7 +137,7 @@ def _error(
     return float(np.mean(((frames - plain) ** 2 + 2 * added * (moved - plain))[where]))
 
 
-def _variance(noise: NoiseModel, values: np.ndarray) -> float:
-    """Mean variance of the noise of measured values."""
-    found: Array = noise.variance(jnp.asarray(values, jnp.float32))
-    return float(np.mean(np.asarray(found, np.float64)))
+def _variance(noise: NoiseModel, found: NoiseEstimate) -> float:
+    """Mean variance of the noise, at the mean intensities of the photon-transfer points: single values scatter below zero."""
+    mean: Array = noise.variance(jnp.asarray(found.transfer[:, 0], jnp.float32))
+    return float(np.mean(np.asarray(mean, np.float64)))

@@ -276,7 +276,7 @@ def train_on(
         seed=config.seed,
     )
     if found is not None:
-        make = partial(make, sharing=sharing_of(found, noise, values, spread))
+        make = partial(make, sharing=sharing_of(found, noise, spread))
     denoiser = make(region)
     # No context reaches from one stretch to another.
     present = np.split(np.any(seen, axis=(1, 2)), stretches)
