@@ -18,6 +18,7 @@ from phdenoise.metrics.trust import WHITE
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.training.lasting import settled
 from phdenoise.types import NoiseModel, Progress
 
 # Share of the noise's sd above which what is invented should be known to the reader.
@@ -80,6 +81,12 @@ def hallucination(
     movie = source.movie if isinstance(source, Estimate) else source
     valid = movie.valid()
     found = estimate_noise(movie.frames, valid)
+    known = source.settings.get("lasting") if isinstance(source, Estimate) else None
+    found = (
+        settled(movie.frames, valid, valid, found)[0]
+        if known is None
+        else found.that_lasts(np.asarray(known, float))
+    )
     model = source.noise if isinstance(source, Estimate) else movie.noise or found.model
     level = float(np.median(movie.frames[valid]))
     noise = pure_noise(model, found, level, movie.shape, seed)
@@ -97,7 +104,7 @@ def hallucination(
 def pure_noise(
     model: NoiseModel, found: NoiseEstimate, level: float, shape: tuple[int, ...], seed: int
 ) -> np.ndarray:
-    """A movie [t, y, x] of noise alone around a level, with the estimated correlation in space."""
+    """A movie [t, y, x] of noise alone around a level, with the estimated correlation in space and time."""
     with jax.enable_x64(False):
         flat = jnp.full(shape, level, jnp.float32)
         noise = np.asarray(model.sample(jax.random.key(seed), flat), np.float64) - level
@@ -114,9 +121,18 @@ def pure_noise(
         power = np.maximum(np.fft.fft(ring).real, 0.0)
         power *= n / power.sum()
         amplitude = amplitude * np.sqrt(power if axis == -1 else power[:, None])
-    if amplitude.ndim == 0:
-        return level + noise
-    return level + np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
+    if amplitude.ndim:
+        noise = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
+    if len(found.lasting):
+        ring = np.zeros(shape[0])
+        lags = min(len(found.lasting), (shape[0] - 1) // 2)
+        ring[0], ring[1 : lags + 1] = 1.0, found.lasting[:lags]
+        ring[shape[0] - lags :] = found.lasting[:lags][::-1]
+        power = np.maximum(np.fft.fft(ring).real, 0.0)
+        power *= shape[0] / power.sum()
+        along = np.sqrt(power)[:, None, None]
+        noise = np.fft.ifft(np.fft.fft(noise, axis=0) * along, axis=0).real
+    return level + noise
 
 
 def judge_invention(

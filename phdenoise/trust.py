@@ -117,8 +117,11 @@ def trust(
     doubt = np.zeros_like(own) if estimate.blind_variance is None else estimate.blind_variance
     test = valid if held_out is None else valid & held_out
     correlation = {k: found.correlation[k] for k in "xy"}
+    along = {"t": np.append(1.0, found.lasting)} if len(found.lasting) else {}
     bias = bias_map(residual, valid)
-    coverage = predictive_coverage(frames, blind, own + doubt, test)
+    # Where noise lasts, prediction and measurement share some of it.
+    shared = 2 * float(estimate.settings.get("told", 0.0))
+    coverage = predictive_coverage(frames, blind, (1 - shared) * own + doubt, test)
     errors, off = frame_errors(residual, valid), drift(frames, estimate.mean, sd, valid)
     numbers: dict[str, Any] = {
         "noise": _noise_facts(estimate, found),
@@ -127,7 +130,7 @@ def trust(
         "variance_gain": variance_gain(frames, estimate.mean, valid),
         "removed": removed(frames, estimate.mean, own, valid),
         "leak": leak(residual, correlation, valid),
-        "lost_signal": lost_signal(residual, correlation, valid),
+        "lost_signal": lost_signal(residual, correlation | along, valid),
         "admitted": float(np.mean((doubt / own)[valid])),
     }
     return TrustReport(
@@ -225,10 +228,12 @@ def _warnings(
             "neighbours and stays in the output: denoise again with --blind frame."
         )
     persistent = noise["correlation"]["t"][1]
-    if persistent > 0.3 and not (region.startswith("all:") or region.startswith("udvd")):
+    hides = region.startswith("all:") or region.startswith("udvd")
+    if persistent > 0.3 and not hides and "lasting" not in estimate.settings:
         said.append(
             f"successive frames correlate ({persistent:.2f}) beyond their pixels' neighbourhood: if the scene is slow "
-            "this is noise that stays, so denoise again with --blind udvd; if it is fast, nothing is wrong."
+            "this is noise that stays, so denoise with the default network, whose predictions are told of it; if it "
+            "is fast, nothing is wrong."
         )
     # The residual's structure may be what the error bars admit, and a little that no one sees.
     count = max(int(estimate.movie.valid().sum()), 1)

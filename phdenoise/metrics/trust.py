@@ -178,7 +178,7 @@ def lost_signal(
 
     Args:
         residual: measured minus blind prediction, over the noise sd [1].
-        noise_autocorrelation: see `leak`.
+        noise_autocorrelation: see `leak`; along "t" as well for noise that lasts.
         valid: True where pixels count.
     """
     excess = [0.0]
@@ -188,7 +188,8 @@ def lost_signal(
             own = rho[lag] if lag < rho.size else 0.0
             excess.append(_covariance(residual, valid, axis, lag) - own)
     if residual.shape[0] > 1:
-        excess.append(_covariance(residual, valid, 0, 1))
+        own = float(noise_autocorrelation["t"][1]) if "t" in noise_autocorrelation else 0.0
+        excess.append(_covariance(residual, valid, 0, 1) - own)
     return float(max(excess))
 
 

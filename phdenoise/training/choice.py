@@ -59,6 +59,9 @@ def choose(
         clean=clean,
     )
     count = _teachers(config, objective, pretrained)
+    if config.distill is None and len(found.lasting):
+        # Noise that lasts is in the teachers' own frames as well.
+        count = 0
     return Choice(config, design_of_config(config, network), objective, count, tuple(log))
 
 

@@ -69,10 +69,7 @@ def settled(
     if errors[1] < -DOUBT or errors[0] < WORTH * max(errors[1], LEAST):
         return found.that_lasts(np.zeros(0)), []
     listed = ", ".join(f"{rho:.2f}" for rho in lasting[:4]) + (", ..." if len(lasting) > 4 else "")
-    return noisy, [
-        f"Noise lasts: its correlation with that of the frames that follow is {listed}. Linear predictions are told of it, and "
-        "no network is trained on this movie, whose noise it would learn."
-    ]
+    return noisy, [f"Noise lasts: its correlation with that of the frames that follow is {listed}."]
 
 
 def sharing_of(found: NoiseEstimate, noise: NoiseModel, spread: float) -> Sharing:
@@ -106,9 +103,9 @@ def nearest(
         noise, found: its variance, and how it is shared.
     """
     prior = from_prior(linear)
-    said = "Started from the best linear filter that is told of the noise"
+    said = "Linear predictions are told of the noise, and no network is trained on this movie, whose noise it would learn"
     if prior is None:
-        return linear, f"{said}."
+        return linear, f"{said}: the best of them is used."
     level = np.sqrt(np.asarray(noise.variance(jnp.asarray(frames, jnp.float32))))
     unit = found.correlated().field(jax.random.key(0), jnp.zeros(frames.shape, jnp.float32))
     added = np.where(seen, level * np.asarray(unit), 0.0)
@@ -117,8 +114,11 @@ def nearest(
     )
     own, known = (_error(d, arrays, louder, frames, added, fitted) for d in (linear, prior))
     if not known < own:
-        return linear, f"{said}, which errs less than the network that has seen simulated scenes."
-    return prior, "Started from a network that has seen simulated scenes."
+        return (
+            linear,
+            f"{said}: the best of them errs less than the network that has seen simulated scenes.",
+        )
+    return prior, f"{said}: the one that has seen simulated scenes is used."
 
 
 def _error(

@@ -275,7 +275,7 @@ def train_on(
         spread=spread,
         seed=config.seed,
     )
-    if found is not None:
+    if found is not None and design.network == "blind" and not region.everywhen:
         make = partial(make, sharing=sharing_of(found, noise, spread))
     denoiser = make(region)
     # No context reaches from one stretch to another.

@@ -122,13 +122,18 @@ def test_steep_edges_that_move_are_no_noise_that_persists():
     assert float(np.sqrt(found.model.variance(jnp.float32(0.0)))) == pytest.approx(true, rel=0.03)
 
 
-def test_noise_that_persists_in_time_hides_the_pixel_in_all_frames():
+def test_noise_that_persists_in_time_is_measured():
+    """Sums of two white frames: neighbours share half, and high differences hold a hundredth of the variance."""
     white = np.random.default_rng(0).normal(size=(18, 72, 72))
     persistent = (white[1:] + white[:-1])[:16] / np.sqrt(2)
     found = estimate_noise(scene() + 0.2 * persistent)
-    assert found.correlation["t"][1] > 0.3
-    assert found.blind == "udvd"
-    assert float(found.model.sigma) == pytest.approx(0.2, rel=0.15)
+    lasting = found.correlation["t"][1:]
+    assert lasting[0] == pytest.approx(0.5, abs=0.07)
+    assert found.blind == "pixel"
+    assert float(found.model.sigma) < 0.15
+    known = found.that_lasts(np.array([0.5]))
+    assert float(known.model.sigma) == pytest.approx(0.2, rel=0.05)
+    assert float(found.that_lasts(np.zeros(0)).model.sigma) == float(found.model.sigma)
 
 
 @pytest.fixture(scope="module")
