@@ -9,7 +9,9 @@ the exposures before and after, which it has not seen,
     error = mean[(f − r)²] − var(r),    var(r) = mean[(y₋ − 2y + y₊)²]/12
 
 unbiased for the squared error, also when the scene drifts steadily, and given against that of the noisy frames. All
-are brought to one sum first: beam, lamp and exposure time vary from frame to frame. Fixed-pattern noise counts as scene.
+are brought to one sum first: beam, lamp and exposure time vary from frame to frame. The beam's profile may vary as well, which is
+then no error of whoever shows it: the second figure is of differences whose part that is smooth over 20 px is taken away, of
+f − r as of y₋ − 2y + y₊. Fixed-pattern noise counts as scene.
 Movies: uPSNR by `umse_temporal` over interior frames, for
 outputs that use the pixel's own measurement with their weight of it measured by a probe or known from the posterior.
 """
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from phdenoise.denoisers.classical import autocorrelation, classical
 from phdenoise.metrics import umse_temporal, upsnr
@@ -30,6 +33,8 @@ from phdenoise.noise import NoiseEstimate, estimate_noise
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
+# Width of what is taken for the beam's profile [px].
+PROFILE = 20.0
 CLASSICAL = ("mean", "gaussian", "svd", "nlm", "bm4d")
 # Stacks of one scene at rest: file, array and the frames that are repeats.
 REPEATS = {
@@ -82,19 +87,36 @@ def repeats(name: str, folder: Path, methods: list[str]) -> None:
     inner = [i for i in range(len(seen)) if 0 < 2 * i < len(stack) - 1]
     centre = 2 * np.asarray(inner)
     reference = (y[centre - 1] + y[centre + 1]) / 2
-    own = float(np.mean((y[centre - 1] - 2 * y[centre] + y[centre + 1]) ** 2)) / 12
+    own = y[centre - 1] - 2 * y[centre] + y[centre + 1]
 
-    def error(estimate: np.ndarray) -> float:
-        return float(np.mean((levelled(estimate)[inner] - reference) ** 2)) - own
+    def errors(estimate: np.ndarray) -> np.ndarray:
+        off = levelled(estimate)[inner] - reference
+        return np.array(
+            [_power(off) - _power(own) / 12, _power(_fine(off)) - _power(_fine(own)) / 12]
+        )
 
-    floor = error(seen)
+    floor = errors(seen)
     for method in methods:
-        timed(method, seen, noise, lambda mean, var: _against(error(mean), var, floor))
+        timed(method, seen, noise, lambda mean, var: _against(errors(mean), var, floor))
 
 
-def _against(error: float, var: np.ndarray, noisy: float) -> str:
-    gain = f"{10 * np.log10(noisy / error):6.2f} dB" if error > 0 else "   inf dB"
-    return f"squared error {error:11.5g} = noisy / {gain}   predicted {float(var.mean()):11.5g}"
+def _power(a: np.ndarray) -> float:
+    return float(np.mean(a.astype(np.float64) ** 2))
+
+
+def _fine(a: np.ndarray) -> np.ndarray:
+    """Without the profile of each frame."""
+    fine: np.ndarray = a - ndimage.gaussian_filter(a, (0, PROFILE, PROFILE))
+    return fine
+
+
+def _against(errors: np.ndarray, var: np.ndarray, noisy: np.ndarray) -> str:
+    gains = [
+        f"{10 * np.log10(n / e):6.2f} dB" if e > 0 else "   inf dB"
+        for e, n in zip(errors, noisy, strict=True)
+    ]
+    whole, fine = (f"{e:11.5g} = noisy / {g}" for e, g in zip(errors, gains, strict=True))
+    return f"squared error {whole}   without profile {fine}   predicted {float(var.mean()):11.5g}"
 
 
 def movie(name: str, folder: Path, methods: list[str]) -> None:
