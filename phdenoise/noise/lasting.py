@@ -20,7 +20,7 @@ _FINEST = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None
 # Side of the blocks [px]; frequencies, and values of each that are needed to tell their power, that stand together.
 BLOCK, GROUP, ENOUGH = 8, 2, 1500
 # Lags that are asked, at most, and values that are looked at.
-LONGEST, MOST = 12, 2**22
+LONGEST, MOST = 12, 2**21
 # Places where motion is let off, and groups of frequencies; increments that count as none; how much the next one may be of one
 # that fades.
 LOW, LOWEST, LEAST, FADES = 0.25, 2, 0.03, 0.9

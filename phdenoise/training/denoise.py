@@ -39,12 +39,13 @@ from phdenoise.training.distil import distilled, teachers
 from phdenoise.training.gaps import held
 from phdenoise.training.held_out import JUDGEABLE, held_out, interior
 from phdenoise.training.lasting import settled
-from phdenoise.training.learn import learn, train_on
+from phdenoise.training.learn import learn
 from phdenoise.training.measure import check_movie, find_defects, noise_model
 from phdenoise.training.memory import parse_memory, whole_fits
 from phdenoise.training.objectives import Goal
 from phdenoise.training.seeing import lesson, see
 from phdenoise.training.train import Run
+from phdenoise.training.train_on import train_on
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, NoiseModel, Progress, stage, within
 

@@ -337,6 +337,6 @@ def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
         def worse(fresh, path=None):
             return replace(fresh, state=jax.tree.map(lambda w: w + 0.1, fresh.state))
 
-        monkeypatch.setattr("phdenoise.training.learn.from_prior", worse)
+        monkeypatch.setattr("phdenoise.training.train_on.from_prior", worse)
         said = " ".join(denoise(Movie.from_array(noisy), config).log)
         assert "Started from the best blind linear filter (held-out loss" in said
