@@ -27,6 +27,8 @@ NOT_TIME = dict.fromkeys(("ev", "kev", "mev", "j"), "energy") | {
 WRAPS, EDGE = 0.9, 12
 # Contrast, relative to the movie's largest, from which on frames are used.
 DEVELOPED = 0.1
+# No movie is believed to be nearer to a law's solution than 0.3 % of its range: steps, storage and binning are not [variance].
+LEAST = 1e-5
 
 
 def check_movie(movie: Movie, model: str) -> None:
@@ -117,7 +119,7 @@ def prepare_setting(movie: Movie, config: FitConfig, estimate: Estimate | None) 
     # correlations, and a likelihood that took them for independent would be that much too sure.
     along = [_clear(found.correlation[k]) for k in "yx"]
     inflation = float(np.prod([_shared(rho) for rho in along]))
-    variance = np.maximum(variance * inflation, 1e-8)
+    variance = np.maximum(variance * inflation, LEAST)
     observed = (_filled(measured) - scale.low) * slope
     believed = (np.asarray(mean, float) - scale.low) * slope
     first = _first_frame((smooth - scale.low) * slope, config.first_frame)
