@@ -173,7 +173,8 @@ def learn(
             factors = jnp.asarray(gaps.factors(measured))[:, None, None]
             blind_moments = Moments(blind_moments.mean, factors * blind_moments.var)
             log.append(gaps.sentence(everywhere))
-    log += [begun, course(run), calibration.sentence]
+    went = [course(run)] if run.scores or pretrained is not None else []
+    log += [begun, *went, calibration.sentence]
     settings = settings_of(config, design, objective, region) | {
         "region": str(shown),
         "trained_region": str(region),
