@@ -17,6 +17,7 @@ from scipy import ndimage
 from phdenoise.metrics.trust import WHITE
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
+from phdenoise.noise.correlated import in_time
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.training.lasting import settled
 from phdenoise.types import NoiseModel, Progress
@@ -124,14 +125,8 @@ def pure_noise(
     if amplitude.ndim:
         noise = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
     if len(found.lasting):
-        ring = np.zeros(shape[0])
-        lags = min(len(found.lasting), (shape[0] - 1) // 2)
-        ring[0], ring[1 : lags + 1] = 1.0, found.lasting[:lags]
-        ring[shape[0] - lags :] = found.lasting[:lags][::-1]
-        power = np.maximum(np.fft.fft(ring).real, 0.0)
-        power *= shape[0] / power.sum()
-        along = np.sqrt(power)[:, None, None]
-        noise = np.fft.ifft(np.fft.fft(noise, axis=0) * along, axis=0).real
+        lasting = jnp.asarray(found.lasting[: (shape[0] - 1) // 2], jnp.float32)
+        noise = np.asarray(in_time(jnp.asarray(noise, jnp.float32), lasting), np.float64)
     return level + noise
 
 

@@ -117,7 +117,7 @@ def trust(
     doubt = np.zeros_like(own) if estimate.blind_variance is None else estimate.blind_variance
     test = valid if held_out is None else valid & held_out
     correlation = {k: found.correlation[k] for k in "xy"}
-    along = {"t": np.append(1.0, found.lasting)} if len(found.lasting) else {}
+    along = {"t": found.correlation["t"]} if len(found.lasting) else {}
     bias = bias_map(residual, valid)
     # Where noise lasts, prediction and measurement share some of it.
     shared = 2 * float(estimate.settings.get("told", 0.0))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.context import REACH, MovieArrays, Window
 from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.doubt import Doubt
 from phdenoise.denoisers.linear import (
@@ -55,7 +55,6 @@ class Part(NamedTuple):
 
 # Frames, rows and columns -> that part of the movie.
 Read = Callable[[slice, slice, slice], Part]
-Window = tuple[slice, slice, slice]
 
 
 class Block(NamedTuple):

@@ -73,6 +73,10 @@ def window_weights(frames: int, length: int = 5) -> np.ndarray:
     return weights
 
 
+# Frames, rows and columns.
+Window = tuple[slice, slice, slice]
+
+
 class View(NamedTuple):
     """What a network is shown of one frame: context channels [y, x, k], the frame itself, 1 where measured."""
 

@@ -141,8 +141,7 @@ def frame_errors(
     best, weights = fit.coefficients[-1], weights.astype(np.float64)
     shares = let_through(best, weights, autocorrelation, lasting)
     # Residuals hide what the prediction knows of the pixel's own noise.
-    told = np.einsum("tf,tf->t", best, denoiser.sharing.features(weights))
-    residual = spread**2 * (fit.residual + 2 * told)
+    residual = spread**2 * (fit.residual + 2 * denoiser.sharing.known(best, weights))
     return weighed_errors(residual, level, shares, fit.pixels, autocorrelation)
 
 

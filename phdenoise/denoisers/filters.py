@@ -75,10 +75,9 @@ def equivalent_filters(
         if not all(0 <= i < n for i, n in zip(pixel, frames.shape, strict=True)):
             raise InputError(f"Pixel {pixel} is outside the movie of shape {frames.shape}.")
     arrays = prepare(denoiser, frames, valid)
-    taps = None if arrays.coefficients is None else list(arrays.coefficients)
     out = []
     for k, pixel in enumerate(pixels):
-        out.append(_one(denoiser, arrays, taps, frames.shape, pixel, symmetries))
+        out.append(_one(denoiser, arrays, frames.shape, pixel, symmetries))
         if progress:
             progress(k + 1, len(pixels), np.nan)
     return out
@@ -108,7 +107,6 @@ def implicit_motion(
 def _one(
     denoiser: Denoiser,
     arrays: MovieArrays,
-    taps: list[np.ndarray] | None,
     shape: tuple[int, ...],
     pixel: tuple[int, int, int],
     symmetries: int,
@@ -123,6 +121,7 @@ def _one(
     # Mirrored padding in space carries the weight of the pixel that it mirrors; zeros carry none.
     mode = "constant" if denoiser.everywhen else "symmetric"
     weights = _unpad(np.asarray(padded, np.float64)[low + reach : high + reach], shape, mode)
+    taps = arrays.coefficients
     if taps is not None:
         assert bank is not None
         passed = _unpad(np.asarray(bank[t], np.float64), shape, mode)

@@ -67,6 +67,13 @@ class Sharing(NamedTuple):
         told = np.einsum("tkr,rs->tsk", weights.astype(np.float64), np.asarray(self.told))
         return np.pad(told.reshape(len(weights), -1), ((0, 0), (0, 1)))
 
+    def known(
+        self, coefficients: Float[np.ndarray, "t f"], weights: Float[np.ndarray, "t k r"]
+    ) -> Float[np.ndarray, " t"]:
+        """Covariance of the centre's noise with a prediction of each frame."""
+        covariance: np.ndarray = np.einsum("tf,tf->t", coefficients, self.features(weights))
+        return covariance
+
 
 # Independent noise.
 NONE = Sharing(np.zeros((2 * REACH[-1] + 1, len(SCALES)), np.float32), np.full(2, FOLD, np.float32))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
-from phdenoise.denoisers.context import REACH, MovieArrays
+from phdenoise.denoisers.context import REACH, MovieArrays, Window
 from phdenoise.denoisers.core import Denoiser
 from phdenoise.types import NoiseModel
 
@@ -25,8 +25,6 @@ FAR, SHARED = 4.5, 1.25
 # Share of the values that tells q, by how far a Gaussian's are from its mean [sd]; and q at least.
 MOST, MOST_FAR, CALMEST = 0.9, 1.645, 0.7
 _AROUND = np.ones((1, 3, 3))
-
-Inside = tuple[slice, slice, slice]
 
 
 class Outliers(NamedTuple):
@@ -41,7 +39,7 @@ class Outliers(NamedTuple):
     calm: float = 1.0
 
     def calmed(
-        self, denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, inside: Inside
+        self, denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, inside: Window
     ) -> "Outliers":
         """The same with the q of a movie; arguments as below."""
         off, sd = _residual(denoiser, arrays, noise, self.error, inside)
@@ -52,7 +50,7 @@ class Outliers(NamedTuple):
         return self._replace(calm=float(np.clip(far, CALMEST, 1.0)))
 
     def __call__(
-        self, denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, inside: Inside
+        self, denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, inside: Window
     ) -> Bool[np.ndarray, "t y x"]:
         """Where measurements are outliers; those whose neighbours lie outside of the arrays are judged by the others.
 
@@ -81,7 +79,7 @@ class Outliers(NamedTuple):
 
 
 def _residual(
-    denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, error: float, inside: Inside
+    denoiser: Denoiser, arrays: MovieArrays, noise: NoiseModel, error: float, inside: Window
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measured less predicted value, zero where nothing was measured, and its standard deviation [intensity]."""
     assert arrays.linear is not None

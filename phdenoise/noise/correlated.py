@@ -88,20 +88,8 @@ class Correlated(eqx.Module):
         coloured = jnp.fft.irfft2(jnp.fft.rfft2(white) * amplitude, torus)
         coloured = coloured[..., :ny, :nx]
         if lags and frames:
-            coloured = self._in_time(coloured)[..., : frames[-1] - lags, :, :]
+            coloured = in_time(coloured, self.lasting)[..., : frames[-1] - lags, :, :]
         return coloured.astype(like.dtype)
-
-    def _in_time(self, frames: Float[Array, "*s t y x"]) -> Float[Array, "*s t y x"]:
-        """The same on a ring in time, where it lasts."""
-        t, lags = frames.shape[-3], self.lasting.shape[0]
-        ring = jnp.zeros(t, frames.dtype).at[0].set(1.0)
-        ring = ring.at[1 : lags + 1].set(self.lasting).at[t - lags :].set(self.lasting[::-1])
-        power = jnp.maximum(jnp.fft.rfft(ring).real, 0)
-        power = power / jnp.fft.irfft(power, t)[0]
-        found: Array = jnp.fft.irfft(
-            jnp.fft.rfft(frames, axis=-3) * jnp.sqrt(power)[:, None, None], t, axis=-3
-        )
-        return found
 
     def log_prob(self, noisy: Float[Array, "*s"], clean: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Elementwise log-density of each pixel alone (the marginal, without its neighbours)."""
@@ -113,6 +101,21 @@ class Correlated(eqx.Module):
             value.astype(clean.dtype) for value in (self.gain, self.offset, self.read_sigma)
         )
         return gain * jnp.maximum(clean - offset, 0) + read**2
+
+
+def in_time(
+    frames: Float[Array, "*s t y x"], lasting: Float[Array, " l"]
+) -> Float[Array, "*s t y x"]:
+    """Noise of independent frames as noise that lasts, on a ring in time; see `Correlated.lasting`."""
+    t, lags = frames.shape[-3], lasting.shape[0]
+    ring = jnp.zeros(t, frames.dtype).at[0].set(1.0)
+    ring = ring.at[1 : lags + 1].set(lasting).at[t - lags :].set(lasting[::-1])
+    power = jnp.maximum(jnp.fft.rfft(ring).real, 0)
+    power = power / jnp.fft.irfft(power, t)[0]
+    found: Array = jnp.fft.irfft(
+        jnp.fft.rfft(frames, axis=-3) * jnp.sqrt(power)[:, None, None], t, axis=-3
+    )
+    return found
 
 
 def told_from_outside(autocorrelation: Float[np.ndarray, "k k"], hidden: tuple[int, int]) -> float:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage, optimize
 
+# High-pass that shows the finest structure of a frame; its squares sum to one.
+FINEST = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
 # Largest lag of the noise, and of the covariance that tells motion from it [px].
 REACH, FAR = 8, 20
 # Motion that differences leave has no finer structure than this [cycles/px], sampled so often [cycles/px].
@@ -51,24 +53,22 @@ class Difference(NamedTuple):
     kept: np.ndarray = np.ones(1)
 
 
-def difference(data: np.ndarray, good: np.ndarray, highest: int = 8) -> Difference:
+def difference(data: np.ndarray, good: np.ndarray) -> Difference:
     """The lowest order of temporal difference that leaves no more motion than any other.
 
     Args:
         data: finite intensities [t, y, x].
         good: pixels that may be used [t, y, x].
-        highest: largest order allowed.
     """
     frames = data.shape[0]
     if frames == 1:
-        mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
         inside = ndimage.binary_erosion(good[0], np.ones((3, 3)), border_value=1)
-        high = ndimage.convolve(data[0], mask, mode="reflect")
+        high = ndimage.convolve(data[0], FINEST, mode="reflect")
         # The mask's squares sum to one, its samples are a third as many as pixels.
         return Difference(
             high[None], data, inside[None], np.ones(1, bool), 1 / 3, "one image, high-passed"
         )
-    allowed = [n for n in _ORDERS if n <= highest and (n == 2 or 2 * n <= frames)]
+    allowed = [n for n in _ORDERS if n == 2 or 2 * n <= frames]
     orders = allowed if frames > 2 else [1]
     power = [_power(_difference(data, good, order)) for order in orders]
     best = next(i for i, p in enumerate(power) if p <= (1 + _GAIN) * min(power))

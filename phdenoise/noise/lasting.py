@@ -13,10 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import fft, ndimage
 
-from phdenoise.noise.differences import clip
+from phdenoise.noise.differences import FINEST, clip
 
-# The finest structure of all, which DCT groups do not have to themselves.
-_FINEST = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None] / 6.0
 # Side of the blocks [px]; frequencies, and values of each that are needed to tell their power, that stand together.
 BLOCK, GROUP, ENOUGH = 8, 2, 1500
 # Lags that are asked, at most, and values that are looked at.
@@ -89,7 +87,9 @@ def _power(data: np.ndarray, good: np.ndarray, lag: int) -> tuple[np.ndarray, np
     change, both = data[lag:] - data[:-lag], good[lag:] & good[:-lag]
     whole = np.asarray(_blocks(both).all(axis=(-2, -1)))
     change = clip(np.where(both, change, 0.0), both)
-    finest = np.sum(_blocks(ndimage.convolve(change, _FINEST, mode="reflect")) ** 2, axis=(-2, -1))
+    # No group of frequencies has the finest structure to itself.
+    high = ndimage.convolve(change, FINEST[None], mode="reflect")
+    finest = np.sum(_blocks(high) ** 2, axis=(-2, -1))
     squares = fft.dctn(_blocks(change), axes=(-2, -1), norm="ortho") ** 2
     groups = BLOCK // GROUP
     total = np.einsum("tyxab,tyx->yxab", squares, whole)

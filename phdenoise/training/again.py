@@ -54,13 +54,21 @@ def once_more(
         symmetries: averaged by the prediction.
         progress: called with (step, steps, nan).
     """
-    unit = np.asarray(field.field(key, jnp.zeros(mean.shape, jnp.float32)))
     level = np.asarray(noise.variance(jnp.asarray(mean, jnp.float32)))
-    noisy = np.where(seen, mean + np.sqrt(level) * unit, 0).astype(np.float32)
+    noisy = np.where(seen, mean + drawn(level, field, key), 0).astype(np.float32)
     again = prepare(denoiser, noisy, seen, learned, weights=np.asarray(arrays.weights))
     return again, predict_arrays(
         denoiser, again, mean.shape, symmetries=symmetries, progress=progress
     )
+
+
+def drawn(
+    level: Float[np.ndarray, "t y x"], field: Correlated, key: Array
+) -> Float[np.ndarray, "t y x"]:
+    """New noise of a variance that is known everywhere, with the correlation of a field."""
+    unit = np.asarray(field.field(key, jnp.zeros(level.shape, jnp.float32)))
+    noise: np.ndarray = np.sqrt(level) * unit
+    return noise
 
 
 class Losses(NamedTuple):

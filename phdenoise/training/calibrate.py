@@ -35,7 +35,7 @@ from phdenoise.denoisers.doubt import Doubt, frame_errors
 from phdenoise.denoisers.linear import Fit, fitted_window
 from phdenoise.noise import NoiseEstimate
 from phdenoise.noise.models import scaled
-from phdenoise.training.again import Losses, losses, once_more, pattern_of
+from phdenoise.training.again import Losses, drawn, losses, once_more, pattern_of
 from phdenoise.training.bias import squared_bias
 from phdenoise.types import Moments, NoiseModel, Progress, stage
 
@@ -261,8 +261,7 @@ def _of_the_start(
     """
     temporal, seen, weights = replace(start, region=FRAME), movie.seen, np.asarray(arrays.weights)
     level = np.asarray(noise.variance(jnp.asarray(mean)))
-    field = movie.found.correlated().field(key, jnp.zeros(mean.shape, jnp.float32))
-    added = np.sqrt(level) * np.asarray(field)
+    added = drawn(level, movie.found.correlated(), key)
     louder = np.where(seen, movie.frames, 0) + added
     # There is twice the noise to tell a fit of.
     shared = start.sharing._replace(told=2 * np.asarray(start.sharing.told))

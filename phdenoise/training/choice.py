@@ -58,10 +58,7 @@ def choose(
         target=target,
         clean=clean,
     )
-    count = _teachers(config, objective, pretrained)
-    if config.distill is None and len(found.lasting):
-        # Noise that lasts is in the teachers' own frames as well.
-        count = 0
+    count = _teachers(config, objective, pretrained, found)
     return Choice(config, design_of_config(config, network), objective, count, tuple(log))
 
 
@@ -139,11 +136,14 @@ def _by_default(found: NoiseEstimate, design: Design) -> str:
     return f"{rows}x{columns}"
 
 
-def _teachers(config: DenoiseConfig, objective: Objective, pretrained: Estimate | None) -> int:
-    """How many teachers to ask; none where there is a network already."""
+def _teachers(
+    config: DenoiseConfig, objective: Objective, pretrained: Estimate | None, found: NoiseEstimate
+) -> int:
+    """How many teachers to ask; none where there is a network already, or unless asked where the student would see the noise."""
     blind = objective in ("nll", "mse", "counts") and config.network in ("auto", "blind")
     if config.distill is None:
-        return PRESETS[config.preset].teachers if blind and pretrained is None else 0
+        alone = pretrained is not None or len(found.lasting) > 0
+        return PRESETS[config.preset].teachers if blind and not alone else 0
     if config.distill < 0 or (config.distill and (not blind or pretrained is not None)):
         raise InputError(
             "--distill is a number of blind teachers, trained anew: leave out --weights, --objective, --network."

@@ -20,6 +20,7 @@ from phdenoise.denoisers.context import context_weights
 from phdenoise.denoisers.linear import NONE, Sharing, fit_whole, sharing
 from phdenoise.denoisers.predict import fill
 from phdenoise.noise import NoiseEstimate
+from phdenoise.training.again import drawn
 from phdenoise.types import NoiseModel
 
 # Error of the prediction that was not told over that of the one that was, from which on the noise is worth telling; errors of
@@ -58,12 +59,11 @@ def settled(
     told = sharing_of(noisy, noisy.model, spread)
     scaled = ((fill(frames, seen, centre) - centre) / spread).astype(np.float32)
     weights = np.concatenate([context_weights(p) for p in present])
-    features = told.features(weights)
     level = _variance(noisy.model, noisy) / spread**2
     errors = []
     for shared in (told._replace(told=NONE.told), told):
         fit = fit_whole(scaled, weights, good, shared)
-        own = np.einsum("tf,tf->t", fit.coefficients[-1], features)
+        own = told.known(fit.coefficients[-1], weights)
         left = np.average(fit.residual + 2 * own, weights=np.maximum(fit.pixels, 1e-9))
         errors.append(float(left) / level - 1)
     if errors[1] < -DOUBT or errors[0] < WORTH * max(errors[1], LEAST):
@@ -110,9 +110,8 @@ def nearest(
     said = "Linear predictions are told of the noise, and no network is trained on this movie, whose noise it would learn"
     if prior is None:
         return linear, f"{said}: the best of them is used."
-    level = np.sqrt(np.asarray(noise.variance(jnp.asarray(frames, jnp.float32))))
-    unit = found.correlated().field(jax.random.key(0), jnp.zeros(frames.shape, jnp.float32))
-    added = np.where(seen, level * np.asarray(unit), 0.0)
+    level = np.asarray(noise.variance(jnp.asarray(frames, jnp.float32)))
+    added = np.where(seen, drawn(level, found.correlated(), jax.random.key(0)), 0.0)
     louder = prepare(
         linear, frames + added, seen, fitted, arrays.coefficients, np.asarray(arrays.weights)
     )

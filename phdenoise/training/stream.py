@@ -23,6 +23,7 @@ from phdenoise.denoisers import (
     fit_blocks,
     predict_blocks,
 )
+from phdenoise.denoisers.context import Window
 from phdenoise.denoisers.doubt import frame_errors
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
@@ -39,7 +40,6 @@ from phdenoise.training.memory import block_size, parse_memory, pieces
 from phdenoise.trust import judged
 from phdenoise.types import InputError, Moments, Progress, within
 
-Window = tuple[slice, slice, slice]
 # Receives the window, the measured part, its blind prediction and its posterior.
 Keep = Callable[[Window, Part, Moments, Moments], None]
 # Called with (stage, step, steps, value).
@@ -104,9 +104,9 @@ def denoise_parts(
     found, screen, said = _noise(source, survey, chosen, config)
     read = _screened(source, screen)
     parts = [read(*piece) for piece in chosen]
-    values, inputs, good = (np.concatenate(a) for a in zip(*parts, strict=True))
-    found, lasts = settled(values, inputs, good, found, stretches=len(chosen))
-    del values, inputs, good
+    values, seen, good = (np.concatenate(a) for a in zip(*parts, strict=True))
+    del parts
+    found, lasts = settled(values, seen, good, found, stretches=len(chosen))
     noise, log = noise_model(header, found, config)
     log += [*lasts, *sentences(repeated), *said, _learned_from(chosen, shape, memory)]
 
@@ -121,12 +121,11 @@ def denoise_parts(
         return of
 
     movie = replace(
-        Movie.from_array(np.concatenate([p.values for p in parts])),
-        mask=np.concatenate([p.good for p in parts]),
+        Movie.from_array(values),
+        mask=good,
         name=header.name,
     )
-    seen = np.concatenate([p.seen for p in parts])
-    del parts
+    del values, good
     learned = learn(
         movie,
         seen,
@@ -188,10 +187,10 @@ def denoise_parts(
             blind = Moments(mean, factor * var if doubt else scale * factor * var)
             window = (block.kept, *block.tile.kept)
             part = read(*window)
+            full = part.seen & ~part.good
             if odd is not None:
-                part = part._replace(good=part.good & ~odd)
+                part, full = part._replace(good=part.good & ~odd), full & ~odd
             noisy = jnp.asarray(np.where(part.good, part.values, np.nan), jnp.float32)
-            full = part.seen & ~part.good if odd is None else part.seen & ~part.good & ~odd
             bound = jnp.asarray(np.where(full, part.values, -np.inf), jnp.float32)
             result = combined(blind, noisy, bound, noise, told=learned.told)
             if not all(np.isfinite(np.asarray(a)).all() for a in result):
