@@ -27,6 +27,11 @@ _ORDERS = (2, 3, 4, 6, 8)
 _GAIN = 0.01
 # Covariances are averaged over no more pixels than this.
 _PIXELS = 2**23
+# Places whose motion is judged: side [px], differences; how many are compared, at most and at least, with others as bright.
+_PLACE, _TIMES, _CLASSES, _ENOUGH = 16, 8, 6, 20
+# The broad part of differences is their mean over so many pixels square. Its power, over the rest's, scatters among places
+# by this many times what chance asks where noise is all there is.
+_BROAD, _SCATTERS = 5, 1.4
 
 
 class Difference(NamedTuple):
@@ -92,15 +97,18 @@ def autocorrelation(found: Difference) -> tuple[np.ndarray, float, float]:
         Correlation [2 r + 1, 2 r + 1] with 1 at its centre, r at most `REACH`; the standard deviation of a
         value that is truly zero; the share of the variance that was motion.
     """
-    keep = found.quiet & found.usable.any(axis=(1, 2))
-    keep = keep if keep.any() else np.ones_like(keep)
-    noise, usable = found.noise[keep], found.usable[keep]
+    usable = found.usable & still(found)
+    keep = found.quiet & usable.any(axis=(1, 2))
+    if not keep.any():
+        usable, keep = found.usable, np.ones_like(keep)
+    noise, usable = found.noise[keep], usable[keep]
     most = max(1, _PIXELS // noise[0].size)
     step = -(-noise.shape[0] // most)
     noise, usable = noise[::step], usable[::step]
     values = np.where(usable, clip(noise, usable), 0.0)
     # Brightness weighs frames, not pixels: every frame tells the shape equally well.
-    rms = np.sqrt(np.mean(values**2, axis=(1, 2), keepdims=True))
+    counts = np.maximum(usable.sum(axis=(1, 2), keepdims=True), 1)
+    rms = np.sqrt(np.sum(values**2, axis=(1, 2), keepdims=True) / counts)
     values = values / np.where(rms > 0, rms, 1.0)
     side = min(values.shape[1:])
     far, reach = min(FAR, side // 2), min(REACH, side // 4)
@@ -115,6 +123,54 @@ def autocorrelation(found: Difference) -> tuple[np.ndarray, float, float]:
     rho = noise_map / max(float(noise_map[reach, reach]), np.finfo(float).tiny)
     # Bartlett: correlated noise has fewer independent pixels.
     return rho, sd * float(np.sqrt(np.sum(rho**2))) / (1 - share), share
+
+
+def still(found: Difference) -> np.ndarray:
+    """Where and when differences show noise alone, if that can be told [n, y, x].
+
+    Noise has the same spectrum everywhere: among places of like brightness the power of its broad part, over that of the rest,
+    scatters as chance asks. Where it scatters more, something moves; there only places count that show no more than the others.
+    """
+    n, *sides = found.noise.shape
+    whole = np.ones(found.noise.shape, bool)
+    times, rows, columns = (max(1, n // _TIMES), *(side // _PLACE for side in sides))
+    if times * rows * columns < _ENOUGH:
+        return whole
+    edges = [
+        np.linspace(0, side, parts + 1).astype(int)
+        for side, parts in ((n, times), (sides[0], rows), (sides[1], columns))
+    ]
+
+    def over(values: np.ndarray) -> np.ndarray:
+        for axis, edge in enumerate(edges):
+            values = np.add.reduceat(values, edge[:-1], axis=axis)
+        return values
+
+    values = np.where(found.usable, clip(found.noise, found.usable), 0.0)
+    broad = ndimage.uniform_filter(values, (0, _BROAD, _BROAD), mode="nearest")
+    pixels, fine, wide = (
+        over(a * found.usable) for a in (np.ones(values.shape), (values - broad) ** 2, broad**2)
+    )
+    known = (fine > 0) & (pixels > 0.5 * pixels.max())
+    if known.sum() < _ENOUGH:
+        return whole
+    ratio = np.full(pixels.shape, np.inf)
+    ratio[known] = wide[known] / fine[known]
+    chance = np.sqrt(2 * _BROAD**2 / (np.median(pixels[known]) * found.share))
+    order = np.flatnonzero(known)[np.argsort(fine[known] / pixels[known])]
+    kept, most = np.zeros(pixels.size, bool), -np.inf
+    for alike in np.array_split(order, int(np.clip(order.size // _ENOUGH, 1, _CLASSES))):
+        low, high = np.quantile(ratio.flat[alike], (0.25, 0.75))
+        # The quartiles of a normal distribution are 1.35 sd apart.
+        if np.log(high / low) < 1.35 * _SCATTERS * chance:
+            kept[alike], most = True, max(most, high)
+    if not kept.any():
+        return whole
+    kept |= ratio.ravel() <= most
+    found_still = kept.reshape(pixels.shape)
+    for axis, edge in enumerate(edges):
+        found_still = np.repeat(found_still, np.diff(edge), axis=axis)
+    return found_still
 
 
 def _difference(data: np.ndarray, good: np.ndarray, order: int) -> Difference:

@@ -173,7 +173,7 @@ def estimate_noise(
     if data.shape[0] == 1:
         # The high-pass that removes the image also shapes the noise: nothing is known.
         rho = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, np.nan)
-    transfer = transfer_points(found, motion)
+    transfer, motion = transfer_points(found, motion, rho)
     values = data[good]
     counts = bool(np.all(values >= 0) and np.all(values == np.round(values)))
     model, sd, sentence = fit_line(transfer, kind, counts)
@@ -193,7 +193,7 @@ def estimate_noise(
         sentences=(
             f"Noise ({found.name}): {sentence}",
             reason,
-            *moved * (motion > _MOVED),
+            *moved * bool(motion > _MOVED),
             *extra,
         ),
         motion=float(motion),
