@@ -13,7 +13,8 @@ are brought to one sum first: beam, lamp and exposure time vary from frame to fr
 then no error of whoever shows it: the second figure is of differences whose part that is smooth over 20 px is taken away, of
 f − r as of y₋ − 2y + y₊. Fixed-pattern noise counts as scene.
 Movies: uPSNR by `umse_temporal` over interior frames, for
-outputs that use the pixel's own measurement with their weight of it measured by a probe or known from the posterior.
+outputs that use the pixel's own measurement with their weight of it measured by a probe or known from the posterior. Saturated
+pixels do not count; where the noise estimate finds motion, the noise is that of the finest structure, the same for all.
 """
 
 import argparse
@@ -30,9 +31,12 @@ from phdenoise.denoisers.classical import autocorrelation, classical
 from phdenoise.metrics import umse_temporal, upsnr
 from phdenoise.movie import Movie
 from phdenoise.noise import NoiseEstimate, estimate_noise
+from phdenoise.noise.estimate import saturated
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
+# Of the noise that probes what a method makes of it, in sd.
+STEP = 0.05
 # Width of what is taken for the beam's profile [px].
 PROFILE = 20.0
 CLASSICAL = ("mean", "gaussian", "svd", "nlm", "bm4d")
@@ -122,15 +126,23 @@ def _against(errors: np.ndarray, var: np.ndarray, noisy: np.ndarray) -> str:
 def movie(name: str, folder: Path, methods: list[str]) -> None:
     """Print uPSNR of the published output and of every method."""
     frames, published = (load(folder, MOVIES[name], key) for key in ("noisy", "udvd"))
+    good = ~saturated(frames, np.isfinite(frames))
     # The published frames have a grey scale of their own: back to the movie's by least squares.
-    published = np.polyval(
-        np.polyfit(published.ravel().astype(float), frames.ravel(), 1), published
-    )
-    published = published.astype(np.float32)
+    line = np.polyfit(published[good].astype(float), frames[good], 1)
+    published = np.polyval(line, published).astype(np.float32)
     noise = estimate_noise(frames)
+
+    def score(estimate: np.ndarray, weight: np.ndarray | float) -> str:
+        error = umse_temporal(estimate, frames, weight, good, noise.finest())
+        found = upsnr(error, span)
+        return (
+            f"uPSNR {found.psnr:6.2f} ± {found.sd:.2f} dB   uMSE {float(error.mse):8.4g} "
+            f"± {float(error.sd):.2g}   {found.caution}"
+        )
+
     print(f"\n{name}: {frames.shape}. {' '.join(noise.sentences)}")
     span = float(np.ptp(np.quantile(published, [0.001, 0.999])))
-    print(f"{'published UDVD':16s} {_score(published, frames, 0.0, span)}   (blind: own weight 0)")
+    print(f"{'published UDVD':16s} {score(published, 0.0)}   (blind: own weight 0)")
 
     def judge(mean: np.ndarray, var: np.ndarray, method: str) -> str:
         own = np.asarray(noise.model.variance(mean))
@@ -140,7 +152,7 @@ def movie(name: str, folder: Path, methods: list[str]) -> None:
             if method.startswith("ours-")
             else _weight(method, frames, noise, mean)
         )
-        return _score(mean, frames, weight, span)
+        return score(mean, weight)
 
     for method in methods:
         if method != "noisy":
@@ -148,22 +160,11 @@ def movie(name: str, folder: Path, methods: list[str]) -> None:
 
 
 def _weight(method: str, frames: np.ndarray, noise: NoiseEstimate, mean: np.ndarray) -> float:
-    """Mean of ∂f/∂y, from the change that a small random probe makes."""
-    probe = np.random.default_rng(0).standard_normal(frames.shape).astype(np.float32)
-    step = np.float32(0.05) * np.sqrt(np.asarray(noise.model.variance(frames)).mean())
-    moved, _ = run(method, frames + step * probe, noise)
-    return float(np.mean(probe * (moved - mean)) / step)
-
-
-def _score(
-    estimate: np.ndarray, frames: np.ndarray, weight: np.ndarray | float, span: float
-) -> str:
-    error = umse_temporal(estimate, frames, weight)
-    found = upsnr(error, span)
-    return (
-        f"uPSNR {found.psnr:6.2f} ± {found.sd:.2f} dB   uMSE {float(error.mse):8.4g} "
-        f"± {float(error.sd):.2g}   {found.caution}"
-    )
+    """Mean of ∂f/∂y, weighed by the noise's variance, from the change that a little of such noise makes."""
+    sd = np.sqrt(np.asarray(noise.model.variance(mean)))
+    probe = sd * np.random.default_rng(0).standard_normal(frames.shape).astype(np.float32)
+    moved, _ = run(method, frames + np.float32(STEP) * probe, noise)
+    return float(np.mean(probe * (moved - mean)) / STEP / np.mean(sd**2))
 
 
 def timed(

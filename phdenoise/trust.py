@@ -126,7 +126,7 @@ def trust(
     numbers: dict[str, Any] = {
         "noise": _noise_facts(estimate, found),
         "whiteness": _whiteness(residual, valid),
-        "upsnr": _upsnr(estimate, frames, valid),
+        "upsnr": _upsnr(estimate, frames, valid, found.finest()),
         "variance_gain": variance_gain(frames, estimate.mean, valid),
         "removed": removed(frames, estimate.mean, own, valid),
         "leak": leak(residual, correlation, valid),
@@ -182,14 +182,16 @@ def _whiteness(residual: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
     return residual_whiteness(residual, valid)._asdict()
 
 
-def _upsnr(estimate: Estimate, frames: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
+def _upsnr(
+    estimate: Estimate, frames: np.ndarray, valid: np.ndarray, finest: float | None
+) -> dict[str, Any]:
     if frames.shape[0] < 3:
         caution = "Caution: fewer than 3 frames, no independent copies."
         return {"psnr": float("nan"), "sd": float("nan"), "caution": caution, "biases": ""}
     mean = jnp.asarray(estimate.mean, jnp.float32)
     own = np.asarray(estimate.noise.variance(mean))
     weight = np.clip(estimate.variance / own, 0.0, 1.0).astype(np.float32)
-    error = umse_temporal(np.asarray(mean), frames, weight, valid)
+    error = umse_temporal(np.asarray(mean), frames, weight, valid, finest)
     low, high = np.quantile(estimate.mean[valid], [0.001, 0.999])
     value = upsnr(error, data_range=float(max(high - low, np.finfo(np.float32).tiny)))
     return value._asdict() | {"biases": UPSNR_BIASES}

@@ -2,11 +2,14 @@
 
     m   = L + Σ_k a_k(context)·(context_k − L) + b(context)       the centre frame is not seen at all
     μ_p = m_p + Σ_{q visible} g(context)_p · h_{p−q} (y_q − m_q)     its visible pixels correct m
+              + d(y_q − m_q, y_q; context_p)                         and so does, where movies move fast, a network of them
 
 L is the best linear combination of the neighbouring frames, and other linear predictions are among the context. A
 U-Net on all of them decides for each pixel which to prefer (a), corrects them (b), predicts the uncertainty and how
 far to trust a bank of linear filters of the innovation y − m. The bank looks up, down, left and right from
-beyond the hidden rectangle. m and the gates never see the centre frame, so blindness is exact. Working at half
+beyond the hidden rectangle. m and the gates never see the centre frame, so blindness is exact. d, of which
+the first of four convolutions is hollow and the others leap (dilated blind-spot networks: Wu et al., ECCV 2020, arXiv:2008.13711),
+is asked where other frames tell little and only the pixel is hidden. Working at half
 resolution (space to depth) makes it ten times cheaper than UDVD at the same width, and hiding one frame instead
 of five keeps what the neighbours know.
 Blind-spot idea: Laine et al., NeurIPS 2019, arXiv:1901.10277; Sheth et al., ICCV 2021, arXiv:2011.15045.
@@ -21,10 +24,13 @@ from jaxtyping import Array, Float
 from phdenoise.denoisers.context import CHANNELS, LINEAR
 from phdenoise.denoisers.initial import he_normal
 from phdenoise.denoisers.layers import act
-from phdenoise.denoisers.region import BlindRegion
+from phdenoise.denoisers.region import PIXEL, BlindRegion
 
 # Depth and breadth of the half-plane filters that read the centre frame beyond the hidden rectangle.
 DEPTH, BREADTH = 3, 7
+# Distances of the pixels that the layers after the first of the part around the hidden pixel look at, and how far that looks [px].
+LEAPS = (2, 4, 2)
+AROUND = 1 + sum(LEAPS)
 # The correction starts at zero and learns faster than the rest by this factor.
 BOOST = 5.0
 # Output pixels depend on inputs at most this far away, and frames are padded to multiples of STRIDE.
@@ -39,10 +45,19 @@ class CentreBlind(nnx.Module):
         width: channels at half resolution.
         bank: number of blind filters on the innovation, each looking in four directions; 0 where the whole
             centre frame is hidden.
+        around: channels of the network that looks at the innovation around the pixel, where that alone is hidden; 0 for none.
         spread: standard deviation predicted at the start.
     """
 
-    def __init__(self, *, width: int = 32, bank: int = 6, spread: float = 0.2, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        *,
+        width: int = 32,
+        bank: int = 6,
+        around: int = 0,
+        spread: float = 0.2,
+        rngs: nnx.Rngs,
+    ):
         deep, fine = width + width // 2, 16
 
         def conv(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nnx.Conv:
@@ -72,6 +87,16 @@ class CentreBlind(nnx.Module):
             self.gate = conv(fine, 4 * bank, 1, 0.0)
             kernel = he_normal(0.3)(rngs.params(), (DEPTH, BREADTH, 1, bank))
             self.filters = nnx.Param(kernel)
+        self.around = around
+        if around:
+            self.rings = nnx.List(
+                nnx.Param(he_normal()(rngs.params(), (3, 3, inputs, around)))
+                for inputs in (2, *[around] * len(LEAPS))
+            )
+            self.beside = conv(fine, around, 1)
+            self.together = conv(around + fine, fine, 1)
+            self.around_mean = conv(fine, 1, 1, 0.0)
+            self.around_spread = conv(fine, 1, 1, 0.0)
 
     def __call__(
         self,
@@ -90,12 +115,37 @@ class CentreBlind(nnx.Module):
         best = context[..., -1:]
         chosen = jnp.sum(self.choice(fine) * (context[..., :-1] - best), axis=-1, keepdims=True)
         mean = best + BOOST * (chosen + self.mean(fine))
-        spread = jax.nn.softplus(self.spread(fine) + self.log_spread[...])[..., 0]
-        if region.whole_frame or not self.bank:
-            return mean[..., 0], spread
-        innovation = (centre[..., None] - mean) * seen[..., None]
-        around = look_around(innovation, self.filters[...], region)
-        return (mean + jnp.sum(around * self.gate(fine), -1, keepdims=True))[..., 0], spread
+        spread = self.spread(fine) + self.log_spread[...]
+        if self.bank and not region.whole_frame:
+            innovation = (centre[..., None] - mean) * seen[..., None]
+            measured = jnp.concatenate([innovation, centre[..., None] * seen[..., None]], axis=-1)
+            told = look_around(innovation, self.filters[...], region)
+            mean = mean + jnp.sum(told * self.gate(fine), -1, keepdims=True)
+            if self.around and region == PIXEL:
+                first, *others = self.rings
+                ring = act(rings(measured, first[...]) + self.beside(fine))
+                for kernel, leap in zip(others, LEAPS, strict=True):
+                    ring = act(rings(ring, kernel[...], leap))
+                ring = act(self.together(jnp.concatenate([ring, fine], axis=-1)))
+                mean = mean + BOOST * self.around_mean(ring)
+                spread = spread + self.around_spread(ring)
+        return mean[..., 0], jax.nn.softplus(spread)[..., 0]
+
+
+def rings(
+    image: Float[Array, "n y x k"], kernel: Float[Array, "3 3 k m"], leap: int = 1
+) -> Float[Array, "n y x m"]:
+    """A 3 x 3 convolution of pixels `leap` apart.
+
+    Of several, the first is hollow and the leaps of the others are even: along one axis every input is then an odd number of
+    pixels away, and the pixel itself is hidden.
+    """
+    if leap == 1:
+        kernel = kernel.at[1, 1].set(0.0)
+    return jax.lax.conv_general_dilated(
+        image, kernel, (1, 1), [(leap, leap)] * 2,
+        rhs_dilation=(leap, leap), dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
 
 
 def look_around(

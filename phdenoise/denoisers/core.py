@@ -105,6 +105,7 @@ def build(
     doubt: float = 0.2,
     design: Design | None = None,
     sharing: Sharing = NONE,
+    around: int = 0,
 ) -> Denoiser:
     """A fresh denoiser that hides `region`: UDVD where it is hidden in every frame, else centre-blind.
 
@@ -118,6 +119,7 @@ def build(
         doubt: predicted standard deviation at the start, in units of `spread`.
         design: kind, window and depth of the network.
         sharing: of the movie's noise.
+        around: channels of a centre-blind network's part that looks around the hidden pixel.
     """
     design = Design() if design is None else design
     rngs = nnx.Rngs(seed)
@@ -129,7 +131,7 @@ def build(
         network = Udvd(width=width, rngs=rngs)
     else:
         bank = 0 if region.whole_frame else 6
-        network = CentreBlind(width=width, bank=bank, spread=doubt, rngs=rngs)
+        network = CentreBlind(width=width, bank=bank, around=around, spread=doubt, rngs=rngs)
     graph, state = nnx.split(network)
     as_scalar = jnp.float32
     scales = as_scalar(centre), as_scalar(spread), as_scalar(1.0)
@@ -277,7 +279,8 @@ def from_weights(
         *(weights.get(name, usual) for name, usual in zip(_OF_NOISE, NONE, strict=True))
     )
     weights = {name: array for name, array in weights.items() if name not in _OF_NOISE}
-    blank = build(region, width=width, centre=0.0, spread=1.0, seed=0, design=design)
+    around = next((w.shape[-1] for name, w in weights.items() if name.startswith("rings/0")), 0)
+    blank = build(region, width=width, centre=0.0, spread=1.0, seed=0, design=design, around=around)
     names = list(weights_of(blank))
     if sorted(names) != sorted(weights):
         raise InputError(

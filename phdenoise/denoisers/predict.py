@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy import ndimage
 
+from phdenoise.denoisers.centre_blind import AROUND
 from phdenoise.denoisers.context import LINEAR, REACH, MovieArrays, View
 from phdenoise.denoisers.core import Denoiser
 from phdenoise.denoisers.design import Design
 from phdenoise.denoisers.linear import SCALES, apply_linear, fit_linear
-from phdenoise.denoisers.region import BlindRegion
+from phdenoise.denoisers.region import PIXEL, BlindRegion
 from phdenoise.types import Moments, Steps
 
 # Largest side predicted at once [px], overlaps included.
@@ -351,7 +352,9 @@ def tiles(
 def margin(region: BlindRegion, design: Design = BLIND) -> int:
     """How far a prediction looks [px], a multiple of the network's stride."""
     everywhen = region.everywhen and design.network == "blind"
-    reach = (UDVD_RADIUS if everywhen else design.radius) + max(region.shift)
+    reach = UDVD_RADIUS if everywhen else design.radius
+    # What is seen around a hidden pixel is compared with a prediction of the same radius.
+    reach += AROUND if region == PIXEL and design.network == "blind" else max(region.shift)
     return -(-reach // design.stride) * design.stride
 
 

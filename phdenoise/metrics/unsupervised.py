@@ -135,6 +135,7 @@ def umse_temporal(
     frames: Float[Array | np.ndarray, "t1 y1 x1"],
     own_weight: float | Real = 0.0,
     valid: Valid | None = None,
+    finest: float | None = None,
 ) -> UnsupervisedError:
     """Error of a denoised movie measured on the movie itself, for noise independent in time.
 
@@ -142,12 +143,15 @@ def umse_temporal(
 
     s is the noise variance, free of any linear change between frames; w = ∂f/∂y is how much the
     estimate uses the pixel's own measurement: 0 for a blind-spot prediction, and the posterior
-    variance over the noise variance for its posterior mean.
+    variance over the noise variance for its posterior mean. Where the scene moves by leaps, s is
+    measured in the finest structure of frames, of which motion has least.
 
     Args:
         estimate: f; frames: y, the noisy movie it was made from; both [t, y, x], t >= 3.
         own_weight: w, a number or [t, y, x].
         valid: True where pixels count, [t, y, x]; a pixel counts if valid in its three frames.
+        finest: share of the noise's variance that [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] / 6 keeps, 1 for white noise; frames are
+            filtered with it before s is measured, and pixels at their borders do not count. None leaves them as they are.
 
     Returns:
         The error over frames 2 .. t − 1; `bias` from the curvature in time of the estimate;
@@ -165,13 +169,43 @@ def umse_temporal(
         v = same_shape("valid", valid, "frames", frames)[0]
         y, f = jnp.where(v, y, 0), jnp.where(v, f, 0)
         valid = v[:-2] & v[1:-1] & v[2:]
-    variance = (2 / 3) * (y[1:-1] - (y[:-2] + y[2:]) / 2) ** 2
-    mean, sd = _mean_and_sd((y[1:-1] - f[1:-1]) ** 2 - (1 - 2 * w) * variance, valid)
+    left, noisy, smooth = (y - f)[1:-1], y, f
+    if finest is not None:
+        if min(f.shape[1:]) < 3:
+            raise InputError(f"The finest structure needs frames of 3 x 3 pixels, got {f.shape}.")
+        noisy, smooth = (_finest(a) / jnp.sqrt(finest) for a in (y, f))
+        left, w = left[:, 1:-1, 1:-1], w[:, 1:-1, 1:-1]
+        if valid is not None:
+            valid = _all_around(valid)
+    variance = (2 / 3) * (noisy[1:-1] - (noisy[:-2] + noisy[2:]) / 2) ** 2
+    mean, sd = _mean_and_sd(left**2 - (1 - 2 * w) * variance, valid)
     # Motion grows as the fourth power of the step and the noise left in f does not: two frames.
     n = 2 if f.shape[0] >= 5 else 1
-    motion = jnp.nanmean((f[n:-n] - (f[: -2 * n] + f[2 * n :]) / 2) ** 2) / n**4
+    motion = jnp.nanmean((smooth[n:-n] - (smooth[: -2 * n] + smooth[2 * n :]) / 2) ** 2) / n**4
     bias = -(2 / 3) * jnp.mean(1 - 2 * w) * motion
-    return UnsupervisedError(mean, sd, bias, _temporal_correlation(y))
+    return UnsupervisedError(mean, sd, bias, _temporal_correlation(noisy))
+
+
+def _finest(frames: Array) -> Array:
+    """Second differences along y and x, of noise of variance one if that of frames is white and of variance one."""
+    for axis in (1, 2):
+        n = frames.shape[axis]
+        before, here, after = (
+            jax.lax.slice_in_dim(frames, k, n - 2 + k, axis=axis) for k in range(3)
+        )
+        frames = (before - 2 * here + after) / jnp.sqrt(6.0)
+    return frames
+
+
+def _all_around(valid: Array) -> Array:
+    """Where all of 3 x 3 pixels are valid, without the border."""
+    for axis in (1, 2):
+        n = valid.shape[axis]
+        before, here, after = (
+            jax.lax.slice_in_dim(valid, k, n - 2 + k, axis=axis) for k in range(3)
+        )
+        valid = before & here & after
+    return valid
 
 
 def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:

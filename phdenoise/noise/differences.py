@@ -12,10 +12,12 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, optimize
+from scipy import ndimage, optimize, signal
 
 # High-pass that shows the finest structure of a frame; its squares sum to one.
 FINEST = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
+# So much of noise's variance must be in its finest structure for that to tell of it.
+ENOUGH = 0.3
 # Largest lag of the noise, and of the covariance that tells motion from it [px].
 REACH, FAR = 8, 20
 # Motion that differences leave has no finer structure than this [cycles/px], sampled so often [cycles/px].
@@ -123,6 +125,26 @@ def autocorrelation(found: Difference) -> tuple[np.ndarray, float, float]:
     rho = noise_map / max(float(noise_map[reach, reach]), np.finfo(float).tiny)
     # Bartlett: correlated noise has fewer independent pixels.
     return rho, sd * float(np.sqrt(np.sum(rho**2))) / (1 - share), share
+
+
+def spaced(weights: np.ndarray, spacing: int) -> np.ndarray:
+    """The same of every so many pixels."""
+    only = np.zeros((spacing, spacing))
+    only[0, 0] = 1.0
+    end = 1 - spacing or None
+    every: np.ndarray = np.kron(weights, only)[:end, :end]
+    return every
+
+
+def of_the_finest(rho: np.ndarray, spacing: int = 1) -> tuple[float, float]:
+    """Variance of noise's finest structure over the noise's, by its autocorrelation [lag_y, lag_x], and pixels that share a value.
+
+    NaN where the autocorrelation is unknown.
+    """
+    weights = spaced(FINEST, spacing)
+    rho_of_it = signal.convolve2d(signal.convolve2d(weights, weights), rho)
+    seen = float(rho_of_it[rho_of_it.shape[0] // 2, rho_of_it.shape[1] // 2])
+    return seen, float(np.sum(rho_of_it**2)) / max(seen**2, np.finfo(float).tiny)
 
 
 def still(found: Difference) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from phdenoise.noise.correlated import Correlated, told_from_outside
-from phdenoise.noise.differences import autocorrelation, difference
+from phdenoise.noise.differences import ENOUGH, autocorrelation, difference, of_the_finest
 from phdenoise.noise.lasting import lasting
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, scaled
 from phdenoise.noise.transfer import NoiseKind, fit_line, transfer_points
@@ -95,6 +95,14 @@ class NoiseEstimate:
         mean, variance, _ = self.transfer.T
         said = float(np.mean(self.model.variance(jnp.asarray(mean, jnp.float32))))
         return max(float(np.log(max(variance.mean(), 1e-30) / max(said, 1e-30))), 0.0)
+
+    def finest(self) -> float | None:
+        """Share of the noise's variance that a frame's finest structure has, where differences of frames hold motion.
+
+        None where they do not, or the noise has too little there.
+        """
+        share, _ = of_the_finest(self.autocorrelation)
+        return share if self.motion > _MOVED and share > ENOUGH else None
 
     def tail(self) -> np.ndarray:
         """What the autocorrelation may be beyond the lags where it is seen: what was measured there, which may be motion."""

@@ -10,9 +10,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 
-from phdenoise.noise.differences import FINEST, Difference
+from phdenoise.noise.differences import ENOUGH, FINEST, Difference, of_the_finest, spaced
 from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian
 from phdenoise.types import InputError
 
@@ -23,16 +23,13 @@ _BINS = 16
 _SPOT = 36.0
 # Read noise's variance where nothing tells it, of the darkest pixels'; how much of it may be missed below zero.
 _LEAST = 0.1
-# So much of noise's variance must be in its finest structure, of pixels so far apart, for that to tell of it; sd by which it has
-# to be less than the rest.
-_ENOUGH, _SPACINGS, _SURE = 0.3, (1, 2, 3), 4.0
+# Pixels between those of the finest structure; sd by which noise has to be less there than elsewhere.
+_SPACINGS, _SURE = (1, 2, 3), 4.0
 # Deviation from unit gain at which integers are still counts.
 _UNIT = 0.12
 
 
-def transfer_points(
-    found: Difference, motion: float, rho: np.ndarray
-) -> tuple[np.ndarray, float]:
+def transfer_points(found: Difference, motion: float, rho: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean intensity, variance and its standard deviation [bins, 3], in bins of equal population; and the share of motion.
 
     What moves has little of the finest structure of a frame: where differences have less noise there than elsewhere, it is the
@@ -49,14 +46,14 @@ def transfer_points(
     points = _binned(found, place, found.noise, usable, found.share)
     points[:, 1] *= 1 - motion
     for spacing in _SPACINGS:
-        seen, shared = _of_the_finest(rho, spacing)
+        seen, shared = of_the_finest(rho, spacing)
         inner = ndimage.binary_erosion(usable, np.ones((1, 2 * spacing + 1, 2 * spacing + 1)))
-        if seen > _ENOUGH and inner.sum() >= 64:
+        if seen > ENOUGH and inner.sum() >= 64:
             break
     else:
         return points, motion
     finest = ndimage.convolve(
-        np.where(found.usable, found.noise, 0.0), _spaced(FINEST, spacing)[None]
+        np.where(found.usable, found.noise, 0.0), spaced(FINEST, spacing)[None]
     )
     share = found.share / shared
     others = _binned(found, place, finest / np.sqrt(seen), inner, share)
@@ -64,26 +61,6 @@ def transfer_points(
     if part > 1 - _SURE * np.sqrt(2 / (inner.sum() * share)):
         return points, motion
     return others, 1 - (1 - motion) * part
-
-
-def _spaced(weights: np.ndarray, spacing: int) -> np.ndarray:
-    """The same of every so many pixels."""
-    only = np.zeros((spacing, spacing))
-    only[0, 0] = 1.0
-    last = spacing - 1
-    spaced: np.ndarray = np.kron(weights, only)[: -last or None, : -last or None]
-    return spaced
-
-
-def _of_the_finest(rho: np.ndarray, spacing: int) -> tuple[float, float]:
-    """Variance of noise's finest structure over the noise's, by its autocorrelation [lag_y, lag_x], and pixels that share a value.
-
-    NaN where the autocorrelation is unknown.
-    """
-    weights = _spaced(FINEST, spacing)
-    rho_of_it = signal.convolve2d(signal.convolve2d(weights, weights), rho)
-    seen = float(rho_of_it[rho_of_it.shape[0] // 2, rho_of_it.shape[1] // 2])
-    return seen, float(np.sum(rho_of_it**2)) / seen**2
 
 
 def _binned(

@@ -161,10 +161,11 @@ def by_error(
         # What the centre frame's other pixels add is known from all pixels: nothing of it was learned.
         error = max(error - _mean_gain(residual, nearer, valid), (1 - MOST) * error)
     error = min(max(error, 1e-9 * power), power)
-    gained, chance = _gain_of_training(
+    lower, chance = _gain_of_training(
         nearer, own, movie.judged if movie.judged.any() else valid, error, movie.shared
     )
-    left = power + fitted - gained
+    left = power + fitted - lower
+    gained = min(max(lower, -BETTER * error), MOST * error)
     denoise_again = partial(
         once_more, trained, arrays, seen=movie.seen, learned=movie.learned, noise=noise,
         field=found.correlated(), symmetries=SYMMETRIES,
@@ -321,8 +322,7 @@ def _gain_of_training(
     """
     chance = float(np.var((before**2 - after**2)[where])) * shared / where.sum()
     sure = 1 / (1 + chance / (BETTER * error) ** 2)
-    gained = sure * _mean_gain(before, after, where)
-    return min(max(gained, -BETTER * error), MOST * error), sure**2 * chance
+    return sure * _mean_gain(before, after, where), sure**2 * chance
 
 
 def _power_of_frames(

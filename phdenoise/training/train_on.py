@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.denoisers import (
+    PIXEL,
     SPREAD,
     BlindRegion,
     Denoiser,
@@ -40,6 +41,8 @@ from phdenoise.types import Moments, NoiseModel, Steps
 
 # Of the learning rate and of the steps where training starts from the prior: it has less to learn, and something to lose.
 FROM_PRIOR, FEWER = 1 / 15, 1 / 2
+# Channels of the part that looks around the pixel, of a network that starts from the linear prediction.
+AROUND = 16
 
 
 class Trained(NamedTuple):
@@ -178,8 +181,11 @@ def train_on(
         if found is not None and denoiser.sharing.lasts:
             denoiser, begun = nearest(denoiser, arrays, frames, seen, valid & ~test, noise, found)
         else:
+            # Of independent noise the pixels around tell nothing.
+            white = design.network == "blind" and region == PIXEL
+            fresh = make(region, around=AROUND) if white else denoiser
             denoiser, plan, begun = _begin(
-                denoiser, arrays, judged, judged + learned, noise, plan, config, other
+                fresh, denoiser, arrays, judged, judged + learned, noise, plan, config, other
             )
         unseeing = denoiser
     start, save = None, None
@@ -204,6 +210,7 @@ def train_on(
 
 def _begin(
     fresh: Denoiser,
+    plain: Denoiser,
     arrays: MovieArrays,
     judged: jax.Array,
     valid: jax.Array,
@@ -212,11 +219,14 @@ def _begin(
     config: DenoiseConfig,
     instead: Denoiser | None,
 ) -> tuple[Denoiser, Plan, str]:
-    """Where training starts, what is hidden of the two, how it goes on from there, and what to say of it."""
+    """Where training starts, what is hidden of the two, how it goes on from there, and what to say of it.
+
+    `fresh` may have parts that the network of the prior, `plain`, does without.
+    """
     if arrays.linear is None:
         return fresh, plan, "Started from random weights."
     said = "Started from the best blind linear filter"
-    prior = from_prior(fresh) if config.start == "prior" else None
+    prior = from_prior(plain) if config.start == "prior" else None
     if prior is None:
         return fresh, plan, f"{said}."
     loss, linear = (score(d, d.state, arrays, judged, noise, plan) for d in (prior, fresh))

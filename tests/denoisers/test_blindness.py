@@ -47,14 +47,14 @@ def awake(denoiser):
 
 
 @lru_cache
-def slopes(trained, shown, frames, design=None):
+def slopes(trained, shown, frames, design=None, around=0):
     """d (mean + variance of the blind prediction at t, y, x) / d movie, compiled once.
 
     The linear prediction is fitted to the movie by least squares, outside of the Jacobian, and has a test of
     its own below; here it is a sum of the frames around.
     """
     region = parse_region(trained)
-    denoiser = build(region, width=12, centre=0.0, spread=1.0, seed=1, design=design)
+    denoiser = build(region, width=12, centre=0.0, spread=1.0, seed=1, design=design, around=around)
     denoiser = awake(replace(denoiser, region=parse_region(shown)))
     weights = jnp.asarray(denoiser.context_weights(np.ones(frames, bool)))
     reach = REACH[-1]
@@ -94,10 +94,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("trained", "shown"), CASES)
+# Some also with the part that looks around the hidden pixel.
+AROUND = [*((*case, 0) for case in CASES), *((*case, 4) for case in CASES if "pixel" in case)]
+
+
+@pytest.mark.parametrize(("trained", "shown", "around"), AROUND)
 @pytest.mark.parametrize(("t", "y", "x"), [(0, 8, 7), (2, 8, 7), (5, 0, 0), (2, 15, 3)])
-def test_jacobian_is_zero_on_the_hidden_set_and_only_there(trained, shown, t, y, x):
-    slope = np.asarray(slopes(trained, shown, 6)(jnp.asarray(movie()), t, y, x))
+def test_jacobian_is_zero_on_the_hidden_set_and_only_there(trained, shown, around, t, y, x):
+    slope = np.asarray(slopes(trained, shown, 6, around=around)(jnp.asarray(movie()), t, y, x))
     region = parse_region(shown)
     hidden = hidden_pixels(slope.shape, region, t, y, x)
     assert np.all(slope[hidden] == 0.0)

@@ -22,7 +22,7 @@ from phdenoise.denoisers.doubt import Doubt
 
 pytestmark = pytest.mark.xdist_group("denoise")
 
-SHAPE = (18, 76, 30)
+SHAPE = (18, 104, 30)
 
 
 def movie(seed=0):
@@ -39,7 +39,8 @@ def movie(seed=0):
 
 def awake(region, width=8):
     """A network whose every part matters: the fresh one only passes on its linear prediction."""
-    denoiser = build(parse_region(region), width=width, centre=7.0, spread=0.8, seed=0)
+    scales = {"centre": 7.0, "spread": 0.8, "seed": 0, "around": 4}
+    denoiser = build(parse_region(region), width=width, **scales)
     rng = np.random.default_rng(1)
     leaves, tree = jax.tree_util.tree_flatten(denoiser.state)
     leaves = [w + 0.02 * jnp.asarray(rng.normal(size=w.shape), jnp.float32) for w in leaves]
@@ -77,7 +78,7 @@ def whole():
     return frames, seen, denoiser, arrays, predict_arrays(denoiser, arrays, SHAPE, symmetries=2)
 
 
-@pytest.mark.parametrize(("frames", "side"), [(18, 576), (7, 576), (9, 72)])
+@pytest.mark.parametrize(("frames", "side"), [(18, 576), (7, 576), (9, 96)])
 def test_blocks_do_not_matter(whole, frames, side):
     movie_, seen, denoiser, arrays, expected = whole
     mean, var = in_blocks(denoiser, movie_, seen, arrays.coefficients, frames=frames, side=side)
@@ -86,7 +87,7 @@ def test_blocks_do_not_matter(whole, frames, side):
     np.testing.assert_allclose(var, expected.var, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("frames", "side"), [(7, 576), (9, 72)])
+@pytest.mark.parametrize(("frames", "side"), [(7, 576), (9, 96)])
 def test_parts_of_the_variance_do_not_depend_on_blocks(whole, frames, side):
     movie_, seen, denoiser, arrays, raw = whole
     doubt = Doubt(0.5, 0.1, np.linspace(1, 2, SHAPE[0]))
