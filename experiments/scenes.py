@@ -65,6 +65,29 @@ def scene(rng: np.random.Generator, frames: int, side: int) -> np.ndarray:
     return (out / max(float(out.std()), 1e-6)).astype(np.float32)
 
 
+def leaping(rng: np.random.Generator, frames: int, side: int, step: float = 3.0) -> np.ndarray:
+    """Textured discs over a dark ground that leap from frame to frame by `step` px along each axis, sd [t, y, x]; values 0 to 1.5.
+
+    Cells, droplets, a nanoparticle over vacuum: much of the frame is at rest.
+    """
+    count, radius = max(1, side**2 // 2500), 11.0
+    texture = ndimage.gaussian_filter(
+        rng.standard_normal((count, 3 * side, 3 * side)), (0, 1.5, 1.5), mode="wrap"
+    )
+    places = rng.uniform(radius, side - radius, (count, 2))
+    y, x = np.mgrid[:side, :side].astype(float)
+    out = np.zeros((frames, side, side))
+    for image in out:
+        places = np.clip(places + step * rng.standard_normal(places.shape), 0, side)
+        for (py, px), pattern in zip(places, texture / texture.std(), strict=True):
+            inside = 1 / (1 + np.exp((np.hypot(y - py, x - px) - radius) / 0.8))
+            seen = ndimage.map_coordinates(
+                pattern, (y - py + side, x - px + side), order=1, mode="wrap"
+            )
+            np.maximum(image, inside * (0.7 + 0.2 * seen), out=image)
+    return np.clip(out, 0.0, 1.5)
+
+
 def _field(rng: np.random.Generator, frames: int, side: int, still: bool = False) -> np.ndarray:
     """A Gaussian random field of unit variance that changes, rests (`still`) or drifts."""
     box = (2 * frames, int(_TORUS * side), int(_TORUS * side))

@@ -12,6 +12,7 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 from scipy import ndimage, optimize, signal
 
 # High-pass that shows the finest structure of a frame; its squares sum to one.
@@ -29,11 +30,13 @@ _ORDERS = (2, 3, 4, 6, 8)
 _GAIN = 0.01
 # Covariances are averaged over no more pixels than this.
 _PIXELS = 2**23
-# Places whose motion is judged: side [px], differences; how many are compared, at most and at least, with others as bright.
-_PLACE, _TIMES, _CLASSES, _ENOUGH = 16, 8, 6, 20
-# The broad part of differences is their mean over so many pixels square. Its power, over the rest's, scatters among places
-# by this many times what chance asks where noise is all there is.
-_BROAD, _SCATTERS = 5, 1.4
+# Places whose motion is judged: differences and sides [px]; how many are compared with others as bright, and groups of those.
+_PLACES, _ENOUGH, _CLASSES = ((8, 16, 16), (2, 16, 16)), 20, 6
+# The broad part of differences is their mean over so many pixels square, the broader one over more. The broad part's power, over the
+# fine part's, scatters among places by this many times what chance asks where noise is all there is.
+_BROAD, _SCATTERS = (5, 15), 1.4
+# Where it is this many times that of other places, and the broader part has more than this share of it, something moves.
+_UNLIKE, _REACHES = 2.5, 0.3
 
 
 class Difference(NamedTuple):
@@ -152,15 +155,36 @@ def still(found: Difference) -> np.ndarray:
 
     Noise has the same spectrum everywhere: among places of like brightness the power of its broad part, over that of the rest,
     scatters as chance asks. Where it scatters more, something moves; there only places count that show no more than the others.
+    Small places are looked at where none of the larger ones is at rest.
     """
-    n, *sides = found.noise.shape
-    whole = np.ones(found.noise.shape, bool)
-    times, rows, columns = (max(1, n // _TIMES), *(side // _PLACE for side in sides))
-    if times * rows * columns < _ENOUGH:
-        return whole
+    values = np.where(found.usable, clip(found.noise, found.usable), 0.0)
+    broad, broader = (
+        ndimage.uniform_filter(values, (0, side, side), mode="nearest") for side in _BROAD
+    )
+    powers = [
+        a * found.usable
+        for a in (np.ones(values.shape), (values - broad) ** 2, broad**2, broader**2)
+    ]
+    for place in _PLACES:
+        kept = _at_rest(powers, place, found.share)
+        if kept.any():
+            return kept
+    return np.ones(values.shape, bool)
+
+
+def _at_rest(
+    powers: list[np.ndarray], place: tuple[int, int, int], share: float
+) -> Bool[np.ndarray, "n y x"]:
+    """Places without motion; none where that cannot be told.
+
+    Args:
+        powers: one, and the squares of the fine, the broad and the broader part, where usable [n, y, x].
+        place: frames, rows and columns of a place, or a little more.
+        share: of the pixels that are independent.
+    """
+    shape = powers[0].shape
     edges = [
-        np.linspace(0, side, parts + 1).astype(int)
-        for side, parts in ((n, times), (sides[0], rows), (sides[1], columns))
+        np.linspace(0, n, max(n // k, 1) + 1).astype(int) for n, k in zip(shape, place, strict=True)
     ]
 
     def over(values: np.ndarray) -> np.ndarray:
@@ -168,31 +192,32 @@ def still(found: Difference) -> np.ndarray:
             values = np.add.reduceat(values, edge[:-1], axis=axis)
         return values
 
-    values = np.where(found.usable, clip(found.noise, found.usable), 0.0)
-    broad = ndimage.uniform_filter(values, (0, _BROAD, _BROAD), mode="nearest")
-    pixels, fine, wide = (
-        over(a * found.usable) for a in (np.ones(values.shape), (values - broad) ** 2, broad**2)
-    )
+    pixels, fine, wide, wider = (over(a) for a in powers)
     known = (fine > 0) & (pixels > 0.5 * pixels.max())
-    if known.sum() < _ENOUGH:
-        return whole
     ratio = np.full(pixels.shape, np.inf)
     ratio[known] = wide[known] / fine[known]
-    chance = np.sqrt(2 * _BROAD**2 / (np.median(pixels[known]) * found.share))
     order = np.flatnonzero(known)[np.argsort(fine[known] / pixels[known])]
-    kept, most = np.zeros(pixels.size, bool), -np.inf
-    for alike in np.array_split(order, int(np.clip(order.size // _ENOUGH, 1, _CLASSES))):
-        low, high = np.quantile(ratio.flat[alike], (0.25, 0.75))
+    agree = []
+    # Too few would agree by chance.
+    count = min(order.size // _ENOUGH, _CLASSES)
+    for alike in np.array_split(order, count) if count else ():
+        low, middle, high = np.quantile(ratio.flat[alike], (0.25, 0.5, 0.75))
+        chance = np.sqrt(2 * _BROAD[0] ** 2 / (np.median(pixels.flat[alike]) * share))
         # The quartiles of a normal distribution are 1.35 sd apart.
         if np.log(high / low) < 1.35 * _SCATTERS * chance:
+            reaches = wider.flat[alike].sum() > _REACHES * wide.flat[alike].sum()
+            agree.append((middle, high, reaches, alike))
+    kept, most = np.zeros(pixels.size, bool), -np.inf
+    least = min((middle for middle, *_ in agree), default=0.0)
+    for middle, high, reaches, alike in agree:
+        # Objects that leap agree as well. Bright noise may be shared by more pixels than dark noise is, but not by that many.
+        if middle < _UNLIKE * least or not reaches:
             kept[alike], most = True, max(most, high)
-    if not kept.any():
-        return whole
     kept |= ratio.ravel() <= most
-    found_still = kept.reshape(pixels.shape)
+    everywhere = kept.reshape(pixels.shape)
     for axis, edge in enumerate(edges):
-        found_still = np.repeat(found_still, np.diff(edge), axis=axis)
-    return found_still
+        everywhere = np.repeat(everywhere, np.diff(edge), axis=axis)
+    return everywhere
 
 
 def _difference(data: np.ndarray, good: np.ndarray, order: int) -> Difference:

@@ -61,6 +61,27 @@ def test_temporal_estimate_of_a_blind_prediction(scene):
     assert upsnr(error).caution == ""
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_error_of_a_scene_that_leaps_is_told_by_its_finest_structure(masked):
+    """A pattern that is another one in every frame: differences of frames are mostly scene."""
+    rng = np.random.default_rng(0)
+    leaps = gaussian_filter(rng.normal(size=(20, 96, 96)), (0, 6, 6))
+    scene = leaps / leaps.std() * 0.3
+    noisy = _noisy(scene, 3)
+    smooth = gaussian_filter(noisy, (0, 2, 2))
+    hole = gaussian_filter(np.eye(1, 81, 40).reshape(9, 9), 2)[4, 4]
+    blind = (smooth - hole * noisy) / (1 - hole)
+    valid = rng.random(scene.shape) > 0.05 if masked else None
+    true = np.mean((blind - scene)[1:-1] ** 2)
+    error = umse_temporal(blind, noisy, valid=valid, finest=1.0)
+    assert abs(error.mse - true) < 4 * error.sd
+    assert error.sd < 0.5 * true
+    plain = umse_temporal(blind, noisy, valid=valid)
+    assert plain.mse < -0.02
+    with pytest.raises(InputError, match="3 x 3"):
+        umse_temporal(scene[:, :2], noisy[:, :2], finest=1.0)
+
+
 def test_own_weight_corrects_a_posterior_mean(scene):
     noisy = _noisy(scene, 2)
     smooth = gaussian_filter(noisy, (0, 1, 1))

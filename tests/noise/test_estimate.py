@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from experiments.scenes import expose
+from experiments.scenes import expose, leaping
 from phdenoise.noise import Gaussian, Poisson, PoissonGaussian, estimate_noise
+from phdenoise.noise.differences import difference, still
 from phdenoise.pipeline import SimulateConfig, simulate
 from phdenoise.types import InputError
 
@@ -111,6 +112,60 @@ def test_correlated_noise_hides_the_whole_frame():
     along = estimate_noise(scene() + line).correlation
     assert along["x"][1] == pytest.approx(8 / 9, abs=0.05)
     assert along["y"][1] == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("step", [2.0, 5.0])
+@pytest.mark.parametrize("counts", [False, True])
+def test_noise_of_objects_that_leap_over_a_ground_at_rest(step, counts):
+    """Differences of frames hold up to as much motion as noise, and motion looks like correlated noise."""
+    rng = np.random.default_rng(0)
+    clean = leaping(rng, 24, 96, step)
+    noisy = rng.poisson(20 * clean + 1) / 20 if counts else rng.normal(clean, 0.1)
+    found = estimate_noise(noisy)
+    assert found.blind == "pixel"
+    assert found.motion > 0.1
+    true = float(np.var(noisy - clean))
+    said = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean + 0.05 * counts)))))
+    assert said == pytest.approx(true, rel=0.06)
+    assert found.finest() == pytest.approx(1.0, abs=0.1)
+
+
+def test_correlated_noise_of_objects_that_leap():
+    rng = np.random.default_rng(0)
+    clean = leaping(rng, 24, 96)
+    box = 0.3 * ndimage.uniform_filter(rng.normal(size=clean.shape), (0, 3, 3))
+    found = estimate_noise(clean + box)
+    assert found.blind == "frame"
+    np.testing.assert_allclose(found.correlation["x"][:4], [1, 2 / 3, 1 / 3, 0], atol=0.05)
+    said = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean)))))
+    assert said == pytest.approx(0.01, rel=0.08)
+
+
+def test_places_at_rest_are_told_from_noise_that_is_everywhere():
+    """Noise alone, white or shared by neighbours, leaves no place out; and what leaps leaves little but what is at rest."""
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(24, 96, 96))
+    every = np.ones(white.shape, bool)
+    for noise in (white, ndimage.uniform_filter(white, (0, 3, 3))):
+        assert still(difference(noise, every)).mean() > 0.97
+    clean = leaping(rng, 24, 96, 5.0)
+    found = difference(clean + 0.1 * white, every)
+    kept = still(found)
+    assert 0.2 < kept.mean() < 0.8
+    moved = np.abs(np.diff(clean, axis=0))[: len(kept)] > 0.2
+    assert moved[kept].mean() < 0.1 * moved[~kept].mean()
+
+
+def test_noise_that_only_the_bright_part_of_a_frame_shares_is_seen():
+    """An aperture: outside of it the camera's white noise alone, inside the light's, which a phosphor blurs."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-48:48, -48:48]
+    light = (np.hypot(y, x) < 34).astype(float)
+    white, blurred = rng.normal(size=(2, 24, 96, 96))
+    blurred = ndimage.gaussian_filter(blurred, (0, 1, 1), mode="wrap") * np.sqrt(4 * np.pi)
+    found = estimate_noise(light + 0.1 * light * blurred + 0.03 * white)
+    assert found.blind == "frame"
+    assert found.correlation["x"][1] > 0.5
 
 
 def test_steep_edges_that_move_are_no_noise_that_persists():
