@@ -138,7 +138,8 @@ def test_correlated_noise_of_objects_that_leap():
     assert found.blind == "frame"
     np.testing.assert_allclose(found.correlation["x"][:4], [1, 2 / 3, 1 / 3, 0], atol=0.05)
     said = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean)))))
-    assert said == pytest.approx(0.01, rel=0.08)
+    # Their texture is as fine as the noise is.
+    assert said == pytest.approx(float(np.var(box)), rel=0.1)
 
 
 def test_places_at_rest_are_told_from_noise_that_is_everywhere():

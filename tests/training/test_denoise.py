@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from experiments.scenes import leaping
 from phdenoise.denoisers import FRAME, PIXEL
-from phdenoise.movie import Movie
+from phdenoise.io import read_estimate, write
+from phdenoise.metrics import coverage
+from phdenoise.movie import TAILS, Movie
 from phdenoise.noise import Gaussian
 from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.training.gaps import held
@@ -145,6 +148,32 @@ def test_correlated_noise_hides_the_frame():
     assert error(estimate, scene()) < 0.5 * 0.4
     asked = DenoiseConfig("quick", width=8, steps=150, blind="pixel")
     assert any("Warning" in s for s in denoise(Movie.from_array(noisy), asked).log)
+
+
+@pytest.mark.slow
+def test_objects_that_leap_are_denoised_from_their_own_frame(tmp_path):
+    """Other frames do not tell of them: pixels around do, by a network that is asked only then."""
+    rng = np.random.default_rng(0)
+    clean = leaping(rng, 12, 96, 5.0).astype(np.float32)
+    noisy = (clean + 0.1 * rng.normal(size=clean.shape)).astype(np.float32)
+    config = DenoiseConfig("quick", steps=400, symmetries=4)
+    estimate = denoise(Movie.from_array(noisy), config)
+    assert estimate.settings["region"] == "pixel"
+    assert any(name.startswith("rings") for name in estimate.weights)
+    best = min(
+        float(np.std(ndimage.gaussian_filter(noisy, (0, s, s)) - clean)) for s in (0.8, 1.0, 1.2)
+    )
+    assert error(estimate, clean) < 0.9 * best
+    # The network that starts at its error's tenth leaves the noise what it is.
+    own = np.asarray(estimate.noise.variance(jnp.asarray(clean)))
+    assert float(own.mean()) == pytest.approx(0.01, rel=0.1)
+    held = coverage(estimate.mean, estimate.variance, clean, (0.9,), degrees=TAILS)
+    assert float(held[0]) == pytest.approx(0.9, abs=0.05)
+    # Written, read and applied it is the same.
+    write(tmp_path / "leap.h5", estimate)
+    known = read_estimate(tmp_path / "leap.h5")
+    again = denoise(Movie.from_array(noisy), replace(config, tune="none"), pretrained=known)
+    np.testing.assert_allclose(again.blind_mean, estimate.blind_mean, atol=1e-5)
 
 
 def test_no_more_of_a_frame_is_hidden_than_its_noise_asks_for():
