@@ -93,6 +93,8 @@ def repeats(name: str, folder: Path, methods: list[str]) -> None:
     reference = (y[centre - 1] + y[centre + 1]) / 2
     own = y[centre - 1] - 2 * y[centre] + y[centre + 1]
 
+    print(f"  {_of_the_profile(y)}")
+
     def errors(estimate: np.ndarray) -> np.ndarray:
         off = levelled(estimate)[inner] - reference
         return np.array(
@@ -102,6 +104,19 @@ def repeats(name: str, folder: Path, methods: list[str]) -> None:
     floor = errors(seen)
     for method in methods:
         timed(method, seen, noise, lambda mean, var: _against(errors(mean), var, floor))
+
+
+def _of_the_profile(frames: np.ndarray) -> str:
+    """How the profile changes, seen and left-out exposures in turn."""
+    smooth = ndimage.gaussian_filter(frames, (0, PROFILE, PROFILE)).reshape(len(frames), -1)
+    modes, size, _ = np.linalg.svd(smooth - smooth.mean(0), full_matrices=False)
+    share = size[0] ** 2 / np.sum(size**2)
+    course = modes[:, 0] * size[0] / np.sqrt(smooth.shape[1])
+    amplitudes = [" ".join(f"{a:.3g}" for a in course[k::2]) for k in (0, 1)]
+    return (
+        f"Profile: one mode has {100 * share:.0f} % of its change, sd over the frame {amplitudes[0]} in the exposures seen, "
+        f"{amplitudes[1]} in those left out."
+    )
 
 
 def _power(a: np.ndarray) -> float:

@@ -28,17 +28,22 @@ def save_prior(path: str | Path, denoiser: Denoiser) -> None:
     np.savez_compressed(path, **halves)  # type: ignore[arg-type]
 
 
-def from_prior(denoiser: Denoiser, path: str | Path = FILE) -> Denoiser | None:
+def from_prior(
+    denoiser: Denoiser, path: str | Path = FILE, *, missing: bool = False
+) -> Denoiser | None:
     """The same denoiser with the weights of `path`; None where they are those of another network.
 
     Args:
         denoiser: fresh; its scale and its predicted error are kept.
         path: written by `save_prior`.
+        missing: whether weights that are not there may stay as they are.
     """
     if denoiser.everywhen or denoiser.design != Design():
         return None
     known, own = _read(path), named_leaves(denoiser)
-    if any(known[name].shape != leaf.shape for name, leaf in own.items()):
+    if missing:
+        known = {name: np.asarray(leaf) for name, leaf in own.items()} | known
+    if any(name not in known or known[name].shape != leaf.shape for name, leaf in own.items()):
         return None
     leaves = [leaf if _OWN in name else jnp.asarray(known[name]) for name, leaf in own.items()]
     state = jax.tree.unflatten(jax.tree.structure(denoiser.state), leaves)

@@ -165,7 +165,8 @@ def by_error(
         nearer, own, movie.judged if movie.judged.any() else valid, error, movie.shared
     )
     left = power + fitted - lower
-    gained = min(max(lower, -BETTER * error), MOST * error)
+    # The error at the start is not known so well that what training leaves of it would be known as well.
+    seen = max(error - (SURPRISE if lower > 0 else 1.0) * max(lower, -BETTER * error), 0.0)
     denoise_again = partial(
         once_more, trained, arrays, seen=movie.seen, learned=movie.learned, noise=noise,
         field=found.correlated(), symmetries=SYMMETRIES,
@@ -187,7 +188,7 @@ def by_error(
     mse = apportion(
         left,
         seeming,
-        believed(error - gained, lost),
+        believed(seen, lost),
         float(np.sqrt(scatter)) / left,
         NOISE_SD + restored,
         NOISE_SD + doubtful,
