@@ -37,18 +37,14 @@ from phdenoise.denoisers import (
     prepare,
     save_prior,
 )
-from phdenoise.denoisers.core import leaf_name
 from phdenoise.denoisers.prior import FILE
 from phdenoise.training.config import PRESETS
 from phdenoise.training.train import TrainState, advance, draw_crops, start_run
-from phdenoise.training.train_on import AROUND
 from phdenoise.types import InputError
 
 # Errors below this share of the linear filter's are as good as none.
 NONE = 0.03
 WARM_UP, SPOKEN, EMA = 200, 1000, 0.999
-# Layers of the part that looks around the pixel.
-LOOKS = ("rings", "beside", "together", "around_mean", "around_spread")
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,6 @@ class ScenePrior:
     """Of the scenes and of training."""
     start: Path | None = None
     """Weights to go on from."""
-    part: Literal["all", "around"] = "all"
-    """around learns only the part that looks around the pixel, on scenes with white noise, beside the weights of --start."""
     output: Path = FILE
     """Where the weights are, or shall be."""
 
@@ -113,7 +107,6 @@ def _blank(shot: Exposure) -> Denoiser:
     return build(
         FRAME if shot.correlated else PIXEL,
         width=PRESETS["default"].width,
-        around=0 if shot.correlated else AROUND,
         centre=float(shot.noisy.mean()),
         spread=float(shot.noisy.std()),
         seed=0,
@@ -129,7 +122,7 @@ def loss(denoiser: Denoiser, crops: Any, error: jax.Array) -> tuple[jax.Array, j
     return squared + 0.1 * jnp.mean(0.5 * (off / var + jnp.log(var / error**2))), squared
 
 
-@partial(jax.jit, static_argnames=("batch", "crop", "part"), donate_argnums=(0,))
+@partial(jax.jit, static_argnames=("batch", "crop"), donate_argnums=(0,))
 def _step(
     state: TrainState,
     denoiser: Denoiser,
@@ -139,24 +132,16 @@ def _step(
     rate: jax.Array,
     batch: int,
     crop: int,
-    part: str,
 ) -> tuple[TrainState, jax.Array]:
     arrays = jax.tree.map(lambda a: a.astype(jnp.float32), arrays)
     crops = draw_crops(key, arrays, arrays.seen, denoiser, batch=batch, side=(crop, crop))
 
     def of(weights: Any) -> tuple[jax.Array, jax.Array]:
-        if part == "around":
-            weights = jax.tree_util.tree_map_with_path(
-                lambda path, w: (
-                    w if leaf_name(path).startswith(LOOKS) else jax.lax.stop_gradient(w)
-                ),
-                weights,
-            )
         shown = eqx.tree_at(lambda d: d.state, denoiser, _begun(weights, error))
         return loss(shown, crops, error)
 
     slope, squared = jax.grad(of, has_aux=True)(state.weights)
-    return advance(state, slope, rate, EMA), squared
+    return advance(state, slope, jax.tree.map(lambda _: rate, slope), EMA), squared
 
 
 def _begun(weights: Any, error: jax.Array) -> Any:
@@ -168,7 +153,7 @@ def _learned(denoiser: Denoiser, path: Path) -> Denoiser:
     """The same with the weights of a file that `train` wrote."""
     if not path.exists():
         raise InputError(f"{path} does not exist: give a file that `scene_prior train` wrote.")
-    known = from_prior(denoiser, path, missing=True)
+    known = from_prior(denoiser, path)
     if known is None:
         raise InputError(
             f"{path} holds the weights of a network of another width or window: train it anew without --start."
@@ -178,42 +163,32 @@ def _learned(denoiser: Denoiser, path: Path) -> Denoiser:
 
 def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
     """Learn, and write what was learned; yields the step and the mean squared error over the linear filter's."""
-    unit = build(
-        PIXEL,
-        width=PRESETS["default"].width,
-        centre=0.0,
-        spread=1.0,
-        seed=config.seed,
-        around=AROUND,
-    )
+    unit = build(PIXEL, width=PRESETS["default"].width, centre=0.0, spread=1.0, seed=config.seed)
     if config.start is not None:
         unit = _learned(unit, config.start)
     lessons = []
     for k in range(config.movies):
-        found = lesson(np.random.default_rng([config.seed, k]), config)
-        if config.part == "all" or not found.correlated:
-            lessons.append(found)
+        lessons.append(lesson(np.random.default_rng([config.seed, k]), config))
         if (k + 1) % 100 == 0:
             print(f"{k + 1}/{config.movies} scenes", flush=True)
     # Hiding the whole frame leaves the bank of filters out, with the same weights.
     regions = {False: unit, True: replace(unit, region=FRAME)}
     # Donated buffers must not be shared.
     state = jax.tree.map(jnp.copy, start_run(unit).state)
-    rng, key = np.random.default_rng([config.seed, 1]), jax.random.key(config.seed)
-    errors: list[jax.Array] = []
+    rng, key, found = np.random.default_rng([config.seed, 1]), jax.random.key(config.seed), []
     for step in range(config.steps):
         arrays, correlated, error = lessons[rng.integers(len(lessons))]
         decay = 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / config.steps))
         rate = config.rate * min(1.0, (step + 1) / WARM_UP) * decay
         state, squared = _step(
             state, regions[correlated], arrays, jnp.float32(error), jax.random.fold_in(key, step),
-            jnp.float32(rate), batch=config.batch, crop=config.crop, part=config.part,
+            jnp.float32(rate), batch=config.batch, crop=config.crop,
         )  # fmt: skip
-        errors.append(squared)
+        found.append(squared)
         if (step + 1) % SPOKEN == 0 or step + 1 == config.steps:
             save_prior(config.output, eqx.tree_at(lambda d: d.state, unit, state.average))
-            yield step + 1, float(np.mean(np.asarray(errors)))
-            errors = []
+            yield step + 1, float(np.mean(np.asarray(found)))
+            found = []
 
 
 class Score(NamedTuple):

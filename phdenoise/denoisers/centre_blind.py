@@ -31,6 +31,8 @@ DEPTH, BREADTH = 3, 7
 # Distances of the pixels that the layers after the first of the part around the hidden pixel look at, and how far that looks [px].
 LEAPS = (2, 4, 2)
 AROUND = 1 + sum(LEAPS)
+# The layers of that part.
+LOOKS = ("rings", "beside", "together", "around_mean", "around_spread")
 # The correction starts at zero and learns faster than the rest by this factor.
 BOOST = 5.0
 # Output pixels depend on inputs at most this far away, and frames are padded to multiples of STRIDE.

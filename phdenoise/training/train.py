@@ -49,6 +49,7 @@ class Plan:
         tune: "full" adjusts every weight; "gain" one factor per channel of each layer, the rest frozen
             (GainTuning, Mohan et al., NeurIPS 2021, arXiv:2107.12815); "none" nothing.
         kept: names of layers that stay as they are.
+        fresh: names of layers that know nothing yet, and how much faster they learn.
     """
 
     steps: int
@@ -60,6 +61,7 @@ class Plan:
     margin: float = 0.0
     tune: Tune = "full"
     kept: tuple[str, ...] = ()
+    fresh: tuple[tuple[str, ...], float] = ((), 1.0)
 
     @property
     def static(self) -> "Plan":
@@ -168,13 +170,19 @@ def _train_step(
         lambda path, a: jnp.zeros_like(a) if leaf_name(path).split("/")[0] in plan.kept else a,
         slope,
     )
-    return advance(state, slope, rate), value
+    names, faster = plan.fresh
+    rates = jax.tree_util.tree_map_with_path(
+        lambda path, _: rate * (faster if leaf_name(path).split("/")[0] in names else 1.0), slope
+    )
+    return advance(state, slope, rates), value
 
 
-def advance(state: TrainState, slope: PyTree, rate: Array, keep: float = EMA) -> TrainState:
-    """One step of the optimiser, and of the running average, of which `keep` stays."""
+def advance(state: TrainState, slope: PyTree, rates: PyTree, keep: float = EMA) -> TrainState:
+    """One step of the optimiser, at each weight's rate, and of the running average, of which `keep` stays."""
     updates, optimiser = _OPTIMISER.update(slope, state.optimiser, state.weights)
-    weights = optax.apply_updates(state.weights, jax.tree.map(lambda u: -rate * u, updates))
+    weights = optax.apply_updates(
+        state.weights, jax.tree.map(lambda u, rate: -rate * u, updates, rates)
+    )
     average = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, state.average, weights)
     return TrainState(weights, average, optimiser)
 

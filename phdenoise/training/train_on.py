@@ -22,6 +22,7 @@ from phdenoise.denoisers import (
     from_weights,
     prepare,
 )
+from phdenoise.denoisers.centre_blind import LOOKS
 from phdenoise.denoisers.core import noise_variance
 from phdenoise.denoisers.outliers import Outliers
 from phdenoise.movie import Estimate, Movie
@@ -41,8 +42,9 @@ from phdenoise.types import Moments, NoiseModel, Steps
 
 # Of the learning rate and of the steps where training starts from the prior: it has less to learn, and something to lose.
 FROM_PRIOR, FEWER = 1 / 15, 1 / 2
-# Channels of the part that looks around the pixel, of a network that starts from the linear prediction.
-AROUND = 16
+# Channels of the part that looks around the pixel, and the error of what other frames tell, over the noise's variance, from which on
+# a network has it.
+AROUND, ALONE = 16, 0.25
 
 
 class Trained(NamedTuple):
@@ -112,9 +114,12 @@ def train_on(
     present = np.split(np.any(seen, axis=(1, 2)), stretches)
     weights = np.concatenate([denoiser.context_weights(p) for p in present])
     arrays = prepare(denoiser, frames, seen, valid & ~test, weights=weights)
-    odd, outliers = np.zeros_like(valid), None
+    odd, outliers, alone = np.zeros_like(valid), None, False
     if arrays.linear is not None:
         off = _doubt(denoiser, arrays, noise)
+        # Where other frames tell little of one, what is around a pixel tells more, if its noise is its own.
+        level = float(jnp.mean(noise.variance(jnp.asarray(values, jnp.float32)))) / spread**2
+        alone = region == PIXEL and design.network == "blind" and off**2 > ALONE * level
         make = partial(make, doubt=off)
         denoiser = make(region)
         if found is not None and config.defects == "mask":
@@ -181,11 +186,9 @@ def train_on(
         if found is not None and denoiser.sharing.lasts:
             denoiser, begun = nearest(denoiser, arrays, frames, seen, valid & ~test, noise, found)
         else:
-            # Of independent noise the pixels around tell nothing.
-            white = design.network == "blind" and region == PIXEL
-            fresh = make(region, around=AROUND) if white else denoiser
+            fresh = make(region, around=AROUND) if alone else denoiser
             denoiser, plan, begun = _begin(
-                fresh, denoiser, arrays, judged, judged + learned, noise, plan, config, other
+                fresh, arrays, judged, judged + learned, noise, plan, config, other
             )
         unseeing = denoiser
     start, save = None, None
@@ -210,7 +213,6 @@ def train_on(
 
 def _begin(
     fresh: Denoiser,
-    plain: Denoiser,
     arrays: MovieArrays,
     judged: jax.Array,
     valid: jax.Array,
@@ -219,14 +221,11 @@ def _begin(
     config: DenoiseConfig,
     instead: Denoiser | None,
 ) -> tuple[Denoiser, Plan, str]:
-    """Where training starts, what is hidden of the two, how it goes on from there, and what to say of it.
-
-    `fresh` may have parts that the network of the prior, `plain`, does without.
-    """
+    """Where training starts, what is hidden of the two, how it goes on from there, and what to say of it."""
     if arrays.linear is None:
         return fresh, plan, "Started from random weights."
     said = "Started from the best blind linear filter"
-    prior = from_prior(plain) if config.start == "prior" else None
+    prior = from_prior(fresh, missing=True) if config.start == "prior" else None
     if prior is None:
         return fresh, plan, f"{said}."
     loss, linear = (score(d, d.state, arrays, judged, noise, plan) for d in (prior, fresh))
@@ -244,7 +243,9 @@ def _begin(
     steps = plan.steps if config.steps else int(FEWER * plan.steps) + 1
     said = "Started from a network that has seen simulated scenes"
     found = f"held-out loss {loss:.5g}; best blind linear filter: {linear:.5g}"
-    plan = replace(plan, steps=steps, learning_rate=rate, kept=SPREAD)
+    plan = replace(
+        plan, steps=steps, learning_rate=rate, kept=SPREAD, fresh=(LOOKS, 1 / FROM_PRIOR)
+    )
     return prior, plan, f"{said} ({found}).{hidden}"
 
 

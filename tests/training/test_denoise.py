@@ -170,7 +170,7 @@ def test_objects_that_leap_are_denoised_from_their_own_frame(tmp_path):
     held = coverage(estimate.mean, estimate.variance, clean, (0.9,), degrees=TAILS)
     assert float(held[0]) == pytest.approx(0.9, abs=0.05)
     # Written, read and applied it is the same.
-    write(tmp_path / "leap.h5", estimate)
+    write(estimate, tmp_path / "leap.h5")
     known = read_estimate(tmp_path / "leap.h5")
     again = denoise(Movie.from_array(noisy), replace(config, tune="none"), pretrained=known)
     np.testing.assert_allclose(again.blind_mean, estimate.blind_mean, atol=1e-5)
