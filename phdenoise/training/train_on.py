@@ -136,7 +136,9 @@ def train_on(
     if pretrained is not None:
         width = width_of(config, region, design)
         known = from_weights(dict(pretrained.weights), region, width=width, design=design)
-        denoiser = replace(denoiser, state=known.state, variance_scale=known.variance_scale)
+        denoiser = replace(
+            denoiser, state=known.state, graph=known.graph, variance_scale=known.variance_scale
+        )
     pad = [(0, a - b) for a, b in zip(arrays.seen.shape, frames.shape, strict=True)]
     unknown = interior(test, region, reach)
     learned, judged = (
