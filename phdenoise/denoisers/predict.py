@@ -31,8 +31,9 @@ UDVD_RADIUS = 144
 # Widths of the surroundings that gaps are filled from [px], and where the widest ends.
 FILL_SCALES = (1.0, 3.0, 9.0)
 FILL_RADIUS = int(4 * FILL_SCALES[-1] + 0.5)
-# Activations of the networks in prediction [bytes/px, and for UDVD each channel], measured; and at once [bytes].
-CENTRE_BLIND_BYTES, UDVD_BYTES = 400.0, 210.0
+# Activations of the networks in prediction [bytes/px, and for UDVD each channel], measured, those of the part that looks around the
+# pixel apart; and at once [bytes].
+CENTRE_BLIND_BYTES, AROUND_BYTES, UDVD_BYTES = 400.0, 200.0, 210.0
 AT_ONCE = 1e9
 # Averaging over symmetries is not trusted to lower the variance beyond this share.
 LEAST = 0.5
@@ -295,7 +296,7 @@ def predict_tile(
 def activations(denoiser: Denoiser) -> float:
     """Memory that the network takes for each pixel [bytes]."""
     if not denoiser.everywhen:
-        return CENTRE_BLIND_BYTES
+        return CENTRE_BLIND_BYTES + AROUND_BYTES * (denoiser.region == PIXEL)
     # Its widest layer has eight times its width.
     return UDVD_BYTES * max(w.shape[-1] for w in jax.tree.leaves(denoiser.state)) / 8
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from phdenoise.denoisers import BlindRegion
+from phdenoise.denoisers import PIXEL, BlindRegion
 from phdenoise.denoisers.chunks import HALO
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.predict import (
+    AROUND_BYTES,
     AT_ONCE,
     BLIND,
     CENTRE_BLIND_BYTES,
@@ -92,7 +93,8 @@ def block_size(
     """
     t, ny, nx = shape
     free = _free(shape, memory)
-    active = UDVD_BYTES * width if region.everywhen else CENTRE_BLIND_BYTES
+    active = CENTRE_BLIND_BYTES + AROUND_BYTES * (region == PIXEL)
+    active = UDVD_BYTES * width if region.everywhen else active
     least = -(-(2 * margin(region) + 32) // BLIND.stride) * BLIND.stride
     for side in sorted(
         {least, *(s for s in (128, 192, 256, 384, TILE) if s > least)}, reverse=True

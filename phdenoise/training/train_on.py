@@ -192,6 +192,8 @@ def train_on(
             denoiser, plan, begun = _begin(
                 fresh, arrays, judged, judged + learned, noise, plan, config, other
             )
+            if alone:
+                begun += " Other frames tell little of one: a part of the network looks around the pixel."
         unseeing = denoiser
     start, save = None, None
     if checkpoint is not None:
