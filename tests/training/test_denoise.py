@@ -363,7 +363,7 @@ def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
     assert seen == (start == "prior")
     if start == "prior":
 
-        def worse(fresh, path=None):
+        def worse(fresh, path=None, missing=False):
             return replace(fresh, state=jax.tree.map(lambda w: w + 0.1, fresh.state))
 
         monkeypatch.setattr("phdenoise.training.train_on.from_prior", worse)
