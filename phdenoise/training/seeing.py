@@ -36,6 +36,8 @@ Train = Callable[..., tuple[Denoiser, MovieArrays, Run, np.ndarray]]
 STILL = 0.1
 # Side of the central window of each frame that the risk is taken over, at most [px].
 _WINDOW = 384
+# Where gaps are laid to hide as much elsewhere: frames, rows and columns away.
+_ELSEWHERE = (1, 7, 5)
 # The scale of a variance, at least and at most.
 _SCALES = (0.1, 10.0)
 
@@ -90,9 +92,29 @@ def see(
     key = jax.random.key(problem.seed + 1)
     found = calibration(objective, denoiser, arrays, own, learned, test, noise, key, **averaged)
     denoiser = replace(denoiser, variance_scale=denoiser.variance_scale * jnp.float32(found.scale))
-    out = problem.bounded(Moments(out.mean, jnp.float32(found.scale) * out.var))
+    out = Moments(out.mean, jnp.float32(found.scale) * out.var)
+    wider = _in_gaps(denoiser, problem, out)
+    out = problem.bounded(Moments(out.mean, jnp.where(problem.seen, out.var, wider * out.var)))
     said = (*log, learned.sentence, course(run), found.sentence)
     return assemble(movie, out, problem.noise, denoiser, run, said, settings)
+
+
+def _in_gaps(denoiser: Denoiser, problem: Problem, out: Moments) -> float:
+    """By how much more the variance is where nothing was measured.
+
+    As many measured pixels are hidden, in groups of the same shape. What their predictions change by adds to the error: that of
+    the best prediction from more is independent of it.
+    """
+    movie, seen = problem.movie, problem.seen
+    hidden = np.roll(~seen, _ELSEWHERE, axis=(0, 1, 2)) & seen
+    if not hidden.any():
+        return 1.0
+    left = seen & ~hidden
+    arrays = prepare(denoiser, movie.frames, left, movie.valid() & left)
+    moved = predict_arrays(denoiser, arrays, movie.shape, symmetries=problem.symmetries).mean
+    change = np.asarray(moved - out.mean, np.float64)[hidden]
+    stated = float(np.mean(np.asarray(out.var, np.float64)[hidden]))
+    return 1 + float(np.mean(change**2)) / max(stated, float(np.finfo(np.float32).tiny))
 
 
 def lesson(

@@ -190,7 +190,8 @@ def test_gaps_have_wider_intervals():
     gappy = Movie.from_array(np.where(hole, np.nan, movie))
     estimate = denoise(gappy, replace(FAST, steps=200), target=Movie.from_array(other))
     assert np.isfinite(estimate.mean).all()
-    assert np.mean(estimate.variance[hole]) > np.mean(estimate.variance[~hole])
+    # Without a word for gaps the network states the same, within a percent.
+    assert np.mean(estimate.variance[hole]) > 1.05 * np.mean(estimate.variance[~hole])
 
 
 def test_counts_have_a_likelihood_of_their_own():
