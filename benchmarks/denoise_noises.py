@@ -81,6 +81,15 @@ NOISES: dict[str, Callable[[Rng, tuple[int, ...]], np.ndarray]] = {
 }
 
 
+def scene(movie: str, size: int) -> Twin:
+    """A clean movie: SPEED,STAGE or leaping,STEP."""
+    speed, stage = movie.split(",")
+    if speed != "leaping":
+        return make(speed, stage, "sigma0.1")
+    discs = leaping(np.random.default_rng(1), FRAMES, size, float(stage))
+    return Twin(discs, discs, 1.0, None, 1)
+
+
 def noisy(clean: Twin, noise: str, sigma: float, size: int) -> Twin:
     """The middle of a clean movie with noise of standard deviation `sigma`."""
     low = (clean.clean.shape[1] - size) // 2
@@ -106,15 +115,7 @@ def main() -> None:
     names = "".join(f"{name:>10s}" for name in PEERS) + f"{ours:>{len(ours) + 2}s}"
     print(f"{'movie':10s} {'noise':12s}{names}  50 %  90 %  99 %  seconds    [dB]")
     for movie in args.movies:
-        speed, stage = movie.split(",")
-        clean = make(
-            "fast" if speed == "leaping" else speed,
-            "mid" if speed == "leaping" else stage,
-            "sigma0.1",
-        )
-        if speed == "leaping":
-            discs = leaping(np.random.default_rng(1), FRAMES, args.size, float(stage))
-            clean = replace(clean, clean=discs)
+        clean = scene(movie, args.size)
         for noise in args.noises:
             twin = noisy(clean, noise, args.sigma, args.size)
             peers = "".join(f"{score_peer(name, twin)['psnr']:10.2f}" for name in PEERS)

@@ -146,6 +146,7 @@ def movie(name: str, folder: Path, methods: list[str]) -> None:
     line = np.polyfit(published[good].astype(float), frames[good], 1)
     published = np.polyval(line, published).astype(np.float32)
     noise = estimate_noise(frames)
+    span = float(np.ptp(np.quantile(published, [0.001, 0.999])))
 
     def score(estimate: np.ndarray, weight: np.ndarray | float) -> str:
         error = umse_temporal(estimate, frames, weight, good, noise.finest())
@@ -156,7 +157,6 @@ def movie(name: str, folder: Path, methods: list[str]) -> None:
         )
 
     print(f"\n{name}: {frames.shape}. {' '.join(noise.sentences)}")
-    span = float(np.ptp(np.quantile(published, [0.001, 0.999])))
     print(f"{'published UDVD':16s} {score(published, 0.0)}   (blind: own weight 0)")
 
     def judge(mean: np.ndarray, var: np.ndarray, method: str) -> str:

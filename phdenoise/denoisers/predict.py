@@ -266,7 +266,9 @@ def predict_tile(
     """
     side = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
     codes = symmetry_codes(symmetries, turns=denoiser.region.turns(side))
-    each = activations(denoiser) * side[0] * side[1]
+    # UDVD's widest layer has eight times its width.
+    width = max(w.shape[-1] for w in jax.tree.leaves(denoiser.state) if w.ndim) / 8
+    each = activations(denoiser.region, width) * side[0] * side[1]
     group = int(np.clip(at_once // each, 1, len(codes)))
     take = tuple(
         slice(kept.start - window.start, kept.stop - window.start)
@@ -293,12 +295,16 @@ def predict_tile(
         yield jax.block_until_ready(Moments(mean, out.var[take]))
 
 
-def activations(denoiser: Denoiser) -> float:
-    """Memory that the network takes for each pixel [bytes]."""
-    if not denoiser.everywhen:
-        return CENTRE_BLIND_BYTES + AROUND_BYTES * (denoiser.region == PIXEL)
-    # Its widest layer has eight times its width.
-    return UDVD_BYTES * max(w.shape[-1] for w in jax.tree.leaves(denoiser.state)) / 8
+def activations(region: BlindRegion, width: int | float) -> float:
+    """Memory that a blind network takes for each pixel [bytes].
+
+    Args:
+        region: that it hides.
+        width: its channels.
+    """
+    if region.everywhen:
+        return UDVD_BYTES * width
+    return CENTRE_BLIND_BYTES + AROUND_BYTES * (region == PIXEL)
 
 
 def symmetry_codes(count: int, *, turns: bool) -> tuple[int, ...]:

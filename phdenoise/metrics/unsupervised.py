@@ -189,10 +189,7 @@ def umse_temporal(
 def _finest(frames: Array) -> Array:
     """Second differences along y and x, of noise of variance one if that of frames is white and of variance one."""
     for axis in (1, 2):
-        n = frames.shape[axis]
-        before, here, after = (
-            jax.lax.slice_in_dim(frames, k, n - 2 + k, axis=axis) for k in range(3)
-        )
+        before, here, after = _in_a_row(frames, axis)
         frames = (before - 2 * here + after) / jnp.sqrt(6.0)
     return frames
 
@@ -200,12 +197,15 @@ def _finest(frames: Array) -> Array:
 def _all_around(valid: Array) -> Array:
     """Where all of 3 x 3 pixels are valid, without the border."""
     for axis in (1, 2):
-        n = valid.shape[axis]
-        before, here, after = (
-            jax.lax.slice_in_dim(valid, k, n - 2 + k, axis=axis) for k in range(3)
-        )
+        before, here, after = _in_a_row(valid, axis)
         valid = before & here & after
     return valid
+
+
+def _in_a_row(a: Array, axis: int) -> list[Array]:
+    """Each pixel's predecessor along an axis, itself and its successor, without the border."""
+    n = a.shape[axis] - 2
+    return [jax.lax.slice_in_dim(a, k, n + k, axis=axis) for k in range(3)]
 
 
 def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:

@@ -157,19 +157,21 @@ def still(found: Difference) -> np.ndarray:
     scatters as chance asks. Where it scatters more, something moves; there only places count that show no more than the others.
     Small places are looked at where none of the larger ones is at rest.
     """
-    values = np.where(found.usable, clip(found.noise, found.usable), 0.0)
-    broad, broader = (
-        ndimage.uniform_filter(values, (0, side, side), mode="nearest") for side in _BROAD
-    )
-    powers = [
-        a * found.usable
-        for a in (np.ones(values.shape), (values - broad) ** 2, broad**2, broader**2)
-    ]
+    usable = found.usable.astype(float)
+    parts = _by_width(found.noise, found.usable, _BROAD)
+    powers = [usable, *(a**2 * usable for a in parts)]
     for place in _PLACES:
         kept = _at_rest(powers, place, found.share)
         if kept.any():
             return kept
-    return np.ones(values.shape, bool)
+    return np.ones(usable.shape, bool)
+
+
+def _by_width(noise: np.ndarray, usable: np.ndarray, sides: tuple[int, ...]) -> list[np.ndarray]:
+    """What is finer than the first of some squares [px], and the means over each of them [n, y, x]."""
+    values = np.where(usable, clip(noise, usable), 0.0)
+    means = [ndimage.uniform_filter(values, (0, s, s), mode="nearest") for s in sides]
+    return [values - means[0], *means]
 
 
 def _at_rest(
@@ -263,12 +265,10 @@ def _without_flicker(noise: np.ndarray, usable: np.ndarray, image: np.ndarray) -
 
 
 def _quiet(noise: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Frames whose power over 5x5 pixels, relative to that of single pixels, is nearly the smallest of all."""
-    values = np.where(usable, clip(noise, usable), 0.0)
-    broad = ndimage.uniform_filter(values, (0, 5, 5), mode="nearest")
-    fine = np.mean((values - broad) ** 2, axis=(1, 2))
-    ratio = np.mean(broad**2, axis=(1, 2)) / np.where(fine > 0, fine, np.inf)
-    scatter = np.sqrt(2 * 25 / noise[0].size)
+    """Frames whose power over some pixels square, relative to that of single pixels, is nearly the smallest of all."""
+    fine, broad = (np.mean(a**2, axis=(1, 2)) for a in _by_width(noise, usable, _BROAD[:1]))
+    ratio = broad / np.where(fine > 0, fine, np.inf)
+    scatter = np.sqrt(2 * _BROAD[0] ** 2 / noise[0].size)
     return ratio <= np.quantile(ratio, 0.25) * (1.05 + 4 * scatter)
 
 

@@ -47,8 +47,10 @@ def transfer_points(found: Difference, motion: float, rho: np.ndarray) -> tuple[
     points[:, 1] *= 1 - motion
     for spacing in _SPACINGS:
         seen, shared = of_the_finest(rho, spacing)
+        if not seen > ENOUGH:
+            continue
         inner = ndimage.binary_erosion(usable, np.ones((1, 2 * spacing + 1, 2 * spacing + 1)))
-        if seen > ENOUGH and inner.sum() >= 64:
+        if inner.sum() >= 64:
             break
     else:
         return points, motion

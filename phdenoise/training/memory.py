@@ -10,16 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from phdenoise.denoisers import PIXEL, BlindRegion
+from phdenoise.denoisers import BlindRegion
 from phdenoise.denoisers.chunks import HALO
 from phdenoise.denoisers.context import REACH
 from phdenoise.denoisers.predict import (
-    AROUND_BYTES,
     AT_ONCE,
     BLIND,
-    CENTRE_BLIND_BYTES,
     TILE,
-    UDVD_BYTES,
+    activations,
     margin,
     padded_side,
 )
@@ -93,8 +91,7 @@ def block_size(
     """
     t, ny, nx = shape
     free = _free(shape, memory)
-    active = CENTRE_BLIND_BYTES + AROUND_BYTES * (region == PIXEL)
-    active = UDVD_BYTES * width if region.everywhen else active
+    active = activations(region, width)
     least = -(-(2 * margin(region) + 32) // BLIND.stride) * BLIND.stride
     for side in sorted(
         {least, *(s for s in (128, 192, 256, 384, TILE) if s > least)}, reverse=True
