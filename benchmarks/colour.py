@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from phdenoise import Channels, DenoiseConfig, Movie, denoise, denoise_channels
-from phdenoise.metrics import psnr
-from phdenoise.physics.twins import TwinConfig, cahn_hilliard_twin
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.physics.twins.transport import TwinConfig, cahn_hilliard_twin
 
 SD = np.array([0.1, 0.2, 0.3])
 CASES = ("shared", "two", "independent", "demosaiced", "poisson")

@@ -6,7 +6,7 @@
 A line a scene: noise over contrast, the true mean squared error over the stated variance, the share of pixels inside their
 50, 90 and 99 % intervals, and the degrees of freedom of the Student's t that the error over its sd follows, by maximum
 likelihood with a free scale. In the last line those of all scenes' errors over their stated sd, whose level is uncertain too: they
-are `phdenoise.movie.TAILS`. Training is skipped unless --seconds asks for it:
+are `phdenoise.movie.ERROR_DEGREES_OF_FREEDOM`. Training is skipped unless --seconds asks for it:
 the network and the best linear filter it starts from are as they are on any movie; noise is estimated.
 """
 
@@ -17,13 +17,14 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.scenes import expose
-from phdenoise.metrics import coverage
-from phdenoise.movie import TAILS, Movie
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.metrics.calibration import coverage
+from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Movie
 from phdenoise.types import InputError
 
 LEVELS = (0.5, 0.9, 0.99)
-# Of the generator: the network at the start was trained on scenes of other numbers (`experiments/scene_prior.py`).
+# Number of the first scene: the shipped network was trained on scenes of other numbers (`experiments/scene_prior.py`).
 FIRST = 10**7
 
 
@@ -76,7 +77,9 @@ def main() -> None:
             print(f"{label} {error}", flush=True)
             continue
         seconds = time.perf_counter() - start
-        held = coverage(estimate.mean, estimate.variance, clean, LEVELS, degrees=TAILS)
+        held = coverage(
+            estimate.mean, estimate.variance, clean, LEVELS, degrees=ERROR_DEGREES_OF_FREEDOM
+        )
         error = (estimate.mean - clean).astype(float)
         level = float(np.mean(error**2) / np.mean(estimate.variance))
         errors.append((error / np.sqrt(estimate.variance)).ravel()[::7])

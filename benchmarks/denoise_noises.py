@@ -1,12 +1,12 @@
-"""Noise that no textbook asks for: it lasts for several frames, holds whole rows, has tails, hits; ours beside tuned filters.
+"""Noise that is correlated in time or space, has heavy tails or outliers: our presets beside tuned filters.
 
     python -m benchmarks.denoise_noises
     python -m benchmarks.denoise_noises --movies slow,early fast,late --noises keeps-0.5 tails --preset default --size 128
 
-The middles of movies of `denoise_peers.py`, and discs that leap over a dark ground (leaping,STEP), with noise of one standard
-deviation. Of every filter the best of its settings for the
-clean movie counts; NLM is told the noise's standard deviation. Ours gets the noisy movie alone, and is printed with what its 50, 90
-and 99 % intervals hold.
+The movies are the middles of those of `denoise_peers.py`, and discs that move by STEP pixels a frame over a dark ground
+(leaping,STEP); all noises have the same standard deviation. For every filter the best of its settings for the clean
+movie counts; NLM is given the noise's standard deviation. Ours gets the noisy movie alone, and is printed with the share
+of pixels that its 50, 90 and 99 % intervals hold.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.denoise_peers import FRAMES, MACHINE, Twin, make, score_ours, score_peer
-from experiments.scenes import leaping
+from experiments.scenes import jumping_discs
 
 PEERS = ("gaussian", "median", "nlm")
 Rng = np.random.Generator
 
 
 def keeps(rho: float) -> Callable[[Rng, tuple[int, ...]], np.ndarray]:
-    """Noise of which every frame keeps a share."""
+    """Noise correlated in time: an autoregressive process of coefficient rho."""
 
     def draw(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
         noise = rng.standard_normal(shape)
@@ -86,7 +86,7 @@ def scene(movie: str, size: int) -> Twin:
     speed, stage = movie.split(",")
     if speed != "leaping":
         return make(speed, stage, "sigma0.1")
-    discs = leaping(np.random.default_rng(1), FRAMES, size, float(stage))
+    discs = jumping_discs(np.random.default_rng(1), FRAMES, size, float(stage))
     return Twin(discs, discs, 1.0, None, 1)
 
 

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phdenoise.metrics import coverage, psnr
-from phdenoise.movie import TAILS, Estimate, Movie
-from phdenoise.noise import Gaussian, Poisson
-from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.metrics.calibration import coverage
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Estimate, Movie
+from phdenoise.noise.models import Gaussian, Poisson
+from phdenoise.simulation import SimulateConfig, simulate
 from phdenoise.types import InputError
 
 
@@ -63,7 +65,13 @@ def movies(args: argparse.Namespace) -> tuple[Movie, Movie, Movie]:
 def line(label: str, estimate: Estimate, clean: np.ndarray, span: float, seconds: float) -> str:
     """PSNR, coverage of the 50, 90 and 99 % intervals, seconds, and the network kept."""
     inside = 100 * np.asarray(
-        coverage(estimate.mean, estimate.variance, clean, (0.5, 0.9, 0.99), degrees=TAILS)
+        coverage(
+            estimate.mean,
+            estimate.variance,
+            clean,
+            (0.5, 0.9, 0.99),
+            degrees=ERROR_DEGREES_OF_FREEDOM,
+        )
     )
     found = float(psnr(estimate.mean, clean, span))
     shares = " ".join(f"{v:5.1f}" for v in inside)

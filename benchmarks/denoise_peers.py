@@ -7,7 +7,7 @@
 
 Movies are 30x128x128 Cahn-Hilliard twins with concentrations in 0..1, so PSNR has a data range of 1; Poisson
 movies have 2, 10 or 50 counts at c = 1 and are scored after division by it. The peers are oracles: NLM, BM4D, TV
-and wavelets are told the true noise level (BM4D also the spectrum of correlated noise) and every free setting
+and wavelets are given the true noise level (BM4D also the spectrum of correlated noise) and every free setting
 but BM4D's is the best of a grid for the clean movie; seconds are those of that one best call. Methods made for
 Gaussian noise see Poisson counts through the Anscombe transform, undone by its exact unbiased inverse. Ours
 gets the noisy movie and nothing else; compile time is included.
@@ -27,11 +27,13 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from phdenoise.metrics import coverage, psnr, ssim
-from phdenoise.movie import TAILS, Movie
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.metrics.calibration import coverage
+from phdenoise.metrics.fidelity import psnr, ssim
+from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Movie
 from phdenoise.noise import stabilise
-from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.simulation import SimulateConfig, simulate
 
 FRAMES, SIZE = 30, (128, 128)
 # Pattern stages: first time, frame interval, and solver frames a movie frame. The whole of spinodal
@@ -163,7 +165,7 @@ def bm4d(twin: Twin) -> Tries:
     volume = np.ascontiguousarray(np.moveaxis(data, 0, 2))
     yield "sigma", lambda: back(np.moveaxis(filter_volume(volume, sigma), 2, 0))
     if twin.box > 1:
-        delta = np.zeros(SIZE)
+        delta = np.zeros(twin.noisy.shape[1:])
         delta[0, 0] = 1.0
         kernel = ndimage.uniform_filter(delta, twin.box, mode="wrap") * twin.box * sigma
         power = np.abs(np.fft.fft2(kernel)) ** 2 * volume.size
@@ -173,7 +175,7 @@ def bm4d(twin: Twin) -> Tries:
 
 def svd(twin: Twin) -> Tries:
     """Truncated singular values of time x pixels, rank chosen with the truth."""
-    flat = (twin.noisy / twin.unit).reshape(FRAMES, -1)
+    flat = (twin.noisy / twin.unit).reshape(len(twin.noisy), -1)
     u, s, v = np.linalg.svd(flat, full_matrices=False)
     for rank in (1, 2, 3, 4, 5, 6, 8, 10, 15, 20):
         yield (
@@ -248,7 +250,7 @@ def score_ours(preset: str, twin: Twin) -> dict[str, object]:
     seconds = time.perf_counter() - start
     mean = (estimate.mean / twin.unit).astype(np.float32)
     var = (estimate.variance / twin.unit**2).astype(np.float32)
-    covered = np.asarray(coverage(mean, var, twin.clean, LEVELS, degrees=TAILS))
+    covered = np.asarray(coverage(mean, var, twin.clean, LEVELS, degrees=ERROR_DEGREES_OF_FREEDOM))
     return {
         "setting": "",
         "psnr": float(psnr(mean, twin.clean)),
@@ -259,7 +261,13 @@ def score_ours(preset: str, twin: Twin) -> dict[str, object]:
 
 
 def run(out: Path, methods: list[str], rows: list[str]) -> None:
-    """Score every (movie, method) that the table lacks; every word of `rows` must name a part of the row."""
+    """Score every (movie, method) that the table lacks, one row of the table each.
+
+    Args:
+        out: table, CSV.
+        methods: names of `PEERS` or "ours-PRESET".
+        rows: words such as "slow" or "sigma0.3"; a movie is scored if its row has them all.
+    """
     done = {(r["speed"], r["stage"], r["noise"], r["method"]) for r in read(out)}
     grid = [(*movie, noise) for movie, noise in product(MOVIES, NOISES)]
     for row in (r for r in grid if set(rows) <= {*r, r[2].partition("-")[0]}):

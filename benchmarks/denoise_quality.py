@@ -1,26 +1,19 @@
-"""Quality and time of denoising side by side: our presets, tuned Gaussian, NLM and BM4D on one noisy movie.
+"""Quality and time of denoising one noisy movie in a file: our presets beside the classical peers of `denoise_peers.py`.
 
-    python benchmarks/denoise_quality.py --data ch_gauss03.npz::noisy --clean ch_clean.npz --peers
+    python benchmarks/denoise_quality.py --data ch_gauss03.npz::noisy --clean ch_clean.npz --peers gaussian nlm bm4d
 
-PSNR has a data range of 1 (or --range). The Gaussian filter gets the best of a grid of widths and NLM and BM4D
-the true noise level, so the peers know more than our presets do. Compile time is included, and the second run
-of the same call is given apart.
+PSNR has a data range of 1 (or --range). The peers are given the true noise level, and their free settings are the best
+of a grid for the clean movie, so they know more than our presets do. Compile time is included; --again times a second
+call of the same preset.
 """
 
 import argparse
-import platform
-import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from denoise_peers import MACHINE, PEERS, Twin, score_ours, score_peer
 
-from phdenoise.metrics import psnr, ssim
-from phdenoise.movie import Movie
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.metrics.fidelity import psnr, ssim
 
 
 def load(source: str) -> np.ndarray:
@@ -30,37 +23,17 @@ def load(source: str) -> np.ndarray:
         return archive[name or archive.files[0]].astype(np.float32)
 
 
-def tuned_gaussian(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Best of a grid of temporal and spatial widths, chosen with the truth."""
-    grid = product((0.5, 1, 1.5, 2, 3, 5), (0, 0.5, 1, 1.5, 2))
-    tries = [ndimage.gaussian_filter(noisy, (t, s, s)) for t, s in grid]
-    return min(tries, key=lambda a: float(np.mean((a - clean) ** 2)))
+def report(label: str, score: dict[str, object]) -> None:
+    """Print one line of the table.
 
-
-def nlm(noisy: np.ndarray, sigma: float) -> np.ndarray:
-    """Non-local means on the volume (scikit-image), noise level known."""
-    from skimage.restoration import denoise_nl_means
-
-    return denoise_nl_means(
-        noisy, patch_size=3, patch_distance=4, h=0.8 * sigma, sigma=sigma, fast_mode=True
-    )
-
-
-def bm4d(noisy: np.ndarray, sigma: float) -> np.ndarray:
-    """BM4D on the volume, noise level known."""
-    from bm4d import bm4d as filter_volume
-
-    return filter_volume(noisy, sigma)
-
-
-def report(label: str, run: Callable[[], np.ndarray], clean: np.ndarray, span: float) -> None:
-    """Run once and print one line."""
-    start = time.perf_counter()
-    estimate = run()
-    seconds = time.perf_counter() - start
-    quality = float(psnr(estimate, clean, span)), float(ssim(estimate, clean, span))
+    Args:
+        label: of the line.
+        score: PSNR [dB], SSIM, seconds and setting.
+    """
     print(
-        f"{label:28s} {quality[0]:7.2f} dB   SSIM {quality[1]:.4f}   {seconds:7.1f} s", flush=True
+        f"{label:24s} {score['psnr']:7.2f} dB   SSIM {score['ssim']:.4f}   {score['seconds']:7.1f} s   "
+        f"{score['setting']}",
+        flush=True,
     )
 
 
@@ -73,36 +46,27 @@ def main() -> None:
     parser.add_argument("--range", type=float, default=1.0, help="data range of PSNR and SSIM")
     parser.add_argument("--presets", nargs="*", default=["quick", "default"])
     parser.add_argument("--again", action="store_true", help="also time a second call")
-    parser.add_argument("--peers", action="store_true", help="also NLM and BM4D (minutes)")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=["gaussian"])
     args = parser.parse_args()
-    noisy, clean = load(args.data), load(args.clean)
-    sigma = float(np.std(noisy / args.scale - clean))
-    scaled = noisy / np.float32(args.scale)
-    packages = ["phdenoise", "jax", "jaxlib", "numpy", "scipy", "scikit-image", "bm4d"]
-    print(f"{platform.platform()}, {platform.processor() or platform.machine()}, Python", end=" ")
-    print(platform.python_version() + ";", ", ".join(filter(None, map(_version, packages))))
-    print(f"{Path(args.data.partition('::')[0]).name} {noisy.shape}, noise sd {sigma:.4g}")
-    report("noisy", lambda: scaled, clean, args.range)
+    clean = load(args.clean) / np.float32(args.range)
+    unit = args.scale * args.range
+    noisy = load(args.data)
+    sigma = float(np.std(noisy / unit - clean))
+    # Peers see the movie divided by `unit`, whose noise is `sigma`.
+    given = Twin(noisy / np.float32(unit), clean, 1.0, sigma, 1)
+    print(MACHINE)
+    print(
+        f"{Path(args.data.partition('::')[0]).name} {noisy.shape}, noise sd {sigma:.4g} of --range"
+    )
+    quality = {"psnr": float(psnr(given.noisy, clean)), "ssim": float(ssim(given.noisy, clean))}
+    report("noisy", quality | {"seconds": 0.0, "setting": ""})
     for preset in args.presets:
-        config = DenoiseConfig(preset=preset)
-
-        def ours(config: DenoiseConfig = config) -> np.ndarray:
-            return denoise(Movie.from_array(noisy), config).mean / np.float32(args.scale)
-
-        report(f"phdenoise {preset}", ours, clean, args.range)
+        own = Twin(noisy, clean, unit, sigma, 1)
+        report(f"phdenoise {preset}", score_ours(preset, own))
         if args.again:
-            report(f"phdenoise {preset}, again", ours, clean, args.range)
-    report("Gaussian 3-D, tuned", lambda: tuned_gaussian(scaled, clean), clean, args.range)
-    if args.peers:
-        report("NLM 3-D, sigma known", lambda: nlm(scaled, sigma), clean, args.range)
-        report("BM4D, sigma known", lambda: bm4d(scaled, sigma), clean, args.range)
-
-
-def _version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return ""
+            report(f"phdenoise {preset}, again", score_ours(preset, own))
+    for name in args.peers:
+        report(name, score_peer(name, given))
 
 
 if __name__ == "__main__":

@@ -27,17 +27,19 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from phdenoise.denoisers.classical import autocorrelation, classical
-from phdenoise.metrics import umse_temporal, upsnr
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.metrics.unsupervised import umse_temporal, upsnr
 from phdenoise.movie import Movie
-from phdenoise.noise import NoiseEstimate, estimate_noise
-from phdenoise.noise.estimate import saturated
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.networks.classical import autocorrelation, classical
+from phdenoise.noise.estimate import NoiseEstimate, estimate_noise
+from phdenoise.noise.spots import saturated
 from phdenoise.types import InputError
 
-# Of the noise that probes what a method makes of it, in sd.
+# Noise that is added to find a method's weight of the pixel's own measurement [noise sd]: small, so that the method
+# stays linear.
 STEP = 0.05
-# Width of what is taken for the beam's profile [px].
+# Gaussian width above which a difference is taken for a change of the beam's profile [px]; chosen.
 PROFILE = 20.0
 CLASSICAL = ("mean", "gaussian", "svd", "nlm", "bm4d")
 # Stacks of one scene at rest: file, array and the frames that are repeats.

@@ -20,10 +20,13 @@ import numpy as np
 import tyro
 
 from phdenoise import selfcheck
-from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.metrics import psnr
-from phdenoise.pipeline import SimulateConfig, cahn_hilliard_config, simulate
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.result import FitResult
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.simulation import SimulateConfig, cahn_hilliard_config, simulate
 
 COLUMNS = (
     *("mu_h[kT]", "rel[%]", "sd[kT]", "cov[%]"),
@@ -32,7 +35,7 @@ COLUMNS = (
 )
 
 
-# Slope of mu_h at c = 1/2 [kT] that takes a mixture apart well within the movie; without bends it is -2.
+# Slope of mu_h at c = 1/2 below which a mixture separates well within the movie [kT]; without bends the slope is -2.
 SEPARATES = -1.0
 
 
@@ -62,8 +65,10 @@ class Arguments:
 
 
 def measure(result: FitResult, config: SimulateConfig, seconds: float) -> dict[str, float]:
-    """Errors of a fit in percent (mu_h in kT too), its intervals, and what they hold."""
+    """Errors of a fit in percent (mu_h in kT too), its intervals, and what they hold; nan where nothing moved."""
     curves = result.curves
+    if not curves:
+        return dict.fromkeys(COLUMNS, np.nan) | {"seconds": seconds}
     c = curves["c"]
     mu, d = cahn_hilliard_config(config).curves(c)
     assert result.kappa is not None
@@ -118,7 +123,7 @@ def add_row(table: Path | None, seed: int, name: str, numbers: dict[str, float])
 
 
 def drawn(arguments: Arguments, seed: int) -> dict[str, tuple[float, ...]]:
-    """Terms of a law with bends, as `SimulateConfig` takes them: the first that takes an even mixture apart."""
+    """Terms of a law with bends, as `SimulateConfig` takes them: the first whose mixture at c = 1/2 separates."""
     if not arguments.bends:
         return {}
     rng = np.random.default_rng([seed, 1])
@@ -171,7 +176,7 @@ def one_seed(arguments: Arguments, seed: int) -> dict[str, dict[str, float]]:
         found[name] = measure(result, config, time.perf_counter() - start)
         print(line(name, found[name]), flush=True)
         add_row(arguments.csv, seed, name, found[name])
-        print(f"    {result.outcome} chi2/dof {result.statistics['chi2_per_dof']:.4f}")
+        print(f"    {result.outcome} chi2/dof {result.statistics.get('chi2_per_dof', np.nan):.4f}")
         if result.trajectory is not None:
             first, last = result.frames_used
             path = result.trajectory.astype(np.float32)

@@ -7,27 +7,27 @@ c + dt F⁻¹[ F(rhs) / (1 + ½ dt κ k⁴) ], and takes the fewest steps a fram
 are thousands: it is stopped after --peer-iterations of the optimiser, and its time is a lower bound.
 """
 
-import sys
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from law_recovery import COLUMNS, line, measure
 from physics_speed import FixedStep
 
 from phdenoise import selfcheck
 from phdenoise.grid import Grid
-from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.learn.laws import LawSpace
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.result import FitResult
 from phdenoise.movie import Movie
-from phdenoise.physics import substeps_for
-from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.physics.simulate import substeps_for
+from phdenoise.physics.steppers.table import STEPPERS
+from phdenoise.simulation import SimulateConfig, simulate
 
 # The package's name for it is that of the function.
-SOLVERS: Any = sys.modules["phdenoise.physics.simulate"]
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,18 @@ def main(arguments: Arguments) -> None:
     print(line("ours", measure(found, made, ours)), f"  {steps} steps a frame", flush=True)
     if not arguments.peer_iterations:
         return
-    space = LawSpace(
-        "cahn-hilliard", config.enthalpy_degree, config.mobility_degree, config.mobility_base
-    )
     separated = jnp.asarray(clean.frames[sum(found.frames_used) // 2], jnp.float64)
     needed = substeps_for(
-        space.build(jnp.asarray(found.theta)),
-        Grid(separated.shape, 1.0),
+        found.law,
+        Grid(separated.shape, clean.pixel_size),
         separated,
-        1.0,
+        float(np.median(np.diff(clean.times))),
         config.solver_tolerance,
         stepper=FixedStep(),
         most=2**16,
     )
     print(f"the fixed-step scheme needs {needed} steps a frame", flush=True)
-    SOLVERS._STEPPERS["etdrk4"] = FixedStep()
+    STEPPERS["etdrk4"] = FixedStep()
     few = replace(config, substeps=needed, iterations=arguments.peer_iterations)
     found, theirs = timed(clean, few)
     print(line("fixed-step", measure(found, made, theirs)))

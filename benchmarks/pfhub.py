@@ -15,7 +15,6 @@ doi:10.1016/j.commatsci.2016.09.022; https://pages.nist.gov/pfhub.
 """
 
 import argparse
-import csv
 import os
 import time
 from pathlib import Path
@@ -23,19 +22,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pfhub_table import COLUMNS, TABULATED, read, write
 
 from phdenoise.grid import Grid
-from phdenoise.physics import CahnHilliard, ConstantMobility, DoubleWell
 from phdenoise.physics.adaptive import integrate
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.free_energies.regular_solution import DoubleWell
+from phdenoise.physics.mobility import ConstantMobility
 
 BOX = {
     "1a": ("periodic", 200.0, 200.0),
     "1b": ("no-flux", 200.0, 200.0),
     "1c": ("no-flux", 120.0, 100.0),
 }
-TABULATED = (1, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 10000)
 TIMES = np.unique(np.round(np.concatenate([[0], np.geomspace(0.5, 1e4, 87), TABULATED]), 3))
-COLUMNS = ("time", "free_energy", "mass", "steps", "rejected", "seconds")
 
 
 def problem(name: str, h: float) -> tuple[CahnHilliard, Grid, jax.Array]:
@@ -98,26 +98,10 @@ def row(
     return dict(zip(COLUMNS, (t, energy, mass, steps, rejected, clock), strict=True))
 
 
-def read(path: Path) -> list[dict[str, float]]:
-    """Rows of a table."""
-    with open(path, newline="") as file:
-        return [{k: float(v) for k, v in line.items()} for line in csv.DictReader(file)]
-
-
-def write(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write the whole table, or leave the old one."""
-    part = path.with_suffix(".part")
-    with open(part, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
-
-
 def main() -> None:
     """Run or report."""
     jax.config.update("jax_enable_x64", True)
-    # The figures and benchmark 7 use the tables of this file.
+    # Both draw figures, which a run does without.
     import pfhub_curves
     import pfhub_seven
 

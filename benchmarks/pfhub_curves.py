@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from pfhub import TABULATED, read
+from pfhub_table import TABULATED, read
 
 Curve = tuple[np.ndarray, np.ndarray]
 TITLES = {"1a": "1a, periodic square", "1b": "1b, closed square", "1c": "1c, closed T"}

@@ -22,10 +22,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from phdenoise.grid import Fixed, Grid
-from phdenoise.physics import ETDRK4, AllenCahn, ConstantMobility, DoubleWell, RosenbrockW, advance
-from phdenoise.physics.forced import Forced
-from phdenoise.physics.steppers import Stepper
-from phdenoise.study import read_table
+from phdenoise.physics.equations.allen_cahn import AllenCahn
+from phdenoise.physics.equations.forced import Forced
+from phdenoise.physics.free_energies.regular_solution import DoubleWell
+from phdenoise.physics.mobility import ConstantMobility
+from phdenoise.physics.simulate import advance
+from phdenoise.physics.steppers.base import Stepper
+from phdenoise.physics.steppers.etdrk4 import ETDRK4
+from phdenoise.physics.steppers.rosenbrock import RosenbrockW
+from phdenoise.study.run import read_table
 
 A1, B1, A2, B2, END = 0.0075, 8 * np.pi, 0.03, 22 * np.pi, 8.0
 KAPPA = {"7a": 4e-4, "7b": 1.5625e-6, "7c": 1.5625e-6}

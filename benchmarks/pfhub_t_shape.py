@@ -21,7 +21,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pfhub import TABULATED, problem
+from pfhub import problem
+from pfhub_table import TABULATED
 from scipy import sparse
 from scipy.integrate import BDF
 from scipy.sparse.linalg import LinearOperator, eigsh, splu

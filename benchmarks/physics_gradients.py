@@ -1,4 +1,6 @@
-"""Cost of derivatives, batches and size as ratios to one forward solve: `python benchmarks/physics_gradients.py`.
+"""Cost of derivatives, batches and size as ratios to one forward solve.
+
+    python benchmarks/physics_gradients.py [--only gradients] [--plot cost.png]
 
 Every table times its rows in turn, each as often as fills the time of the dearest, and takes the median of the
 rounds' ratios: they hold on a busy machine where seconds do not. "cpu" is the ratio of processor time, which two
@@ -23,13 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    CahnHilliard,
-    LegendreEnthalpy,
-    LegendreMobility,
-    simulate,
-    simulate_many,
-)
+from phdenoise.physics import simulate
+from phdenoise.physics.batched import simulate_many
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.free_energies.regular_solution import LegendreEnthalpy
+from phdenoise.physics.mobility import LegendreMobility
 
 Row = tuple[str, Callable[..., Any], tuple[Any, ...]]
 THETA = [-3, 0.05, 0.05, 0.02, -1.5, 0.1, 0.05, 0.05, 0.02, 0.01, np.log(8)]

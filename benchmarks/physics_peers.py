@@ -15,8 +15,6 @@ turn, on what they do after compiling, and the table gives medians of the rounds
                     gradient by the product rule
 """
 
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,19 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from physics_speed import FixedStep
+from physics_speed import FixedStep, machine
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    CahnHilliard,
-    ConstantMobility,
-    DegenerateMobility,
-    DoubleWell,
-    RegularSolution,
-    simulate,
-)
+from phdenoise.physics import simulate
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.free_energies.regular_solution import DoubleWell, RegularSolution
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility
 from phdenoise.physics.operators import laplacian
-from phdenoise.physics.steppers import ETDRK4, Stepper
+from phdenoise.physics.steppers.base import Stepper
+from phdenoise.physics.steppers.etdrk4 import ETDRK4
 
 Solve = Callable[[np.ndarray], np.ndarray]
 
@@ -272,10 +267,7 @@ def table(task: Problem, wanted: float, rounds: int) -> None:
 def main(arguments: Arguments) -> None:
     """Print the tables."""
     jax.config.update("jax_enable_x64", True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"{platform.machine()} {platform.system()}, {cores} cores used, load {load:.1f}")
-    print(f"python {platform.python_version()}, jax {jax.__version__}, {jax.devices()[0]}")
+    print(machine())
     for name in arguments.problems:
         for n in arguments.sizes:
             table(problem(name, n), arguments.error, arguments.rounds)

@@ -1,10 +1,11 @@
-"""Time, error, gradient cost and memory of the physics solvers: `python benchmarks/physics_speed.py`.
+"""Time, error, gradient cost and memory of the physics solvers.
+
+    python benchmarks/physics_speed.py [--only step]
 
 Three tables: (1) steps and seconds for an error, against first-order semi-implicit Fourier stepping,
 the scheme published for the Cahn-Hilliard twin; (2) gradients as ratios to the forward solve; (3) a
-step of ETDRK4 over its nine transforms alone, timed in turn (--only step); "rhs = -c" is what moving the
-stages' spectra through memory adds to them.
-Trust ratios; seconds are this machine's.
+step of ETDRK4 over its nine transforms alone, timed in turn (--only step); "rhs = -c" is a step without a law, so it
+shows what moving the stages' spectra through memory costs. Ratios carry over to other machines, seconds do not.
 """
 
 import argparse
@@ -12,31 +13,28 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    RKC2,
-    CahnHilliard,
-    ConstantMobility,
-    DegenerateMobility,
-    LegendreEnthalpy,
-    LegendreMobility,
-    RegularSolution,
-    simulate,
-    stages_for,
-)
-from phdenoise.physics.models import Model, Reference, reference_mobility
-from phdenoise.physics.steppers import Stepper
+from phdenoise.physics import simulate
+from phdenoise.physics.equations.base import Law, Reference, reference_mobility
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.free_energies.regular_solution import LegendreEnthalpy, RegularSolution
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
+from phdenoise.physics.steppers.base import Needs, Stepper
+from phdenoise.physics.steppers.rkc2 import RKC2, stages_for
 from phdenoise.physics.transforms import transforms
 
 
 class SemiImplicit(Stepper):
     """c' = c + dt T⁻¹[ T f(c) / (1 − dt L) ], first order: the baseline."""
+
+    order: ClassVar[int] = 1
+    needs: ClassVar[Needs] = Needs(rectangle=True, implicit_symbol=True)
 
     def prepare(self, model, grid, dt, reference):
         """dt/(1 − dt L)."""
@@ -57,12 +55,26 @@ class FixedStep(SemiImplicit):
         return super().prepare(model, grid, dt, Reference(zero, zero, 0.5 * model.kappa))
 
 
-class Decay(Model):
+class Decay(Law):
     """dc/dt = −c: a step of it has the transforms and the sums of any step, and no law."""
 
     def rhs(self, t, c, grid):
         """−c."""
         return -c
+
+    def spectral_radius(self, c, grid):
+        """1."""
+        return jnp.ones((), c.dtype)
+
+
+def machine() -> str:
+    """Processor, cores, load and versions, for the head of a table."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{platform.machine()} {platform.system()}, {cores} cores used, load {load:.1f}\n"
+        f"python {platform.python_version()}, jax {jax.__version__}, {jax.devices()[0]}"
+    )
 
 
 def measure(function: Callable[..., Any], *args: Any) -> tuple[Any, float, float, float]:
@@ -178,7 +190,7 @@ def step_cost(n: int, dtype: str, rounds: int = 15, steps: int = 40) -> None:
         return jax.lax.scan(step, c, None, length=steps)[0]
 
     programs = {"nine transforms": jax.jit(transforms_alone)}
-    models: dict[str, Model] = {"rhs = -c": Decay()}
+    models: dict[str, Law] = {"rhs = -c": Decay()}
     for name, mobility in mobilities.items():
         models[name] = CahnHilliard(RegularSolution(3.0), mobility, jnp.asarray(8.0))
     times = np.array([0, 0.5 * steps])
@@ -209,10 +221,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("step",), help="one of the tables")
     only = parser.parse_args().only
     jax.config.update("jax_enable_x64", True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"{platform.machine()} {platform.system()}, {cores} cores used, load {load:.1f}")
-    print(f"python {platform.python_version()}, jax {jax.__version__}, {jax.devices()[0]}")
+    print(machine())
     print("\na step, and its ratio to its transforms: by the clock, by processor time")
     for n in (128, 256):
         for dtype in ("float32", "float64"):

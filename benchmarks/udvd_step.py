@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +33,16 @@ def batch(count: int, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jax_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], int]:
-    """A step of `phdenoise.denoisers.Udvd` with Adam, and the number of its parameters."""
+    """A step of `phdenoise.networks.Udvd` with Adam, and the number of its parameters."""
     import jax
     import jax.numpy as jnp
     import optax
     from flax import nnx
 
-    from phdenoise.denoisers import UDVD, Udvd
+    from phdenoise.networks.context import UDVD
+    from phdenoise.networks.udvd import UdvdModule
 
-    network = Udvd(width=WIDTH, outputs=2 if loss == "nll" else 1, rngs=nnx.Rngs(0))
+    network = UdvdModule(width=WIDTH, outputs=2 if loss == "nll" else 1, rngs=nnx.Rngs(0))
     graph, state = nnx.split(network)
     optimiser = optax.adam(1e-4)
     frames, target = map(jnp.asarray, batch(count, side))
@@ -67,14 +69,12 @@ def jax_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], int
     return run, sum(p.size for p in jax.tree.leaves(state))
 
 
-def torch_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], int]:
-    """The same graph, loss and optimiser written in PyTorch."""
+def torch_network(outputs: int) -> Any:
+    """The graph of `phdenoise.networks.udvd` in PyTorch."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    torch.manual_seed(0)
-    torch.set_num_threads(_cores())
     wide, triple = 2 * WIDTH, 2 * WIDTH // 3
 
     class HalfPlane(nn.Conv2d):
@@ -130,7 +130,17 @@ def torch_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], i
             back = [torch.rot90(part, -k, (2, 3)) for k, part in enumerate(parts)]
             return self.join(torch.cat(back, 1))
 
-    network = Network(2 if loss == "nll" else 1)
+    return Network(outputs)
+
+
+def torch_step(count: int, side: int, loss: str) -> tuple[Callable[[], float], int]:
+    """The same graph, loss and optimiser written in PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    torch.manual_seed(0)
+    torch.set_num_threads(_cores())
+    network = torch_network(2 if loss == "nll" else 1)
     optimiser = torch.optim.Adam(network.parameters(), 1e-4)
     frames, target = batch(count, side)
     frames = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))

@@ -17,18 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.command import command, keep, kept, rms
-from phdenoise.denoisers.classical import classical
-from phdenoise.figures import law_curves, save, sweep
-from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.metrics import coverage, interface_width, psnr, structure_factor
-from phdenoise.movie import TAILS, Movie
-from phdenoise.noise import estimate_noise
-from phdenoise.pipeline import SimulateConfig, cahn_hilliard_config, simulate
-from phdenoise.study import apply, chain, param, prod
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.figures.plots import law_curves, save, sweep
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.result import FitResult
+from phdenoise.metrics.calibration import coverage
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.metrics.interface import interface_width
+from phdenoise.metrics.resolution import structure_factor
+from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Movie
+from phdenoise.networks.classical import classical
+from phdenoise.noise.estimate import estimate_noise
+from phdenoise.simulation import SimulateConfig, cahn_hilliard_config, simulate
+from phdenoise.study.sweep import apply, chain, param, prod
 from phdenoise.types import InputError
 
+# Standard deviations of white noise [lithium fraction].
 SIGMAS = (0.03, 0.07, 0.15, 0.3)
+# Counts per pixel at c = 1.
 DOSES = (10.0, 50.0, 200.0)
 CORRELATED = ("line-3", "box-3")
 SEEDS = (0, 1, 2)
@@ -59,7 +67,15 @@ class TwinStudy:
 
 
 def run(config: TwinStudy, store: Path) -> dict[str, float]:
-    """Errors of the movie, of its pattern and of the law, by the way it was denoised; curves go to `store`."""
+    """Errors of the movie, of its pattern and of the law, by the way it was denoised; curves go to `store`.
+
+    Args:
+        config: of the run.
+        store: folder for its arrays.
+
+    Returns:
+        Name -> number, a row of the table.
+    """
     movie, clean = simulate("cahn-hilliard", config.twin)
     # Counts at c = 1.
     scale = config.twin.dose or 1.0
@@ -85,7 +101,9 @@ def run(config: TwinStudy, store: Path) -> dict[str, float]:
     for name, result in fits.items():
         row |= _named(name, errors(result, config.twin))
     row["ours_covered_90"] = float(
-        coverage(ours.mean, ours.variance, clean.frames, (0.9,), degrees=TAILS)[0]
+        coverage(ours.mean, ours.variance, clean.frames, (0.9,), degrees=ERROR_DEGREES_OF_FREEDOM)[
+            0
+        ]
     )
     joint = fits.get("joint")
     if joint is not None and joint.trajectory is not None:
@@ -97,9 +115,17 @@ def run(config: TwinStudy, store: Path) -> dict[str, float]:
 
 
 def best_classical(movie: Movie, clean: Movie) -> Movie:
-    """The movie as the classical filter leaves it that comes nearest to the truth, of those installed."""
+    """The movie as the classical filter leaves it that comes nearest to the truth, of those installed.
+
+    Args:
+        movie: noisy movie.
+        clean: the truth.
+
+    Returns:
+        The movie, denoised by the filter with the least error.
+    """
     found = estimate_noise(movie.frames, movie.valid())
-    rho = None if found.blind == "pixel" else np.asarray(found.correlated().autocorrelation)
+    rho = None if found.blind == "pixel" else found.significant_autocorrelation()
     results = []
     for name in CLASSICAL:
         try:
@@ -112,7 +138,16 @@ def best_classical(movie: Movie, clean: Movie) -> Movie:
 
 
 def biases(frames: np.ndarray, truth: np.ndarray, twin: SimulateConfig) -> dict[str, float]:
-    """What is wrong with a pattern [t, y, x], whatever its pixels: `BIASES`."""
+    """What is wrong with a pattern [t, y, x], whatever its pixels: `BIASES`.
+
+    Args:
+        frames: pattern [t, y, x].
+        truth: true pattern [t, y, x].
+        twin: that was simulated.
+
+    Returns:
+        Name of the bias -> relative error.
+    """
     known = cahn_hilliard_config(twin)
     spacing, model, grid = known.pixel_size, known.model, known.grid
     own, true = (structure_factor(a, spacing).power.mean(axis=0) for a in (frames, truth))
@@ -131,8 +166,18 @@ def biases(frames: np.ndarray, truth: np.ndarray, twin: SimulateConfig) -> dict[
 
 
 def errors(result: FitResult, twin: SimulateConfig) -> dict[str, float]:
-    """rms errors of a fitted law against the twin's, and how its intervals do."""
+    """rms errors of a fitted law against the twin's, and how its intervals do.
+
+    Args:
+        result: fitted law.
+        twin: that was simulated.
+
+    Returns:
+        Name -> number; none where nothing moved, so that no law was fitted.
+    """
     curves = result.curves
+    if not curves:
+        return {}
     c = curves["c"]
     mu, d = cahn_hilliard_config(twin).curves(c)
     assert result.kappa is not None
@@ -167,7 +212,13 @@ def configs(fast: bool) -> list[TwinStudy]:
 
 
 def draw(rows: list[dict[str, str]], folder: Path, every: object) -> None:
-    """Errors, bands and biases against noise, and one run's recovered curves."""
+    """Errors, bands and biases against noise, and one run's recovered curves.
+
+    Args:
+        rows: of the finished runs.
+        folder: for the figures.
+        every: the sweep.
+    """
     assert isinstance(every, list | tuple)
     white = [r for r in rows if noise_of(r)[0] == "sigma"]
     counts = [r for r in rows if noise_of(r)[0] == "dose"]
@@ -203,7 +254,13 @@ def draw(rows: list[dict[str, str]], folder: Path, every: object) -> None:
 
 
 def tell(rows: list[dict[str, str]], _: Path, __: object) -> None:
-    """The table of the README: medians over the seeds."""
+    """The table of the README: medians over the seeds.
+
+    Args:
+        rows: of the finished runs.
+        _: not used.
+        __: not used.
+    """
     shown = [n for n in MOVIES if f"{n}_mu_h_rms" in rows[0]]
     print("| noise | " + " | ".join(shown) + " |")
     print("|---" * (len(shown) + 1) + "|")

@@ -98,7 +98,13 @@ def command(
 
 
 def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
-    """Keep what a run found, for `kept`."""
+    """Keep what a run found, for `kept`.
+
+    Args:
+        store: folder of the arrays.
+        config: of the run.
+        arrays: name -> array.
+    """
     store.mkdir(parents=True, exist_ok=True)
     with (
         atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
@@ -110,6 +116,13 @@ def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
 
 def kept(folder: Path, config: Any) -> dict[str, np.ndarray]:
     """What a run kept in the folder of its study.
+
+    Args:
+        folder: of the study.
+        config: of the run.
+
+    Returns:
+        Name -> array.
 
     Raises:
         InputError: it has not been run.

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from experiments.command import command
-from phdenoise.figures import save, sweep
-from phdenoise.learn import FitConfig, FitResult, fit
-from phdenoise.metrics import psnr
-from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.study import apply, param, prod
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.figures.plots import save, sweep
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.result import FitResult
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.simulation import SimulateConfig, simulate
+from phdenoise.study.sweep import apply, param, prod
 
+# Standard deviations of the noise [lithium fraction].
 SIGMAS = (0.03, 0.07, 0.15)
 SEEDS = (0, 1, 2)
 # Legendre coefficients of ln D.
@@ -71,8 +75,18 @@ def run(config: FickianStudy) -> dict[str, float]:
 
 
 def errors(result: FitResult, law: tuple[float, ...]) -> dict[str, float]:
-    """Relative rms error of D(c) over the observed range, its median sd, and the share of the curve inside 90 %."""
+    """Relative rms error of D(c) over the observed range, its median sd, and the share of the curve inside 90 %.
+
+    Args:
+        result: fitted law.
+        law: coefficients of the true ln D.
+
+    Returns:
+        Name -> number; nan where nothing moved, so that no law was fitted.
+    """
     curves = result.curves
+    if not curves:
+        return dict.fromkeys(("D_relative_rms", "D_relative_sd", "D_covered_90"), np.nan)
     d = np.exp(np.polynomial.legendre.legval(2 * curves["c"] - 1, law))
     inside = (curves["D_low"] <= d) & (d <= curves["D_high"])
     return {
@@ -102,7 +116,13 @@ def configs(fast: bool) -> list[FickianStudy]:
 
 
 def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
-    """Error of D(c) and what its intervals hold, against noise, for each geometry."""
+    """Error of D(c) and what its intervals hold, against noise, for each geometry.
+
+    Args:
+        rows: of the finished runs.
+        folder: for the figures.
+        _: not used.
+    """
     label = "noise sd [lithium fraction]"
     for geometry in GEOMETRIES:
         some = [r for r in rows if r["geometry"] == geometry]

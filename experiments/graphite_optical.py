@@ -17,26 +17,30 @@ import jax
 import numpy as np
 
 from experiments.command import command, keep, kept, rms
-from phdenoise.chains.optical import OpticalResult, OpticalVersion, analyse_graphite, outlines
-from phdenoise.chains.optical_config import OpticalConfig, box_mask
 from phdenoise.channels import Channels
-from phdenoise.figures import save, sweep
+from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.figures.optical_plots import charge_curves, front_curves, phase_panels, rgb_panels
+from phdenoise.figures.plots import save, sweep
 from phdenoise.io import atomic
 from phdenoise.metrics.segmentation import accuracy, f1_scores, particle_iou
-from phdenoise.modalities.graphite_camera import CameraConfig, Scene, exposed, photograph
-from phdenoise.modalities.optical import GRAPHITE_PHASES
-from phdenoise.modalities.particle_charge import (
+from phdenoise.modalities.optical.chain import (
+    OpticalResult,
+    OpticalVersion,
+    analyse_graphite,
+    outlines,
+)
+from phdenoise.modalities.optical.config import OpticalConfig
+from phdenoise.modalities.optical.particle_charge import (
     OUTLINE,
     Charge,
     front_speed,
     fronts,
-    pixel_covariance,
 )
-from phdenoise.modalities.phase_mixture import classify_colours
-from phdenoise.physics.graphite_bed import Bed, BedConfig, graphite_bed
+from phdenoise.modalities.optical.phase_mixture import GRAPHITE_PHASES, classify_colours
+from phdenoise.modalities.optical.twin import CameraConfig, Scene, exposed, photograph
+from phdenoise.modalities.settings import box_mask
+from phdenoise.physics.twins.graphite_bed import Bed, BedConfig, graphite_bed
 from phdenoise.study.run import run_id
-from phdenoise.training import DenoiseConfig
 from phdenoise.types import InputError
 
 NAMES = [p.name for p in GRAPHITE_PHASES]
@@ -63,7 +67,15 @@ class OpticalStudy:
 
 
 def simulated(config: BedConfig, store: Path) -> dict[str, np.ndarray]:
-    """The bed in double precision, solved once and kept."""
+    """The bed in double precision, solved once and kept.
+
+    Args:
+        config: of the bed.
+        store: folder where the bed is kept.
+
+    Returns:
+        Arrays by name: times, layers, labels ...
+    """
     path = store / f"bed_{run_id(config)}.npz"
     if not path.is_file():
         with jax.enable_x64(True):
@@ -79,7 +91,15 @@ def simulated(config: BedConfig, store: Path) -> dict[str, np.ndarray]:
 
 
 def run(config: OpticalStudy, store: Path) -> dict[str, float]:
-    """Numbers of one run; its arrays go to `store`."""
+    """Numbers of one run; its arrays go to `store`.
+
+    Args:
+        config: of the run.
+        store: folder for its arrays.
+
+    Returns:
+        Name -> number, a row of the table.
+    """
     bed = simulated(config.bed, store)
     camera = replace(config.camera, electrons=config.electrons)
     random = np.random.default_rng(config.seed)
@@ -98,8 +118,8 @@ def run(config: OpticalStudy, store: Path) -> dict[str, float]:
     truth = true_charge(scene)
     arrays = {
         "times": bed["times"], "voltage": bed["voltage"], "labels": result.particles.labels,
-        "fraction": scene.fraction, "truth_soc": truth.soc, "measured": result.raw.colour,
-        "denoised": result.denoised.colour,
+        "fraction": scene.fraction, "truth_soc": truth.soc, "measured": result.raw.colours.mean,
+        "denoised": result.denoised.colours.mean,
     }  # fmt: skip
     for name, version in versions.items():
         arrays |= {
@@ -113,7 +133,16 @@ def run(config: OpticalStudy, store: Path) -> dict[str, float]:
 
 
 def scores(result: OpticalResult, scene: Scene, chain: OpticalConfig) -> dict[str, float]:
-    """Against what was simulated."""
+    """Against what was simulated.
+
+    Args:
+        result: of the chain.
+        scene: that was simulated.
+        chain: settings of the chain.
+
+    Returns:
+        Name -> number.
+    """
     phase = np.digitize(np.nan_to_num(scene.fraction), [0.25, 0.75])
     inside = np.isfinite(scene.fraction)
     order, truth = paired(result, scene), true_charge(scene)
@@ -176,11 +205,7 @@ def classified(
     result: OpticalResult, version: OpticalVersion, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Phase of every pixel that truly is in a particle, found or not, and the probability given to it."""
-    maps = classify_colours(
-        result.mixture,
-        version.colour[:, inside].T.astype(float),
-        pixel_covariance(version.variance[:, inside], version.rho),
-    )
+    maps = classify_colours(result.mixture, *version.colours.pixels(inside))
     found, sure = np.zeros(inside.shape, int), np.zeros(inside.shape)
     found[inside] = maps.probability.argmax(axis=0)
     sure[inside] = maps.probability.max(axis=0)
@@ -188,7 +213,15 @@ def classified(
 
 
 def paired(result: OpticalResult, scene: Scene) -> np.ndarray:
-    """For each true particle the found one that covers it most."""
+    """For each true particle the found one that covers it most.
+
+    Args:
+        result: of the chain.
+        scene: that was simulated.
+
+    Returns:
+        Index of the found particle for each true one.
+    """
     labels = result.particles.labels[len(result.particles.labels) // 2]
     number = int(result.particles.labels.max())
     shares = [np.bincount(labels[scene.labels == p + 1], minlength=number + 1)[1:] for p in range(int(scene.labels.max()))]  # fmt: skip
@@ -232,7 +265,13 @@ def configs(fast: bool) -> list[OpticalStudy]:
 
 
 def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]) -> None:
-    """The figures that matter, one line each."""
+    """The figures that matter, one line each.
+
+    Args:
+        rows: of the finished runs.
+        folder: of the study.
+        every: the sweep.
+    """
     for row in rows:
         print(f"{float(row['electrons']):g} electrons, bed {row['bed.seed']}, seed {row['seed']}:")
         for name in ("accuracy", "iou", "soc_error", "soc_error_by_pixels", "speed_error"):
@@ -241,7 +280,13 @@ def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]
 
 
 def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]) -> None:
-    """Figures of the first configuration, and of all from the table."""
+    """Figures of the first configuration, and of all from the table.
+
+    Args:
+        rows: of the finished runs.
+        folder: for the figures.
+        every: the sweep.
+    """
     d = kept(folder, every[0])
     times = d["times"]
     pick = [round(i) for i in np.linspace(0.1, 0.95, 6) * (len(times) - 1)]

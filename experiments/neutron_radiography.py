@@ -19,15 +19,22 @@ import numpy as np
 from scipy import ndimage, optimize, special
 
 from experiments.command import WithData, command, keep, kept, rms
-from phdenoise.chains.neutron import analyse_radiographs
-from phdenoise.chains.neutron_config import NeutronConfig
-from phdenoise.chains.neutron_quantities import Track, quantities
-from phdenoise.figures import save, sweep
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.figures.neutron_plots import along_time, change_maps, diffusivity, profiles
-from phdenoise.modalities.cell import CellConfig, Instrument, current, instrument, simulate_cell
-from phdenoise.modalities.radiograph import calibration
+from phdenoise.figures.plots import save, sweep
+from phdenoise.modalities.neutron.chain import analyse_radiographs
+from phdenoise.modalities.neutron.config import NeutronConfig
+from phdenoise.modalities.neutron.quantities import Track, quantities
+from phdenoise.modalities.neutron.radiograph import calibration
+from phdenoise.modalities.neutron.twin import (
+    CellConfig,
+    Instrument,
+    current,
+    instrument,
+    simulate_cell,
+)
 from phdenoise.movie import Movie
-from phdenoise.training import DenoiseConfig, denoise
 from phdenoise.types import InputError
 
 UNIT = "mol/cm^3"
@@ -62,14 +69,30 @@ class NeutronStudy:
 
 
 def run(config: NeutronStudy, store: Path) -> dict[str, float]:
-    """Numbers of one run; its arrays go to `store`."""
+    """Numbers of one run; its arrays go to `store`.
+
+    Args:
+        config: of the run.
+        store: folder for its arrays.
+
+    Returns:
+        Name -> number, a row of the table.
+    """
     row, arrays = {"cell": _cell, "open-beam": _open_beam, "edge": _edge}[config.scene](config)
     keep(store, config, arrays)
     return row
 
 
 def chain_config(cell: CellConfig, denoising: DenoiseConfig) -> NeutronConfig:
-    """The boxes and lines of the simulated cell."""
+    """The boxes and lines of the simulated cell.
+
+    Args:
+        cell: that was simulated.
+        denoising: how to denoise.
+
+    Returns:
+        Settings of the chain.
+    """
     first, last = cell.columns
     ny, nx = cell.shape[0] + cell.margin, cell.shape[1]
     middle = cell.margin + (cell.shape[0] - 1) / 2
@@ -265,7 +288,15 @@ def _step_width(frame: np.ndarray) -> float:
 
 
 def configs(fast: bool, data: str) -> list[NeutronStudy]:
-    """Doses and seeds of the cell, then the real beam where its file is there."""
+    """Doses and seeds of the cell, then the real beam where its file is there.
+
+    Args:
+        fast: a version of minutes.
+        data: file of the real beam.
+
+    Returns:
+        The sweep.
+    """
     if fast:
         base = NeutronStudy(
             cell=CellConfig(shape=(24, 32), cycles=2, frames_per_cycle=8, rest=6, substeps=4),
@@ -286,7 +317,15 @@ def configs(fast: bool, data: str) -> list[NeutronStudy]:
 
 
 def bias(folder: Path, base: NeutronStudy) -> dict[str, float]:
-    """rms bias of the profile and of single pixels from two seeds, sqrt(max(<e₁ e₂>, 0)) [mol/cm³]."""
+    """rms bias of the profile and of single pixels from two seeds, sqrt(max(<e₁ e₂>, 0)) [mol/cm³].
+
+    Args:
+        folder: of the study.
+        base: configuration of the two runs but for the seed.
+
+    Returns:
+        Name -> bias [mol/cm³].
+    """
     first, second = (kept(folder, replace(base, seed=s)) for s in (0, 1))
     rest = base.cell.rest
     out = {}
@@ -303,7 +342,13 @@ def bias(folder: Path, base: NeutronStudy) -> dict[str, float]:
 
 
 def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]) -> None:
-    """The figures that matter, one line each."""
+    """The figures that matter, one line each.
+
+    Args:
+        rows: of the finished runs.
+        folder: of the study.
+        every: the sweep.
+    """
     for config in (c for c in every if c.scene == "cell" and c.seed == 0):
         try:
             found = bias(folder, config)
@@ -320,7 +365,13 @@ def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]
 
 
 def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]) -> None:
-    """Figures of the first configuration, and of all from the table."""
+    """Figures of the first configuration, and of all from the table.
+
+    Args:
+        rows: of the finished runs.
+        folder: for the figures.
+        every: the sweep.
+    """
     config = every[0]
     d = kept(folder, config)
     times, cell = d["times"], config.cell

@@ -26,25 +26,18 @@ import numpy as np
 import tyro
 
 from experiments.scenes import Exposure, expose
-from phdenoise.denoisers import (
-    FRAME,
-    PIXEL,
-    Denoiser,
-    MovieArrays,
-    build,
-    from_prior,
-    predict_arrays,
-    prepare,
-    save_prior,
-)
-from phdenoise.denoisers.prior import FILE
-from phdenoise.training.config import PRESETS
-from phdenoise.training.train import TrainState, advance, draw_crops, start_run
+from phdenoise.networks.base import Denoiser, build, from_prior, save_prior
+from phdenoise.networks.centre_blind import PRIOR, CentreBlind
+from phdenoise.networks.context import FRAME, PIXEL, MovieArrays
+from phdenoise.networks.predict import predict_arrays, prepare
+from phdenoise.training.loop import draw_crops, start_run
+from phdenoise.training.optimiser import TrainState, advance
 from phdenoise.types import InputError
 
-# Errors below this share of the linear filter's are as good as none.
+# Share of the linear filter's rms error below which an error counts as none: it keeps the logarithm finite.
 NONE = 0.03
-WARM_UP, SPOKEN, EMA = 200, 1000, 0.999
+# Steps over which the learning rate rises, steps between two printed scores, and decay of the averaged weights a step.
+WARM_UP, STEPS_BETWEEN_SCORES, EMA = 200, 1000, 0.999
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,7 @@ class ScenePrior:
     """Of the scenes and of training."""
     start: Path | None = None
     """Weights to go on from."""
-    output: Path = FILE
+    output: Path = PRIOR
     """Where the weights are, or shall be."""
 
 
@@ -86,7 +79,15 @@ class Lesson(NamedTuple):
 
 
 def lesson(rng: np.random.Generator, config: ScenePrior) -> Lesson:
-    """A random scene, ready to be learned."""
+    """A random scene, ready to be learned.
+
+    Args:
+        rng: source of chance.
+        config: of the training.
+
+    Returns:
+        The scene with its context and target.
+    """
     shot = expose(rng, config.frames, config.side)
     blank = _blank(shot)
     # Some scenes are cut into short movies.
@@ -106,7 +107,7 @@ def lesson(rng: np.random.Generator, config: ScenePrior) -> Lesson:
 def _blank(shot: Exposure) -> Denoiser:
     return build(
         FRAME if shot.correlated else PIXEL,
-        width=PRESETS["default"].width,
+        width=CentreBlind.widths["default"],
         centre=float(shot.noisy.mean()),
         spread=float(shot.noisy.std()),
         seed=0,
@@ -114,7 +115,16 @@ def _blank(shot: Exposure) -> Denoiser:
 
 
 def loss(denoiser: Denoiser, crops: Any, error: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """See the module's text; also the squared error alone, over the linear filter's."""
+    """See the module's text; also the squared error alone, over the linear filter's.
+
+    Args:
+        denoiser: the network.
+        crops: of the scene, scaled.
+        error: rms error of the linear filter [scaled].
+
+    Returns:
+        The loss, and the squared error over that of the linear filter.
+    """
     out = denoiser(crops.context, crops.centre, crops.seen)
     off = (crops.target - out.mean) ** 2
     var = out.var + (NONE * error) ** 2
@@ -163,7 +173,9 @@ def _learned(denoiser: Denoiser, path: Path) -> Denoiser:
 
 def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
     """Learn, and write what was learned; yields the step and the mean squared error over the linear filter's."""
-    unit = build(PIXEL, width=PRESETS["default"].width, centre=0.0, spread=1.0, seed=config.seed)
+    unit = build(
+        PIXEL, width=CentreBlind.widths["default"], centre=0.0, spread=1.0, seed=config.seed
+    )
     if config.start is not None:
         unit = _learned(unit, config.start)
     lessons = []
@@ -185,7 +197,7 @@ def train(config: ScenePrior) -> Iterator[tuple[int, float]]:
             jnp.float32(rate), batch=config.batch, crop=config.crop,
         )  # fmt: skip
         found.append(squared)
-        if (step + 1) % SPOKEN == 0 or step + 1 == config.steps:
+        if (step + 1) % STEPS_BETWEEN_SCORES == 0 or step + 1 == config.steps:
             save_prior(config.output, eqx.tree_at(lambda d: d.state, unit, state.average))
             yield step + 1, float(np.mean(np.asarray(found)))
             found = []

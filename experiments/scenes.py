@@ -1,4 +1,4 @@
-"""Random scenes that change, and noise of many kinds: what a denoiser may have seen before it sees a movie.
+"""Random scenes that change, and noise of many kinds: what a denoiser is trained on before it is given a movie.
 
     f̂(ω, k) ~ √S(k) e^{−(ω τ(k))²/4},   τ(k) = τ₀ (k ℓ)^{−z}        random fields, of one wavelength or of many
     scene = g(f),   g: identity, one or two steep walls (fronts, phases), a threshold (islands)
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-# Periods of the random fields: longer than what is cut from them.
+# Period of the random fields over the side that is cut from them: above 1, so that opposite edges differ.
 _TORUS = 4 / 3
 
 
@@ -25,7 +25,16 @@ class Exposure(NamedTuple):
 
 
 def expose(rng: np.random.Generator, frames: int, side: int) -> Exposure:
-    """A random scene with random noise: 0.1 to 8 times its contrast, half of it white, a third of it like counts."""
+    """A random scene with random noise: 0.1 to 8 times its contrast, half of it white, a third of it like counts.
+
+    Args:
+        rng: source of chance.
+        frames: number of frames.
+        side: of a frame [px].
+
+    Returns:
+        The scene and its noisy measurement [t, y, x].
+    """
     clean = scene(rng, frames, side)
     sigma = _between(rng, 0.1, 8.0)
     white = rng.standard_normal(clean.shape)
@@ -48,7 +57,16 @@ def expose(rng: np.random.Generator, frames: int, side: int) -> Exposure:
 
 
 def scene(rng: np.random.Generator, frames: int, side: int) -> np.ndarray:
-    """A scene that changes [t, y, x], of unit standard deviation."""
+    """A scene that changes [t, y, x], of unit standard deviation.
+
+    Args:
+        rng: source of chance.
+        frames: number of frames.
+        side: of a frame [px].
+
+    Returns:
+        Clean frames [t, y, x].
+    """
     if rng.random() < 0.12:
         out = _spots(rng, frames, side)
     else:
@@ -65,10 +83,21 @@ def scene(rng: np.random.Generator, frames: int, side: int) -> np.ndarray:
     return (out / max(float(out.std()), 1e-6)).astype(np.float32)
 
 
-def leaping(rng: np.random.Generator, frames: int, side: int, step: float = 3.0) -> np.ndarray:
-    """Textured discs over a dark ground that leap from frame to frame by `step` px along each axis, sd [t, y, x]; values 0 to 1.5.
+def jumping_discs(
+    rng: np.random.Generator, frames: int, side: int, step: float = 3.0
+) -> np.ndarray:
+    """Textured discs over a dark ground that jump at random between frames; values 0 to 1.5.
 
-    Cells, droplets, a nanoparticle over vacuum: much of the frame is at rest.
+    A model of cells, droplets or a nanoparticle over vacuum, where much of the frame is at rest.
+
+    Args:
+        rng: source of chance.
+        frames: number of frames.
+        side: of a frame [px].
+        step: sd of the displacement between frames [px].
+
+    Returns:
+        Clean frames [t, y, x].
     """
     count, radius = max(1, side**2 // 2500), 11.0
     texture = ndimage.gaussian_filter(

@@ -17,18 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.command import WithData, command, keep, kept, rms
-from phdenoise.chains.stxm import analyse_scans
-from phdenoise.chains.stxm_config import Scans, StxmConfig
-from phdenoise.figures import save
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.figures.plots import save
 from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
 from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.learn.particle_summary import uniformity
 from phdenoise.modalities.drift import find_drift
 from phdenoise.modalities.registration import shift
-from phdenoise.modalities.stxm_twin import StxmScene, StxmTwinConfig, simulate_stxm
-from phdenoise.physics import Heterogeneity
-from phdenoise.physics.particle_twins import ParticleTwinConfig
-from phdenoise.training import DenoiseConfig
+from phdenoise.modalities.stxm.chain import analyse_scans
+from phdenoise.modalities.stxm.config import Scans, StxmConfig
+from phdenoise.modalities.stxm.twin import StxmScene, StxmTwinConfig, simulate_stxm
+from phdenoise.physics.particle import Heterogeneity
+from phdenoise.physics.twins.particles import ParticleTwinConfig
 
 VERSIONS = ("measured", "denoised", "joint")
 
@@ -67,14 +67,30 @@ class StxmStudy:
 
 
 def run(config: StxmStudy, store: Path) -> dict[str, float]:
-    """Numbers of one run; its arrays go to `store`."""
+    """Numbers of one run; its arrays go to `store`.
+
+    Args:
+        config: of the run.
+        store: folder for its arrays.
+
+    Returns:
+        Name -> number, a row of the table.
+    """
     row, arrays = {"twin": _particle, "repeats": _repeats}[config.scene](config)
     keep(store, config, arrays)
     return row
 
 
 def scans_of(scene: StxmScene, config: StxmTwinConfig) -> tuple[Scans, StxmConfig]:
-    """What the chain is given of a simulated particle, and its settings."""
+    """What the chain is given of a simulated particle, and its settings.
+
+    Args:
+        scene: simulated particle.
+        config: of the simulation.
+
+    Returns:
+        Scans and settings of the chain.
+    """
     twin = scene.twin
     ny, nx = scene.thickness.shape
     free = max(int((ny - 1) / 2 - config.particle.radius) - int(np.ceil(2 * config.drift)), 1)
@@ -164,7 +180,15 @@ def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray
 
 
 def where_scans_are(scene: StxmScene, displacement: np.ndarray) -> np.ndarray:
-    """True lithium [t, y, x] at the place that registered scans share, which nothing in them fixes."""
+    """True lithium [t, y, x] at the place that registered scans share, which nothing in them fixes.
+
+    Args:
+        scene: simulated particle.
+        displacement: found by registration [t, e, 2] [px].
+
+    Returns:
+        Lithium fraction [t, y, x].
+    """
     c = np.asarray(scene.twin.frames, float)
     if not displacement.any():
         return c
@@ -208,7 +232,15 @@ def _repeats(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
 
 
 def configs(fast: bool, data: str) -> list[StxmStudy]:
-    """Particles, then the real images where their file is there."""
+    """Particles, then the real images where their file is there.
+
+    Args:
+        fast: a version of minutes.
+        data: file of the real images.
+
+    Returns:
+        The sweep.
+    """
     base = StxmStudy()
     seeds: tuple[int, ...] = (0, 1, 2)
     if fast:
@@ -234,7 +266,13 @@ def configs(fast: bool, data: str) -> list[StxmStudy]:
 
 
 def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -> None:
-    """The figures that matter, one line each."""
+    """The figures that matter, one line each.
+
+    Args:
+        rows: of the finished runs.
+        folder: of the study.
+        every: the sweep.
+    """
     for row in rows:
         if row["scene"] == "twin":
             print(
@@ -247,7 +285,13 @@ def tell(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -
 
 
 def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -> None:
-    """Figures of the first configuration, and of all from the table."""
+    """Figures of the first configuration, and of all from the table.
+
+    Args:
+        rows: of the finished runs.
+        folder: for the figures.
+        every: the sweep.
+    """
     d = kept(folder, every[0])
     blank = np.where(d["mask"] > 0, 0, np.nan)
     pick = [int(t) for t in np.linspace(1, len(d["times"]) - 1, 6)]

@@ -1,5 +1,5 @@
 """`python -m phdenoise` is the command line."""
 
-from phdenoise.cli import main
+from phdenoise.cli.main import main
 
 main()

@@ -1,7 +1,7 @@
 """Movies of several channels: colours of a camera, energies of an X-ray microscope.
 
 A channel is a `Movie` of its own, with its own unit, mask and noise; all channels of one scene share times, shape
-and pixel size. What is believed of them is one `Estimate` each, and how their errors go together.
+and pixel size. Their estimate is one `Estimate` each, and the correlation of their errors.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from phdenoise.movie import Estimate, Movie
+from phdenoise.summary import Panel, describe, picture_html
 from phdenoise.types import InputError
 
-MOST = 16
-"""Channels at most; more are a spectrum at each pixel, which is another problem."""
+MAX_CHANNELS = 16
+"""Channels at most. More are a spectrum at each pixel: their covariance would no longer be known from one movie."""
+
+# Channels that a picture in a notebook shows.
+_MOST_PICTURES = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Channels:
-    """Movies of one scene, pixel for pixel and frame for frame the same.
+    """Movies of one scene, with the same pixels and times.
 
     Attributes:
         movies: one a channel; equal shape, times, pixel size, time and length unit.
@@ -33,8 +37,8 @@ class Channels:
 
     def __post_init__(self) -> None:
         count = len(self.movies)
-        if not 1 <= count <= MOST:
-            raise InputError(f"{self.name} has {count} channels: 1 to {MOST} are possible.")
+        if not 1 <= count <= MAX_CHANNELS:
+            raise InputError(f"{self.name} has {count} channels: 1 to {MAX_CHANNELS} are possible.")
         if len(self.names) != count or len(set(self.names)) != count:
             raise InputError(
                 f"{count} channels need as many different names, got {list(self.names)}."
@@ -52,7 +56,20 @@ class Channels:
     def from_array(
         cls, frames: Any, names: tuple[str, ...] | None = None, name: str = "movie", **kwargs: Any
     ) -> "Channels":
-        """Channels of an array [c, t, y, x]; other arguments as in `Movie.from_array`."""
+        """Channels from an array.
+
+        Args:
+            frames: intensities [c, t, y, x].
+            names: of the channels; by default r, g, b for three of them, else numbers from 0.
+            name: of the whole.
+            **kwargs: attributes of each movie, as in `Movie.from_array`.
+
+        Returns:
+            The channels.
+
+        Raises:
+            InputError: an array of another rank, or names that do not fit.
+        """
         array = np.asarray(frames)
         if array.ndim != 4:
             raise InputError(f"Channels need an array [c, t, y, x], got shape {array.shape}.")
@@ -89,7 +106,13 @@ class Channels:
         return tuple(n for m, n in zip(self.movies, self.names, strict=True) if varies(m))
 
     def one(self, channel: str) -> Movie:
-        """A single movie: the mean of all channels, or the one of a name, of r, g, b or of a number from 0.
+        """A single movie.
+
+        Args:
+            channel: "mean" of all channels, the name of one, r, g, b or a number from 0.
+
+        Returns:
+            The movie.
 
         Raises:
             InputError: no such channel.
@@ -115,8 +138,21 @@ class Channels:
         """Boolean [c, t, y, x]: finite and inside the mask."""
         return np.stack([m.valid() for m in self.movies])
 
+    def __repr__(self) -> str:
+        about = {n: m.facts() for n, m in zip(self.names, self.movies, strict=True)}
+        first = about[self.names[0]]
+        facts = {"times": first["times"], "pixel": first["pixel"]}
+        facts |= {name: each["frames"] for name, each in about.items()}
+        return describe(f"Channels '{self.name}': {', '.join(self.names)}", facts)
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        t = self.movies[0].shape[0] // 2
+        shown = list(zip(self.names, self.movies, strict=True))[:_MOST_PICTURES]
+        rows = [[Panel(name, movie.frames[t]) for name, movie in shown]]
+        return picture_html(repr(self), "images", rows)
+
+
+@dataclass(frozen=True, repr=False)
 class ChannelsEstimate:
     """Denoised channels.
 
@@ -158,6 +194,24 @@ class ChannelsEstimate:
         """The whole log: what holds for all, then each channel's under its name."""
         pairs = zip(self.names, self.estimates, strict=True)
         return (*self.log, *(f"{name}: {s}" for name, e in pairs for s in e.log))
+
+    def __repr__(self) -> str:
+        about = {n: e.facts() for n, e in zip(self.names, self.estimates, strict=True)}
+        first = about[self.names[0]]
+        facts = {"times": first["times"], "pixel": first["pixel"]}
+        facts |= {
+            name: f"{each['mean']}, sd {each['sd']}, noise {each['noise']}"
+            for name, each in about.items()
+        }
+        return describe(f"ChannelsEstimate of '{self.name}': {', '.join(self.names)}", facts)
+
+    def _repr_html_(self) -> str:
+        shown = list(zip(self.names, self.estimates, strict=True))[:_MOST_PICTURES]
+        rows = [
+            [panel._replace(title=f"{name} {panel.title}") for panel in estimate.panels()]
+            for name, estimate in shown
+        ]
+        return picture_html(repr(self), "images", rows)
 
 
 def default_names(count: int) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
-"""The grid a field lives on: spacing, what holds at its faces, and particle mask.
+"""The grid of a field: cells, spacing, boundary conditions and particle mask.
 
 Cell-centred finite volumes in one, two or three dimensions: cell (i, j) is centred at
 ((i + 1/2) dy, (j + 1/2) dx). A condition on a face of the box is a value:
 
-    Periodic()      what leaves comes in on the other side
-    NoFlux()        nothing crosses
+    Periodic()      the lower and the upper face of the axis are one
+    NoFlux()        no flux through the face
     Fixed(value)    c = value on the face; with Cahn-Hilliard a reservoir, μ = μ_h(value)
-    Flux(value)     so much comes in per area and time, positive inwards
+    Flux(value)     inflow per area and time, positive inwards
 
 Faces between a particle and its outside are closed.
 """
@@ -52,8 +52,8 @@ _NAMES: dict[str, Condition] = {"periodic": Periodic(), "no-flux": NoFlux()}
 class Grid(eqx.Module):
     """A box of cells, ny x nx in a movie; (nx,) and (nz, ny, nx) serve as well.
 
-    Spacing and the values on faces are array leaves: changing them never recompiles a jitted solve,
-    and a gradient with respect to them is a gradient like any other.
+    Spacing, values on faces and mask are array leaves, shape and kinds of faces are static: a solve compiles once for each
+    structure, and spacing and values can be differentiated.
     """
 
     spacing: Float[Array, " d"]
@@ -112,8 +112,12 @@ class Grid(eqx.Module):
         """Whether anything but a closed or periodic face exists."""
         return any(isinstance(face, Fixed | Flux) for pair in self.faces for face in pair)
 
+    def with_faces(self, faces: tuple[tuple[Condition, Condition], ...]) -> "Grid":
+        """The same cells with other conditions on the faces, one pair (lower, upper) for each axis."""
+        return eqx.tree_at(lambda grid: grid.faces, self, faces, is_leaf=lambda x: x is self.faces)
+
     def periodic(self, axis: int) -> bool:
-        """Whether an axis closes on itself."""
+        """Whether the two faces of an axis are one."""
         return isinstance(self.faces[axis][0], Periodic)
 
 

@@ -1,7 +1,7 @@
 """The data containers: what was measured (`Movie`) and what is believed (`Estimate`).
 
-Both live at the edges (files, reports); the numerical core works on their arrays. Units, times, mask
-and provenance travel with the frames to the last file. Frames are never rescaled by a container.
+Both are used at the edges (files, reports); the numerical core works on their arrays. Units, times, mask
+and provenance stay with the frames up to the last file. A container never rescales frames.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from phdenoise.summary import Panel, describe, picture_html, short
 from phdenoise.types import InputError, NoiseModel
 
 # Errors of denoised pixels over their standard deviation have wider tails than a Gaussian's, those of Student's t with so
 # many degrees of freedom: those of random scenes (`benchmarks/denoise_intervals.py`).
-TAILS = 9.0
+ERROR_DEGREES_OF_FREEDOM = 9.0
+# Names of settings in files of earlier versions.
+_EARLIER_NAMES = {"temporal_correlation": "lasting", "error_noise_covariance": "told"}
 
 
 def half_width(level: float, degrees: float = np.inf) -> float:
@@ -24,6 +27,9 @@ def half_width(level: float, degrees: float = np.inf) -> float:
     Args:
         level: probability, in (0, 1).
         degrees: of freedom of a Student's t of unit variance, above 2; infinity is a Gaussian.
+
+    Returns:
+        The half width [standard deviations].
 
     Raises:
         InputError: no such probability or distribution.
@@ -38,7 +44,7 @@ def half_width(level: float, degrees: float = np.inf) -> float:
     return float(special.stdtrit(degrees, upper) * np.sqrt(1 - 2 / degrees))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Movie:
     """A measured movie.
 
@@ -86,7 +92,15 @@ class Movie:
 
     @classmethod
     def from_array(cls, frames: Any, **kwargs: Any) -> "Movie":
-        """A movie from frames [t, y, x] (or one [y, x] image) with times 0, 1, 2... unless given."""
+        """A movie from an array.
+
+        Args:
+            frames: intensities [t, y, x], or one image [y, x].
+            **kwargs: other attributes; times are 0, 1, 2... unless given.
+
+        Returns:
+            The movie.
+        """
         array = np.asarray(frames)
         array = array[None] if array.ndim == 2 else array
         kwargs.setdefault("times", np.arange(array.shape[0], dtype=float))
@@ -103,11 +117,42 @@ class Movie:
         return finite if self.mask is None else finite & np.broadcast_to(self.mask, self.shape)
 
     def with_frames(self, frames: np.ndarray, **changes: Any) -> "Movie":
-        """The same scene with other frames of the same shape (times, units, provenance kept)."""
+        """The same scene with other frames; times, units and provenance are kept.
+
+        Args:
+            frames: of the same shape [t, y, x] [intensity unit].
+            **changes: other attributes to replace.
+
+        Returns:
+            The movie.
+        """
         return replace(self, frames=frames, **changes)
 
+    def facts(self) -> dict[str, str]:
+        """Shape, intensities, times, pixel size and noise, each in a few words; intensities from a sample of the pixels."""
+        t, y, x = self.shape
+        first, last = self.times[0], self.times[-1]
+        interval = f", interval {np.median(np.diff(self.times)):.5g}" if t > 1 else ""
+        dy, dx = self.pixel_size
+        facts = {
+            "frames": f"{t} x {y} x {x} [t, y, x] {self.frames.dtype}, {_span(self.frames)} {self.intensity_unit}",
+            "times": f"{first:.5g} to {last:.5g} {self.time_unit}{interval}",
+            "pixel": f"{dy:.5g} x {dx:.5g} {self.length_unit}",
+        }
+        if self.mask is not None:
+            facts["mask"] = f"{100 * np.mean(self.mask):.4g} % of pixels are valid"
+        return facts | {"noise": "not known" if self.noise is None else short(self.noise)}
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        return describe(f"Movie '{self.name}'", self.facts())
+
+    def _repr_html_(self) -> str:
+        pick = np.unique(np.linspace(0, len(self.times) - 1, 4).round().astype(int))
+        panels = [Panel(f"{self.times[t]:.4g} {self.time_unit}", self.frames[t]) for t in pick]
+        return picture_html(repr(self), "images", [panels])
+
+
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """A denoised movie: posterior mean and variance, with everything needed to redo it.
 
@@ -120,7 +165,7 @@ class Estimate:
         history: training curve, mapping column name -> list of floats.
         settings: configuration, seed, versions.
         weights: flat mapping name -> array, the network's parameters.
-        trust: what can be said of it without truth (`phdenoise.trust`), plain values and arrays; empty if not judged.
+        trust: what can be said of it without truth (`phdenoise.uncertainty.trust_report`), plain values and arrays; empty if not judged.
     """
 
     movie: Movie
@@ -148,9 +193,73 @@ class Estimate:
         Raises:
             InputError: `level` is not in (0, 1).
         """
-        reach = half_width(level, TAILS) * np.sqrt(self.variance)
+        reach = half_width(level, ERROR_DEGREES_OF_FREEDOM) * np.sqrt(self.variance)
         return self.mean - reach, self.mean + reach
 
     def as_movie(self) -> Movie:
         """The denoised movie as a `Movie`."""
         return self.movie.with_frames(self.mean, noise=None, name=f"{self.movie.name} denoised")
+
+    def facts(self) -> dict[str, str]:
+        """Shape, result, noise and trust, each in a few words."""
+        about = self.movie.facts()
+        unit = self.movie.intensity_unit
+        variance = _sampled(self.variance)
+        sd = np.sqrt(np.median(variance)) if variance.size else np.nan
+        warnings = list(self.trust.get("warnings", ()))
+        judged = "not judged" if not self.trust else "no check gave a warning"
+        said = f"Warning (1 of {len(warnings)}): {warnings[0]}" if warnings else judged
+        return {
+            "noisy": about["frames"],
+            "mean": f"{_span(self.mean)} {unit}",
+            "sd": f"{sd:.4g} {unit} (median)",
+            "times": about["times"],
+            "pixel": about["pixel"],
+            "noise": short(self.noise),
+            "trust": said,
+            "log": f"{len(self.log)} sentences in .log",
+        }
+
+    def panels(self) -> list[Panel]:
+        """The middle frame: noisy, denoised, and its standard deviation."""
+        t = len(self.mean) // 2
+        return [
+            Panel("noisy", self.movie.frames[t]),
+            Panel("denoised", self.mean[t]),
+            Panel("sd", np.sqrt(self.variance[t]), spread=True),
+        ]
+
+    def __repr__(self) -> str:
+        return describe(f"Estimate of '{self.movie.name}'", self.facts())
+
+    def _repr_html_(self) -> str:
+        return picture_html(repr(self), "images", [self.panels()])
+
+    def setting(self, name: str, otherwise: Any = None) -> Any:
+        """One of the settings, also of a file that an earlier version wrote under another name.
+
+        Args:
+            name: of the setting.
+            otherwise: returned where the estimate does not have it.
+
+        Returns:
+            The value.
+        """
+        earlier = self.settings.get(_EARLIER_NAMES.get(name, name), otherwise)
+        return self.settings.get(name, earlier)
+
+
+# Pixels along each axis from which a description takes its smallest and largest intensity: it costs less than a
+# millisecond for a movie of any size.
+_SAMPLE = 64
+
+
+def _sampled(array: np.ndarray) -> np.ndarray:
+    """Finite values on a grid of at most some `_SAMPLE` pixels along each axis."""
+    sample = array[tuple(slice(None, None, max(1, n // _SAMPLE)) for n in array.shape)]
+    return sample[np.isfinite(sample)]
+
+
+def _span(array: np.ndarray) -> str:
+    values = _sampled(np.asarray(array))
+    return f"{values.min():.5g} to {values.max():.5g}" if values.size else "no finite value,"

@@ -64,7 +64,7 @@ def check(force: bool = False) -> None:
     """Refuse to go on where this jaxlib computes wrong numbers.
 
     Args:
-        force: run the check for releases inside the pin as well (they are known to be right).
+        force: check releases inside the pin as well, which are known to be right.
 
     Raises:
         InputError: a matrix product came out wrong; names the flag that cures it.

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 # Compiling is most of the time of small tests, running that of the slow ones. The level that users get: XLA_FLAGS= pytest
-LEVEL = 1 if "slow" in sys.argv else 0
+MARKS = sys.argv[sys.argv.index("-m") + 1] if "-m" in sys.argv[:-1] else ""
+LEVEL = 1 if MARKS.startswith(("slow", "study")) else 0
 os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level={LEVEL}")
 # What one process has compiled serves the others, which inherit the folder; it lives as long as this run.
 CACHE = "JAX_COMPILATION_CACHE_DIR"
@@ -42,10 +43,10 @@ def pytest_runtest_teardown() -> None:
     _since += 1
     if _since >= OFTEN:
         # Not at the top: jaxtyping's hook must see the package imported.
-        from phdenoise.study.compiled import make_room
+        from phdenoise.study.compiled import clear_caches
 
         _since = 0
-        make_room()
+        clear_caches()
 
 
 def pytest_unconfigure() -> None:
@@ -55,6 +56,8 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a process first: begun last, one process would end long after the others."""
+    for item in items:
+        assert not item.get_closest_marker("study") or item.get_closest_marker("slow"), item.nodeid
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

@@ -15,14 +15,19 @@ def comparison(rows: Sequence[Mapping[str, Any]], *, unit: str) -> Figure:
     Args:
         rows: of `phdenoise.learn.Comparison.rows`.
         unit: of the held-out misfit, in words.
+
+    Returns:
+        The figure.
     """
     kinds = list(dict.fromkeys(r["model"] for r in rows))
     figure = Figure(figsize=(WIDE, 0.22 * len(rows) + 1.1), layout="constrained")
     axes = figure.subplots(1, 4, sharey=True)
     places = np.arange(len(rows))
+    # A kind of law without a series of μ_h shows the degree of its mobility alone.
+    bends = {r["model"] for r in rows if r["enthalpy_degree"]}
     labels = [
         f"{r['model']} ({r['enthalpy_degree']}, {r['mobility_degree']})"
-        if r["model"] != "fickian"
+        if r["model"] in bends
         else f"{r['model']} ({r['mobility_degree']})"
         for r in rows
     ]

@@ -17,7 +17,17 @@ def change_maps(
     time_unit: str,
     unit: str,
 ) -> Figure:
-    """Maps of a signed change, one row a version, on one diverging scale taken from the last row."""
+    """Maps of a signed change, one row a version, on one diverging scale taken from the last row.
+
+    Args:
+        rows: label -> maps [t, y, x].
+        times: of the maps [t].
+        pick: indices of the times to show.
+        time_unit, unit: of times and maps, for labels.
+
+    Returns:
+        The figure.
+    """
     frames = next(iter(rows.values()))
     ratio = frames.shape[1] / frames.shape[2]
     panel = WIDE * 0.85 / len(pick)
@@ -53,6 +63,9 @@ def profiles(
         panels: title -> label -> (value, sd) [s].
         x_label, y_label: with units.
         lines: title -> label -> values [s] drawn dashed on top, such as a truth or a fit.
+
+    Returns:
+        The figure.
     """
     figure = Figure(figsize=(WIDE, 2.5), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -82,7 +95,18 @@ def along_time(
     marks: Sequence[float] = (),
     line: tuple[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Series with 90 % bands over time; marks are the ends of cycles; a line is drawn dashed."""
+    """Series with 90 % bands over time.
+
+    Args:
+        times: abscissa [t].
+        series: label -> (value, sd) [t].
+        x_label, y_label: with units.
+        marks: times of vertical lines, such as ends of cycles.
+        line: label and values [t] of a dashed line.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE * 0.7, 2.4), layout="constrained")
     axis = figure.subplots()
     for mark in marks:
@@ -108,7 +132,16 @@ def diffusivity(
     y_label: str,
     truth: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
-    """D against filling with its 90 % band; keys u, D, D_low, D_high."""
+    """Diffusivity against filling with its 90 % band.
+
+    Args:
+        curves: label -> curves u, D, D_low, D_high [n].
+        x_label, y_label: with units.
+        truth: filling and diffusivity, drawn dashed.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
     axis = figure.subplots()
     for (label, c), colour in zip(curves.items(), COLOURS, strict=False):

@@ -11,7 +11,10 @@ from phdenoise.figures.plots import COLOURS, WIDE
 
 PHASE_COLOURS = ("#3b5b8c", "#c0392b", "#e0a81c")
 """Of dilute, stage 2 and stage 1."""
-MOST_POINTS, MOST_CURVES = 4000, 12
+# Pixels that a scatter plot shows at most: more only cover each other and make the file large.
+MOST_POINTS = 4000
+# Particles whose curves are drawn at most: more cannot be told apart by eye.
+MOST_CURVES = 12
 
 
 def rgb_panels(
@@ -22,6 +25,14 @@ def rgb_panels(
     """Colour frames, one row a version, on the scale of the last row; with outlines on the last row if given.
 
     The first three channels are red, green and blue; of two, the second is green and blue.
+
+    Args:
+        rows: label -> frames [c, t, y, x].
+        labels: number of the particle of each pixel, 0 outside [t, y, x].
+        titles: of the frames.
+
+    Returns:
+        The figure.
     """
     last = list(rows.values())[-1]
     low, high = np.nanquantile(last, 0.002), np.nanquantile(last, 0.998)
@@ -43,7 +54,16 @@ def phase_panels(
     names: Sequence[str],
     titles: Sequence[str],
 ) -> Figure:
-    """Most probable phase of each pixel, one row a version; paler where it is less probable, grey outside."""
+    """Most probable phase of each pixel, one row a version; paler where it is less probable, grey outside.
+
+    Args:
+        rows: label -> probabilities [phase, t, y, x], NaN outside.
+        names: of the phases.
+        titles: of the frames.
+
+    Returns:
+        The figure.
+    """
     first = next(iter(rows.values()))
     figure, axes = _panels(rows, titles, first.shape[2:])
     table = np.asarray([to_rgb(c) for c in PHASE_COLOURS])
@@ -70,7 +90,17 @@ def charge_curves(
     x_label: str,
     truth: np.ndarray | None = None,
 ) -> Figure:
-    """State of charge [particle, t] with 90 % bands, one panel a version; a truth is drawn dashed."""
+    """State of charge of the first particles with 90 % bands, one panel a version.
+
+    Args:
+        times: abscissa [t].
+        versions: title -> (value, sd) [particle, t].
+        x_label: with unit.
+        truth: values [particle, t], drawn dashed.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, 2.7), layout="constrained")
     axes = figure.subplots(1, len(versions), sharey=True, squeeze=False)[0]
     for axis, (label, (value, sd)) in zip(axes, versions.items(), strict=True):
@@ -98,7 +128,17 @@ def front_curves(
     depth_label: str,
     speed_label: str,
 ) -> Figure:
-    """Depth (above) and speed (below) of the front of each phase, (value, sd) [particle, front, t], 90 % bars."""
+    """Depth (above) and speed (below) of the front of each phase, with 90 % bars.
+
+    Args:
+        times: abscissa [t].
+        depth, speed: (value, sd) [particle, front, t].
+        names: of the fronts.
+        x_label, depth_label, speed_label: with units.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, 4.2), layout="constrained")
     axes = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
     for row, (value, sd), label in zip(
@@ -134,7 +174,19 @@ def colour_plane(
     channels: Sequence[str],
     unit: str,
 ) -> Figure:
-    """Pixels in the plane of the first two channels, one panel a version, and the phases with 90 % bars."""
+    """Pixels in the plane of the first two channels, one panel a version, and the phases with 90 % bars.
+
+    Args:
+        versions: title -> pixels [c, n].
+        colours: mean of each phase [phase, c].
+        covariance: of each phase [phase, c, c].
+        names: of the phases.
+        channels: names of the channels.
+        unit: of the intensities.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
     axes = figure.subplots(1, len(versions), sharex=True, sharey=True, squeeze=False)[0]
     sd = 1.645 * np.sqrt(np.stack([np.diag(c) for c in covariance]))

@@ -4,7 +4,7 @@ No pyplot: Figures are made without global state, so that nothing here needs or 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from matplotlib.text import Text
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Width of a page and of a column of a journal [inch].
 WIDE, COLUMN = 7.0, 3.4
 
 
@@ -40,6 +41,9 @@ def movie_panels(
         spread: standard deviation of the denoised movie [t, y, x].
         pixel_size: for the scale bar [length_unit]; None draws none.
         columns: how many times to show.
+
+    Returns:
+        The figure.
     """
     frames = next(iter(rows.values()))
     count, ny, nx = frames.shape
@@ -90,7 +94,15 @@ def residual_autocorrelation(
     correlation: Mapping[str, Float[np.ndarray, " lag"]],
     band: Mapping[str, Float[np.ndarray, " lag"]],
 ) -> Figure:
-    """Correlation of the residual at lags along x, y and t, with the band that white noise keeps to."""
+    """Correlation of the residual along x, y and t, with the band that white noise keeps to.
+
+    Args:
+        correlation: "x", "y", "t" -> correlation at lags 0, 1 ... [lag].
+        band: "x", "y", "t" -> half width of the 95 % band of white noise [lag].
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, 2.1), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
     for axis, name in zip(axes, ("x", "y", "t"), strict=True):
@@ -118,6 +130,7 @@ def law_curves(
     *,
     diffusivity_unit: str,
     truth: Mapping[str, Float[np.ndarray, " points"]] | None = None,
+    refuted: Collection[str] = (),
 ) -> Figure:
     """Recovered μ_h(c) and D(c) with 90 % bands, against the truth where there is one.
 
@@ -125,17 +138,25 @@ def law_curves(
         fits: label -> curves with keys c and, for each of mu_h and D, name, name_low, name_high.
         diffusivity_unit: for the axis.
         truth: curves c, mu_h, D.
+        refuted: labels of laws that do not hold: dashed, and named in the title.
+
+    Returns:
+        The figure.
     """
     figure = Figure(figsize=(WIDE, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
+    wrong = [label for label in fits if label in refuted]
+    if wrong:
+        figure.suptitle(f"The law does not hold: {', '.join(wrong)}", fontsize=8)
     for (label, curves), colour in zip(fits.items(), COLOURS, strict=False):
+        line, said = ("--", f"{label}, does not hold") if label in wrong else ("-", label)
         for axis, name in ((left, "mu_h"), (right, "D")):
-            axis.plot(curves["c"], curves[name], color=colour, lw=1.4, label=label)
+            axis.plot(curves["c"], curves[name], line, color=colour, lw=1.4, label=said)
             edges = (curves[f"{name}_{edge}"] for edge in ("low", "high"))
             axis.fill_between(curves["c"], *edges, color=colour, alpha=0.18, lw=0)
     if truth is not None:
         for axis, name in ((left, "mu_h"), (right, "D")):
-            axis.plot(truth["c"], truth[name], "k--", lw=1.2, label="truth")
+            axis.plot(truth["c"], truth[name], "k:", lw=1.4, label="truth")
     reference = [truth] if truth is not None else list(fits.values())
     for axis, name, label in (
         (left, "mu_h", r"$\mu_h(c) - \mu_h(1/2)$ [kT]"),
@@ -161,7 +182,17 @@ def energy_and_mass(
     time_unit: str,
     energy_unit: str,
 ) -> Figure:
-    """Free energy and mean concentration over time, for several versions of the movie."""
+    """Free energy and mean concentration over time, for several versions of the movie.
+
+    Args:
+        times: abscissa [t].
+        energy: label -> free energy [t].
+        mass: label -> mean concentration [t].
+        time_unit, energy_unit: for labels.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, 2.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axis, series in ((left, energy), (right, mass)):
@@ -214,6 +245,9 @@ def sweep(
         ys: label -> column.
         x_label, y_label: with units.
         log_y: logarithmic ordinate.
+
+    Returns:
+        The figure.
     """
     figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
     axis = figure.subplots()
@@ -240,13 +274,20 @@ def sweep(
 def save(
     figure: Figure, target: str | Path | BytesIO, dpi: int = 160, kind: str | None = None
 ) -> None:
-    """Write a figure with its units typeset, as PNG or what the suffix or `kind` says."""
+    """Write a figure with its units typeset.
+
+    Args:
+        figure: to write.
+        target: file or buffer.
+        dpi: resolution [dots per inch].
+        kind: of file, such as "png"; None goes by the suffix.
+    """
     for text in figure.findobj(Text):
-        text.set_text(typeset(text.get_text()))
+        text.set_text(_typeset(text.get_text()))
     figure.savefig(target, dpi=dpi, format=kind)
 
 
-def typeset(text: str) -> str:
+def _typeset(text: str) -> str:
     """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX."""
     parts = text.split("$")
     parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]

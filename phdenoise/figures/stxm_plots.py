@@ -16,7 +16,17 @@ def fraction_maps(
     *,
     label: str = "lithium fraction",
 ) -> Figure:
-    """Maps of the lithium fraction from 0 to 1, a row for each version; nan is blank."""
+    """Maps of the lithium fraction from 0 to 1, a row for each version; NaN is blank.
+
+    Args:
+        rows: label -> maps [t, y, x].
+        titles: of the maps that are shown.
+        pick: indices of the maps to show.
+        label: of the colour bar.
+
+    Returns:
+        The figure.
+    """
     first = next(iter(rows.values()))
     panel = WIDE * 0.85 / len(pick)
     height = len(rows) * panel * first.shape[1] / first.shape[2] + 0.6
@@ -37,7 +47,15 @@ def fraction_maps(
 
 
 def rate_maps(maps: Mapping[str, Float[np.ndarray, "y x"]], *, label: str = "k / ⟨k⟩") -> Figure:
-    """Rate constants on one logarithmic scale about 1; nan is blank."""
+    """Rate constants on one logarithmic scale about 1; NaN is blank.
+
+    Args:
+        maps: title -> rate constants relative to their mean [y, x].
+        label: of the colour bar.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE, WIDE * 0.85 / max(len(maps), 3) + 0.5), layout="constrained")
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     logs = [np.log2(m) for m in maps.values()]
@@ -65,6 +83,9 @@ def reaction_curves(
         fits: label -> curves c and, for mu_h and j0, name, name_low, name_high.
         rate_unit: of k₀.
         truth: curves c, mu_h, j0.
+
+    Returns:
+        The figure.
     """
     figure = Figure(figsize=(WIDE, 2.6), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -91,7 +112,16 @@ def reaction_curves(
 def fractions_of(
     groups: Mapping[str, Mapping[str, float]], *, label: str, line: float | None = None
 ) -> Figure:
-    """Numbers by version as points, a column for each group."""
+    """Numbers by version as points, a column for each group.
+
+    Args:
+        groups: name -> version -> number.
+        label: of the ordinate.
+        line: height of a dashed line.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(WIDE * 0.6, 2.3), layout="constrained")
     axis = figure.subplots()
     versions = list(dict.fromkeys(v for g in groups.values() for v in g))

@@ -6,13 +6,18 @@ from phdenoise.io.jsonfile import plain, to_json, write_json
 from phdenoise.io.native import read_estimate
 from phdenoise.io.native_channels import read_channels_estimate
 from phdenoise.io.parts import MovieFile, movie_shape, open_movie, write_parts
+from phdenoise.io.readers import Format, register_reader
 from phdenoise.io.reading import read
-from phdenoise.io.source import check_values
+from phdenoise.io.source import Opened, Source
+from phdenoise.io.to_movie import check_values
 from phdenoise.io.writing import output_files, write
 
 __all__ = [
+    "Format",
     "Layout",
     "MovieFile",
+    "Opened",
+    "Source",
     "atomic",
     "atomic_directory",
     "check_values",
@@ -25,6 +30,7 @@ __all__ = [
     "read_channels",
     "read_channels_estimate",
     "read_estimate",
+    "register_reader",
     "to_json",
     "write",
     "write_json",

@@ -55,6 +55,10 @@ def atomic(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         with atomic("table.csv", overwrite=True) as temporary:
             temporary.write_text(...)
 
+    Args:
+        path: file to be written.
+        overwrite: whether an existing file may be replaced.
+
     Raises:
         InputError: see `check_writable`; also for any OSError within, such as a full disk.
     """
@@ -79,6 +83,10 @@ def atomic_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path
 
     An existing empty folder is filled. With `overwrite` an existing folder is replaced, but only if
     this function made it: somebody's own files are never removed.
+
+    Args:
+        path: folder to be written.
+        overwrite: whether an existing folder may be replaced.
 
     Raises:
         InputError: see `check_writable`; a folder that is in use.

@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from phdenoise.channels import MOST, Channels, default_names
+from phdenoise.channels import MAX_CHANNELS, Channels, default_names
+from phdenoise.io.axes import without_singletons
 from phdenoise.io.reading import load
-from phdenoise.io.source import Source, check_numeric, check_values, default_name, to_movie
-from phdenoise.movie import Movie
+from phdenoise.io.source import Scale, Source, default_name
+from phdenoise.io.to_movie import check_numeric, check_values, to_movie
 from phdenoise.types import InputError
 
 Layout = Literal["first", "last"]
@@ -25,6 +26,7 @@ def read_channels(
     times: Sequence[float] | np.ndarray | None = None,
     length_unit: str | None = None,
     time_unit: str | None = None,
+    override: bool = True,
 ) -> Channels:
     """Read all channels of a movie; a movie without channels is one.
 
@@ -35,6 +37,10 @@ def read_channels(
         path: as in `read`.
         channels: where the channel axis of a bare array is: "first" [t, c, y, x] or "last" [t, y, x, c].
         pixel_size, frame_interval, times, length_unit, time_unit: as in `read`.
+        override: whether pixel size and frame interval may contradict the file; False refuses a contradiction.
+
+    Returns:
+        The channels with their names; a constant channel is kept (see `Channels.varying`).
 
     Raises:
         InputError: anything that keeps the file from being a movie; one sentence with what to do.
@@ -43,22 +49,13 @@ def read_channels(
         raise InputError(f"--channels must be first or last, got '{channels}'.")
     source, record, file, label = load(path)
     check_numeric(source.array, label)
+    if not source.axes:
+        rest = without_singletons(source.array.shape, 4)
+        source.array = source.array.reshape([source.array.shape[i] for i in rest])
     parts, names = _split(source, channels, label)
-
-    def movie(part: Source) -> Movie:
-        return to_movie(
-            part,
-            label,
-            name=default_name(file),
-            pixel_size=pixel_size,
-            frame_interval=frame_interval,
-            times=times,
-            length_unit=length_unit,
-            time_unit=time_unit,
-            provenance=record,
-        )
-
-    movies = [movie(p) for p in parts]
+    scale = Scale(pixel_size, frame_interval, times, length_unit, time_unit, override)
+    name = default_name(file)
+    movies = [to_movie(p, label, scale, name=name, provenance=record) for p in parts]
     name = movies[0].name
     if len(movies) > 1:
         movies = [replace(m, name=f"{name} {n}") for m, n in zip(movies, names, strict=True)]
@@ -79,9 +76,9 @@ def _split(source: Source, layout: str | None, label: str) -> tuple[list[Source]
         # The axes were found here, unless the file names them.
         return [source if source.axes else replace(source, axes=axes)], [""]
     count = source.array.shape[colour[0]]
-    if count > MOST:
+    if count > MAX_CHANNELS:
         raise InputError(
-            f"{label} has {count} channels: at most {MOST} are denoised together; save some of them."
+            f"{label} has {count} channels: at most {MAX_CHANNELS} are denoised together; save some of them."
         )
     notes = list(source.notes)
     arrays = [np.take(source.array, k, axis=colour[0]) for k in range(count)]
@@ -110,7 +107,7 @@ def _axes(source: Source, layout: str | None, label: str) -> str:
         return "CYX" if layout == "first" else "YXC"
     if len(shape) != 4:
         return source.axes
-    first, last = shape[1] <= MOST, shape[3] <= MOST
+    first, last = shape[1] <= MAX_CHANNELS, shape[3] <= MAX_CHANNELS
     if layout is None and first and last and 1 not in (shape[1], shape[3]):
         raise InputError(
             f"{label} has shape {shape}, and both {shape[1]} and {shape[3]} could be channels: give --channels first "
@@ -118,7 +115,7 @@ def _axes(source: Source, layout: str | None, label: str) -> str:
         )
     if layout is None and not first and not last:
         raise InputError(
-            f"{label} has shape {shape}: neither {shape[1]} nor {shape[3]} can be channels (at most {MOST}); a movie "
+            f"{label} has shape {shape}: neither {shape[1]} nor {shape[3]} can be channels (at most {MAX_CHANNELS}); a movie "
             "is [t, y, x], [t, c, y, x] or [t, y, x, c]: save one slice of it."
         )
     at_start = layout == "first" or (layout is None and (first and (not last or shape[1] == 1)))

@@ -15,13 +15,16 @@ from phdenoise.types import InputError
 
 
 def write_json(obj: Any, path: str | Path, overwrite: bool = False) -> Path:
-    """Write any result as JSON and return its path.
+    """Write any result as JSON.
 
     Args:
         obj: mappings, sequences, dataclasses (their `to_dict` where they have one), numpy and jax
             arrays and scalars, paths; what is not finite becomes null.
         path: file ending in .json.
         overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The path.
 
     Raises:
         InputError: another suffix, a value that JSON cannot hold, or a file that cannot be written.
@@ -36,7 +39,18 @@ def write_json(obj: Any, path: str | Path, overwrite: bool = False) -> Path:
 
 
 def to_json(obj: Any, indent: int | None = None) -> str:
-    """JSON text of any result, with sorted keys; see `write_json`."""
+    """JSON text of any result, with sorted keys.
+
+    Args:
+        obj: see `write_json`.
+        indent: spaces a level; None writes one line.
+
+    Returns:
+        The text.
+
+    Raises:
+        InputError: a value that JSON cannot hold.
+    """
     return json.dumps(
         plain(obj), sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False
     )
@@ -44,6 +58,13 @@ def to_json(obj: Any, indent: int | None = None) -> str:
 
 def plain(obj: Any, where: str = "") -> Any:
     """The same value from None, bool, int, float, str, list and dict only.
+
+    Args:
+        obj: see `write_json`.
+        where: its place in the whole, for messages.
+
+    Returns:
+        The plain value.
 
     Raises:
         InputError: a value of another kind, named by its place.

@@ -17,19 +17,18 @@ import numpy as np
 
 from phdenoise.channels import Channels, ChannelsEstimate
 from phdenoise.io.jsonfile import to_json
-from phdenoise.io.native import (
-    _DATA,
-    _OWN,
-    FORMAT,
-    _pixel_size,
-    _read_named,
-    _read_noise,
-    _read_record,
-    _write_array,
-    _write_axes,
-    _write_movie,
-    _write_named,
+from phdenoise.io.native_groups import (
+    DATA,
+    OWN,
+    read_findings,
+    read_named,
+    read_noise,
+    read_pixel_size,
+    write_array,
     write_findings,
+    write_header,
+    write_movie,
+    write_named,
 )
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
@@ -45,44 +44,34 @@ def channels_bytes(result: Channels | ChannelsEstimate) -> memoryview:
     unit = units[0] if len(set(units)) == 1 else "see channel_units"
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs.update(NX_class="NXroot", default="entry", creator="phdenoise")
-        file.attrs[FORMAT] = 1
-        entry = file.create_group("entry")
-        entry.attrs.update(NX_class="NXentry", default="data")
-        entry["title"] = channels.name
-        own = entry.create_group("phdenoise")
-        own.attrs["NX_class"] = "NXcollection"
-        data = entry.create_group("data")
-        data.attrs["NX_class"] = "NXdata"
-        _write_axes(data, first)
+        data, own = write_header(file, replace(first, noise=None, name=channels.name))
         data.attrs["axes"] = ["time", "channel", "y", "x"]
         data["channel"] = list(channels.names)
         data["channel_units"] = units
-        _write_movie(own, replace(first, noise=None, name=channels.name))
         groups = own.create_group("channels")
         for k, movie in enumerate(channels.movies):
             part = groups.create_group(f"{k:02d}")
             part.attrs["units"] = movie.intensity_unit
-            _write_movie(part, movie)
+            write_movie(part, movie)
             if movie.mask is not None:
-                _write_array(part, "mask", np.asarray(movie.mask, bool))
+                write_array(part, "mask", np.asarray(movie.mask, bool))
             if isinstance(result, ChannelsEstimate):
                 write_findings(part, result.estimates[k])
         frames = channels.frames.transpose(1, 0, 2, 3)
         if isinstance(result, Channels):
             data.attrs["signal"] = "frames"
-            _write_array(data, "frames", frames, unit)
+            write_array(data, "frames", frames, unit)
         else:
             data.attrs["signal"] = "mean"
             data.attrs["auxiliary_signals"] = [*_ARRAYS[1:], "noisy"]
             for name in _ARRAYS:
                 array = np.stack([getattr(e, name) for e in result.estimates], axis=1)
-                _write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
-            _write_array(data, "noisy", frames, unit)
+                write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
+            write_array(data, "noisy", frames, unit)
             own["error_correlation"] = result.correlation
             own["log"] = to_json(result.log)
             own["settings"] = to_json(result.settings)
-            _write_named(own.create_group("weights"), result.weights)
+            write_named(own.create_group("weights"), result.weights)
     return buffer.getbuffer()
 
 
@@ -94,7 +83,7 @@ def read_channels_estimate(path: str | Path) -> ChannelsEstimate:
     """
     try:
         with h5py.File(path, "r") as file:
-            if "error_correlation" not in file.get(_OWN, {}):
+            if "error_correlation" not in file.get(OWN, {}):
                 raise InputError(
                     f"{path} holds no denoised channels: give the .h5 file that phdenoise denoise wrote of a "
                     "movie with several channels."
@@ -109,24 +98,24 @@ def read_channels_estimate(path: str | Path) -> ChannelsEstimate:
 
 
 def _read(file: h5py.File, path: str | Path) -> ChannelsEstimate:
-    data, own = file[_DATA], file[_OWN]
+    data, own = file[DATA], file[OWN]
     estimates = []
     for k, part in enumerate(own["channels"].values()):
         noise = part.get("movie_noise")
         movie = Movie(
             frames=data["noisy"][:, k],
             times=data["time"][()],
-            pixel_size=_pixel_size(part),
+            pixel_size=read_pixel_size(part),
             time_unit=data["time"].attrs["units"],
             length_unit=part["pixel_size"].attrs["units"],
             intensity_unit=part.attrs["units"],
             mask=part["mask"][()] if "mask" in part else None,
-            noise=None if noise is None else _read_noise(noise),
+            noise=None if noise is None else read_noise(noise),
             name=part["name"][()].decode(),
             provenance=json.loads(part["provenance"][()]),
         )
         arrays = {name: data[name][:, k] for name in _ARRAYS}
-        estimates.append(Estimate(movie=movie, **arrays, **_read_record(part, path)))
+        estimates.append(Estimate(movie=movie, **arrays, **read_findings(part, path)))
     return ChannelsEstimate(
         tuple(estimates),
         tuple(n.decode() for n in data["channel"][()]),
@@ -134,5 +123,5 @@ def _read(file: h5py.File, path: str | Path) -> ChannelsEstimate:
         own["error_correlation"][()],
         tuple(json.loads(own["log"][()])),
         json.loads(own["settings"][()]),
-        _read_named(own["weights"]),
+        read_named(own["weights"]),
     )

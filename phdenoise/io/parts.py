@@ -1,11 +1,11 @@
 """Movies larger than memory: a file that is read in parts, and an estimate that is written in parts.
 
-HDF5, plain TIFF and .npy can be read in parts. The result is the native HDF5 layout (`phdenoise.io.native`), written
+HDF5, plain TIFF, .npy and any format that is registered with `open_parts` can be read in parts. The result is the native HDF5 layout (`phdenoise.io.native`), written
 aside and renamed when it is complete; blind predictions are left out.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +13,20 @@ from typing import Any
 
 import h5py
 import numpy as np
-import tifffile
-from numpy.lib import format as npy
 
 from phdenoise.io.atomic import atomic, check_writable
-from phdenoise.io.hdf5 import describe, find
-from phdenoise.io.native import stored_mask, write_findings, write_header
+from phdenoise.io.native_groups import write_findings, write_header
+from phdenoise.io.readers import format_of
 from phdenoise.io.reading import fingerprint, split
-from phdenoise.io.source import Source, default_name, to_movie
-from phdenoise.io.tiff import calibrate
+from phdenoise.io.source import Opened, Scale, Window, default_name, only_whole
+from phdenoise.io.to_movie import falls, to_movie
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
-Fetch = Callable[[slice, slice, slice], np.ndarray]
-
-# Largest side of the chunks of an output [px], and memory for chunks that are not complete [bytes].
-_CHUNK, _CACHE = 256, 16_000_000
+# Largest side of the chunks of an output [px]: a chunk of float32 is then 256 kB, which the cache of HDF5 holds many of.
+_CHUNK = 256
+# Memory for chunks of an output that are not complete [bytes].
+_CACHE = 16_000_000
 
 
 class MovieFile:
@@ -38,16 +36,23 @@ class MovieFile:
         header: everything but the frames, which are zeros of the right shape and type that take no memory.
     """
 
-    def __init__(self, header: Movie, fetch: Fetch, mask: Fetch | None = None):
+    def __init__(self, header: Movie, values: Window, valid: Window | None = None):
         self.header = header
-        self._fetch, self._mask = fetch, mask
+        self._values, self._valid = values, valid
 
     def read(self, frames: slice, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Intensities in float32 (or float64, as the header has it), and where they are valid, both [t, y, x]."""
-        values = self._fetch(frames, rows, columns).astype(self.header.frames.dtype)
+        """A window of the movie.
+
+        Args:
+            frames, rows, columns: slices with a start and a stop.
+
+        Returns:
+            Intensities in the number type of the header, and where they are valid, both [t, y, x].
+        """
+        values = self._values(frames, rows, columns).astype(self.header.frames.dtype)
         valid = np.isfinite(values)
-        if self._mask is not None:
-            valid &= self._mask(frames, rows, columns)
+        if self._valid is not None:
+            valid &= self._valid(frames, rows, columns)
         return values, valid
 
 
@@ -58,32 +63,41 @@ def open_movie(
     pixel_size: float | tuple[float, float] | None = None,
     frame_interval: float | None = None,
     channel: str | int = "mean",
+    override: bool = True,
 ) -> Iterator[MovieFile]:
-    """Open a movie [t, y, x] to read it in parts; arguments as in `phdenoise.io.read`.
+    """Open a movie [t, y, x] to read it in parts.
+
+    Args:
+        path: `FILE` or `FILE::DATASET`.
+        pixel_size: dx or (dy, dx) [um]; replaces what the file says.
+        frame_interval: time between frames [s]; replaces what the file says.
+        channel: must be "mean", as a movie of several channels can only be read whole.
+        override: whether both may contradict the file; False refuses a contradiction.
 
     Raises:
         InputError: a file that can only be read whole.
     """
     with ExitStack() as stack:
-        file, dataset = split(path)
         if channel != "mean":
-            raise InputError(_whole(str(path)))
-        source, shape, fetch, mask = _open(file, dataset, stack)
+            raise only_whole(path)
+        source, shape, values, valid = _open(path, stack)
+        if falls(source.times, shape[0]):
+            raise only_whole(path)
         dtype = np.dtype(source.array.dtype)
+        file = split(path)[0]
         wide = dtype.itemsize > (4 if dtype.kind == "f" else 2) and dtype.kind in "fiu"
         source.array = np.zeros((shape[0], 1, 1), np.float32)
         source.axes = "TYX"
         header = to_movie(
             source,
             str(path),
+            Scale(pixel_size, frame_interval, override=override),
             name=default_name(file),
-            pixel_size=pixel_size,
-            frame_interval=frame_interval,
             provenance=fingerprint(file),
         )
         known = {**header.provenance, "dtype": dtype.name, "shape": list(shape)}
         frames = np.broadcast_to(np.zeros((), np.float64 if wide else np.float32), shape)
-        yield MovieFile(replace(header, frames=frames, provenance=known), fetch, mask)
+        yield MovieFile(replace(header, frames=frames, provenance=known), values, valid)
 
 
 def movie_shape(path: str | Path) -> tuple[int, int, int]:
@@ -93,7 +107,7 @@ def movie_shape(path: str | Path) -> tuple[int, int, int]:
         InputError: a file that can only be read whole, or not at all.
     """
     with ExitStack() as stack:
-        return _open(*split(path), stack)[1]
+        return _open(path, stack).shape
 
 
 class EstimateFile:
@@ -128,7 +142,14 @@ class EstimateFile:
         mean: np.ndarray,
         variance: np.ndarray,
     ) -> None:
-        """One part: measured and denoised intensities [t, y, x], and where they were used."""
+        """Write one part of the movie.
+
+        Args:
+            window: frames, rows and columns.
+            noisy: measured intensities [t, y, x].
+            good: where they were used [t, y, x].
+            mean, variance: of the denoised intensities [t, y, x].
+        """
         self._arrays["noisy"][window], self._mask[window] = noisy, good
         self._arrays["mean"][window], self._arrays["variance"][window] = mean, variance
 
@@ -141,7 +162,12 @@ class EstimateFile:
 def write_parts(
     path: str | Path, header: Movie, *, overwrite: bool = False
 ) -> Iterator[EstimateFile]:
-    """An estimate of the movie in `header`, to be written in parts; absent unless all went well.
+    """An estimate that is written in parts; the file is absent unless all went well.
+
+    Args:
+        path: HDF5 file to write.
+        header: the movie that was denoised; its frames are not read.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
         InputError: see `check_writable`; or the disk has not enough room.
@@ -164,103 +190,15 @@ def write_parts(
         yield EstimateFile(file, header)
 
 
-Opened = tuple[Source, tuple[int, int, int], Fetch, Fetch | None]
-
-
-def _open(file: Path, dataset: str | None, stack: ExitStack) -> Opened:
+def _open(path: str | Path, stack: ExitStack) -> Opened:
+    file, dataset = split(path)
+    found = format_of(file) if file.is_file() else None
     label = f"{file}::{dataset}" if dataset else str(file)
-    opener = _OPENERS.get(file.suffix.lower()) if file.is_file() else None
-    if opener is None:
-        raise InputError(_whole(label))
+    if found is None or found.open_parts is None:
+        raise only_whole(label)
     try:
-        return opener(file, dataset, stack)
+        return found.open_parts(file, dataset, stack)
     except InputError:
         raise
     except Exception as error:  # parsers of damaged files raise anything at all
-        raise InputError(_whole(label)) from error
-
-
-def _open_hdf5(path: Path, dataset: str | None, stack: ExitStack) -> Opened:
-    file = stack.enter_context(h5py.File(path, "r"))
-    item = find(file, path, dataset)
-    if item.ndim != 3:
-        raise InputError(_whole(f"{path}::{item.name}"))
-    mask = stored_mask(file, item.name)
-    fetch_mask = None
-    if mask is not None:
-        fetch_mask = _slices(mask if mask.ndim == 3 else mask[()])
-    return describe(file, item), item.shape, _slices(item), fetch_mask
-
-
-def _open_npy(path: Path, dataset: str | None, stack: ExitStack) -> Opened:
-    file = stack.enter_context(path.open("rb"))
-    version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dataset is not None or len(shape) != 3 or fortran or dtype.kind not in "biuf":
-        raise InputError(_whole(str(path)))
-    return (
-        Source(np.empty((shape[0], 0, 0), dtype)),
-        shape,
-        _raw(path, file.tell(), dtype, shape),
-        None,
-    )
-
-
-def _open_tiff(path: Path, dataset: str | None, stack: ExitStack) -> Opened:
-    file = stack.enter_context(tifffile.TiffFile(path))
-    index = int(dataset or 0)
-    series = file.series[index]
-    shape = series.shape
-    if len(shape) != 3 or series.axes[1:] != "YX" or series.axes[0] in "SC":
-        raise InputError(_whole(str(path)))
-    source = Source(np.empty((shape[0], 0, 0), series.dtype), dataset=dataset)
-    calibrate(file, index, source)
-    if series.dataoffset is not None:
-        dtype = series.dtype.newbyteorder(file.byteorder)
-        return source, shape, _raw(path, series.dataoffset, dtype, shape), None
-    if len(series.pages) != shape[0]:
-        raise InputError(_whole(str(path)))
-
-    def fetch(frames: slice, rows: slice, columns: slice) -> np.ndarray:
-        pages = (file.asarray(series=index, key=t) for t in range(frames.start, frames.stop))
-        return np.stack([page[rows, columns] for page in pages])
-
-    return source, shape, fetch, None
-
-
-_OPENERS: dict[str, Callable[[Path, str | None, ExitStack], Opened]] = {
-    **dict.fromkeys((".h5", ".hdf5", ".nxs"), _open_hdf5),
-    **dict.fromkeys((".tif", ".tiff"), _open_tiff),
-    ".npy": _open_npy,
-}
-
-
-def _slices(array: Any) -> Fetch:
-    """Windows of an array or dataset; of one image for all frames, where it has no frames."""
-    if array.ndim == 2:
-        return lambda _, rows, columns: array[None, rows, columns]
-    return lambda frames, rows, columns: array[frames, rows, columns]
-
-
-def _raw(path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> Fetch:
-    """Windows of numbers that lie one after the other; not mapped, as mapped pages count as memory."""
-    _, ny, nx = shape
-
-    def fetch(frames: slice, rows: slice, columns: slice) -> np.ndarray:
-        count = (rows.stop - rows.start) * nx
-        out = []
-        for t in range(frames.start, frames.stop):
-            start = offset + (t * ny + rows.start) * nx * dtype.itemsize
-            lines = np.fromfile(path, dtype, count, offset=start)
-            out.append(lines.reshape(-1, nx)[:, columns])
-        return np.stack(out)
-
-    return fetch
-
-
-def _whole(label: str) -> str:
-    return (
-        f"{label} can only be read whole: for less memory convert it to HDF5 with one dataset [t, y, x], "
-        "or give more --memory."
-    )
+        raise only_whole(label) from error

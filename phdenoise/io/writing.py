@@ -1,19 +1,24 @@
 """Writing: `Movie` or `Estimate` -> native HDF5 or ImageJ TIFF, complete or not at all."""
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from phdenoise.channels import Channels, ChannelsEstimate
 from phdenoise.io.atomic import atomic, check_writable
+from phdenoise.io.imagej import write_tiff
 from phdenoise.io.native import native_bytes
 from phdenoise.io.native_channels import channels_bytes
-from phdenoise.io.tiff import write_tiff
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
 _HDF5 = (".h5", ".hdf5", ".nxs")
 _TIFF = (".tif", ".tiff")
+SUFFIXES = _HDF5 + _TIFF
+"""Suffixes of the files that `write` makes."""
 
 
 def write(
@@ -38,43 +43,49 @@ def write(
     Raises:
         InputError: unknown suffix, existing file, full disk...; earlier files are then untouched.
     """
-    files = output_files(path, sd=isinstance(result, Estimate | ChannelsEstimate))
-    movie = _movies(result)[0]
+    kind = next(k for cls, k in _KINDS.items() if isinstance(result, cls))
+    files = output_files(path, sd=kind.sd)
+    movie = kind.movie(result)
     source = movie.provenance.get("path")
     for file in files:
         check_writable(file, overwrite, inputs=[source] if source else [])
-    if files[0].suffix.lower() in _HDF5:
-        with atomic(files[0], overwrite) as temporary:
-            if isinstance(result, Channels | ChannelsEstimate):
-                temporary.write_bytes(channels_bytes(result))
-            else:
-                temporary.write_bytes(native_bytes(result))
-    elif isinstance(result, Channels):
-        with atomic(files[0], overwrite) as temporary:
-            write_tiff(temporary, movie, _stacked(result.frames), {"channels": result.names})
-    elif isinstance(result, ChannelsEstimate):
-        notes: dict[str, object] = {"channels": result.names, "log": result.sentences()}
-        sd: dict[str, object] = {"channels": result.names, "content": "standard deviation"}
-        with atomic(files[1], overwrite) as second, atomic(files[0], overwrite) as first:
-            write_tiff(first, movie, _stacked(result.mean), notes)
-            write_tiff(second, movie, _stacked(np.sqrt(result.variance)), sd)
-    elif isinstance(result, Movie):
-        with atomic(files[0], overwrite) as temporary:
-            write_tiff(temporary, movie, movie.frames)
-    else:
-        notes = {"log": result.log, "noise": type(result.noise).__name__}
-        with atomic(files[1], overwrite) as second, atomic(files[0], overwrite) as first:
-            write_tiff(first, movie, result.mean, notes)
-            write_tiff(second, movie, np.sqrt(result.variance), {"content": "standard deviation"})
+    with ExitStack() as stack:
+        temporary = [stack.enter_context(atomic(file, overwrite)) for file in reversed(files)][::-1]
+        if files[0].suffix.lower() in _HDF5:
+            temporary[0].write_bytes(kind.native(result))
+        else:
+            for file, (frames, notes) in zip(temporary, kind.stacks(result), strict=True):
+                write_tiff(file, movie, frames, notes)
     return files
 
 
-def _movies(result: Movie | Estimate | Channels | ChannelsEstimate) -> tuple[Movie, ...]:
-    if isinstance(result, ChannelsEstimate):
-        return result.channels.movies
-    if isinstance(result, Channels):
-        return result.movies
-    return (result if isinstance(result, Movie) else result.movie,)
+class _Kind(NamedTuple):
+    """How one type of result is written.
+
+    Attributes:
+        movie: gives pixel size, times and units.
+        native: bytes of the native file.
+        stacks: frames of each TIFF file, and notes for its Info text.
+        sd: whether there is a second file, of standard deviations.
+    """
+
+    movie: Callable[[Any], Movie]
+    native: Callable[[Any], memoryview]
+    stacks: Callable[[Any], Sequence[tuple[np.ndarray, Mapping[str, object]]]]
+    sd: bool = False
+
+
+def _estimate_stacks(result: Estimate) -> list[tuple[np.ndarray, Mapping[str, object]]]:
+    notes = {"log": result.log, "noise": type(result.noise).__name__}
+    return [(result.mean, notes), (np.sqrt(result.variance), {"content": "standard deviation"})]
+
+
+def _channels_stacks(result: ChannelsEstimate) -> list[tuple[np.ndarray, Mapping[str, object]]]:
+    sd = np.sqrt(result.variance)
+    return [
+        (_stacked(result.mean), {"channels": result.names, "log": result.sentences()}),
+        (_stacked(sd), {"channels": result.names, "content": "standard deviation"}),
+    ]
 
 
 def _stacked(frames: np.ndarray) -> np.ndarray:
@@ -82,18 +93,40 @@ def _stacked(frames: np.ndarray) -> np.ndarray:
     return frames.transpose(1, 0, 2, 3)
 
 
+# The one table of what can be written.
+_KINDS: dict[type, _Kind] = {
+    Movie: _Kind(lambda m: m, native_bytes, lambda m: [(m.frames, {})]),
+    Estimate: _Kind(lambda e: e.movie, native_bytes, _estimate_stacks, sd=True),
+    Channels: _Kind(
+        lambda c: c.movies[0],
+        channels_bytes,
+        lambda c: [(_stacked(c.frames), {"channels": c.names})],
+    ),
+    ChannelsEstimate: _Kind(
+        lambda e: e.estimates[0].movie, channels_bytes, _channels_stacks, sd=True
+    ),
+}
+
+
 def output_files(path: str | Path, *, sd: bool = True) -> tuple[Path, ...]:
-    """Files that `write` makes: one HDF5, or a TIFF and (for an estimate) its standard deviation.
+    """Files that `write` makes.
+
+    Args:
+        path: output file.
+        sd: whether there are standard deviations to write.
+
+    Returns:
+        One HDF5 file, or a TIFF file and that of its standard deviation.
 
     Raises:
         InputError: unknown suffix.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _HDF5 + _TIFF:
+    if suffix not in SUFFIXES:
         raise InputError(
             f"{path}: outputs ending in '{path.suffix}' are not known; use one of "
-            f"{', '.join(_HDF5 + _TIFF)}."
+            f"{', '.join(SUFFIXES)}."
         )
     if suffix in _HDF5 or not sd:
         return (path,)

@@ -4,20 +4,23 @@ from phdenoise.learn.compare import compare
 from phdenoise.learn.comparison import Candidate, Comparison
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.fit import fit
-from phdenoise.learn.laws import MODELS, LawSpace, ModelName, Units, law_curves
+from phdenoise.learn.joint_loss import JointData, JointTerms, joint_data, joint_loss
+from phdenoise.learn.laws import LAW_NAMES, LawName, Units
 from phdenoise.learn.result import FitResult, Parameter
 
 __all__ = [
-    "MODELS",
+    "LAW_NAMES",
     "Candidate",
     "Comparison",
     "FitConfig",
     "FitResult",
-    "LawSpace",
-    "ModelName",
+    "JointData",
+    "JointTerms",
+    "LawName",
     "Parameter",
     "Units",
     "compare",
     "fit",
-    "law_curves",
+    "joint_data",
+    "joint_loss",
 ]

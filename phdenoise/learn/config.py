@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from phdenoise.training import DenoiseConfig
+from phdenoise.denoising.config import DenoiseConfig
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class FitConfig:
     """What the Legendre series of ln D multiplies: 1, or c(1-c)."""
     prior: Literal["evidence", "weak"] = "evidence"
     """What holds the bends of mu_h and the shape of ln D: evidence (as strongly as the movie says), weak."""
-    boundary: Literal["auto", "periodic", "no-flux"] = "auto"
-    """Edges of the frame; auto: what the file says, else periodic where opposite edges are seen to continue each other, else no-flux."""
+    boundary: str = "auto"
+    """Edges of the frame: auto, periodic, no-flux, open (the measured rim drives the inside), held or fed; or by face, as "left=held:0.9,right=open" (a number is known, else it is fitted; faces not named are auto). auto: what the file says, else periodic where opposite edges continue each other, else by the evidence of the data near each face."""
     concentration: Literal["auto", "as-is", "scaled"] = "auto"
     """Intensity to lithium fraction: as-is (already a fraction), scaled (robust range to 0.05..0.95), auto."""
     concentration_range: tuple[float, float] | None = None
@@ -48,6 +48,10 @@ class FitConfig:
     """Waves an axis that correct the denoised initial field (joint fit); the cost grows with their square."""
     network_steps: int = 10
     """Gradient steps of the whole joint loss on the network (joint fit); 0 keeps it as trained."""
+    schedule: Literal["alternating", "simultaneous"] = "alternating"
+    """Joint fit: alternating (Gauss-Newton on law and field, then gradient steps on the network), or simultaneous (one optimiser on all three)."""
+    simultaneous_steps: int = 300
+    """Gradient steps of the simultaneous schedule."""
     uncertainty: Literal["laplace", "profile", "bootstrap", "nuts"] = "laplace"
     """Bands: laplace (curvature at the optimum), profile (likelihood), bootstrap (resampled residuals), nuts (needs blackjax)."""
     draws: int = 0

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 # Correlations below so many √(log₁₀ n / n) cannot be told from none, and lags in a row that must be below to end the reach.
-_UNSEEN, _IN_A_ROW = 2.0, 3
+_UNSEEN_CORRELATION, _UNSEEN_LAGS = 2.0, 3
 
 
 def correlated_information(
@@ -76,7 +76,7 @@ def _axes_of(covariance: np.ndarray) -> list[np.ndarray]:
 
 def _reach(correlation: np.ndarray, count: float) -> int:
     """The last lag before several in a row that cannot be told from none."""
-    least = _UNSEEN * np.sqrt(np.log10(max(count, 10.0)) / max(count, 1.0))
-    low = np.append(np.abs(correlation[1:]) < least, np.ones(_IN_A_ROW, bool))
-    ends = np.flatnonzero(np.convolve(low, np.ones(_IN_A_ROW), "valid") == _IN_A_ROW)
+    least = _UNSEEN_CORRELATION * np.sqrt(np.log10(max(count, 10.0)) / max(count, 1.0))
+    low = np.append(np.abs(correlation[1:]) < least, np.ones(_UNSEEN_LAGS, bool))
+    ends = np.flatnonzero(np.convolve(low, np.ones(_UNSEEN_LAGS), "valid") == _UNSEEN_LAGS)
     return int(ends[0])

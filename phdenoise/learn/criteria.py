@@ -11,10 +11,11 @@ doi:10.1214/aos/1176344136; MacKay, Neural Comput. 4, 415 (1992), doi:10.1162/ne
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-# Blocks of the frame over which held-out misfits are compared.
-BLOCKS = 16
+# Blocks of the frame over which held-out misfits are compared: few enough that each is larger than a structure, and enough
+# for a standard error.
+FRAME_BLOCKS = 16
 
 
 class Criteria(NamedTuple):
@@ -42,6 +43,9 @@ def criteria(
         pull: their (θ − θ₀)/s.
         sd: their prior standard deviation s.
         parameters: k, how many of them are the law's.
+
+    Returns:
+        The criteria, smaller is better; inf for a fit that diverged.
     """
     if not (np.isfinite(deviance) and np.isfinite(hessian).all()):
         return Criteria(np.inf, np.inf, np.inf)
@@ -75,17 +79,29 @@ def independent(residual: Float[np.ndarray, "w t y x"]) -> float:
     return max(residual.size / factor, 8.0)
 
 
-def by_block(square: Float[np.ndarray, "t y x"]) -> Float[np.ndarray, " block"]:
-    """Mean of squared residuals over each of about 16 blocks of the frame, all times together."""
+def by_block(
+    square: Float[np.ndarray, "t y x"], inside: Bool[np.ndarray, "y x"] | None = None
+) -> Float[np.ndarray, " block"]:
+    """Mean of squared residuals over each of about 16 blocks of the frame, all times together.
+
+    Args:
+        square: squared residuals.
+        inside: True where they count; None for everywhere.
+
+    Returns:
+        Means of the blocks that have a cell inside.
+    """
     ny, nx = square.shape[1:]
-    side = max(1, int(np.sqrt(ny * nx / BLOCKS)))
+    known = np.ones((ny, nx), bool) if inside is None else inside
+    side = max(1, int(np.sqrt(ny * nx / FRAME_BLOCKS)))
     rows, columns = (max(1, n // side) for n in (ny, nx))
     summed = square.mean(0)
     return np.array(
         [
-            part.mean()
-            for row in np.array_split(summed, rows, axis=0)
-            for part in np.array_split(row, columns, axis=1)
+            summed[part][known[part]].mean()
+            for y in np.array_split(np.arange(ny), rows)
+            for x in np.array_split(np.arange(nx), columns)
+            if known[part := np.ix_(y, x)].any()
         ]
     )
 
@@ -93,7 +109,15 @@ def by_block(square: Float[np.ndarray, "t y x"]) -> Float[np.ndarray, " block"]:
 def difference(
     one: Float[np.ndarray, " block"], other: Float[np.ndarray, " block"]
 ) -> tuple[float, float]:
-    """How much worse `one` is than `other`, paired over blocks, and the standard error of that."""
+    """How much worse `one` is than `other`, paired over blocks, and the standard error of that.
+
+    Args:
+        one: mean squared residuals of a fit by block.
+        other: those of another fit.
+
+    Returns:
+        Mean difference and its standard error.
+    """
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return (np.inf if np.isfinite(other).all() else 0.0), 0.0
     gap = one - other

@@ -1,65 +1,66 @@
-"""`fit`: a movie and a family of laws in, the law with its intervals out.
+"""`fit`: a movie and a family of laws in, the law with its intervals and a verdict out.
 
-Taken at face value (`joint=False`) a movie is fitted by multiple shooting from its own frames. With
-`joint=True` the movie is denoised first, and then law, initial field and denoiser are fitted together to
-the raw measurement.
+A movie whose noise is negligible is taken at face value: fitted by multiple shooting from its own frames. Of a noisy movie the
+initial field is estimated with the law. With `joint=True` the movie is denoised first, and law, initial field and denoiser are
+fitted together to the raw measurement. A movie in which nothing moves beyond noise is not fitted.
 """
 
-from dataclasses import replace
-from functools import partial
-
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from phdenoise.denoisers.core import design_of
-from phdenoise.learn import joint as joint_fit
+from phdenoise.denoising import denoise
 from phdenoise.learn.config import FitConfig
-from phdenoise.learn.couple import adapt_network, network_problem
-from phdenoise.learn.evidence import first, sentence
-from phdenoise.learn.gauss_newton import away
-from phdenoise.learn.guess import regress_start, start_grid
-from phdenoise.learn.laws import LawPrior, LawSpace, ModelName
-from phdenoise.learn.objective import Observation, field_prior, first_field, intervals_before
+from phdenoise.learn.edge_evidence import settle_faces
+from phdenoise.learn.fit_problem import (
+    MOST_SUBSTEPS,
+    FitProblem,
+    Observes,
+    Starts,
+    check_movie,
+    family_of,
+    needed_substeps,
+    prepare_fit_problem,
+    starts_of,
+)
+from phdenoise.learn.gauss_newton import newton_decrement
+from phdenoise.learn.joint_fit import (
+    SOLVER_BIAS,
+    Task,
+    choose_prior,
+    finer,
+    fit_jointly,
+    held_by,
+    near_law,
+)
+from phdenoise.learn.laws import given_law
+from phdenoise.learn.misfit_tests import widened, windows_misfit
+from phdenoise.learn.moves import moves
+from phdenoise.learn.posterior_form import windows_log_posterior
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.sampling import require_blackjax
-from phdenoise.learn.setting import (
-    Setting,
-    check_movie,
-    inverse_variance,
-    needed_substeps,
-    prepare_setting,
-)
-from phdenoise.learn.shooting import (
-    Windows,
-    cut_windows,
-    explained,
-    is_uniform,
-    pick_start,
-)
-from phdenoise.learn.summary import Optimum, summarise
-from phdenoise.learn.target import field_target, windows_target
-from phdenoise.learn.weigh import weigh
+from phdenoise.learn.shooting import Descent, Windows, explained, pick_start, windows_of
+from phdenoise.learn.start_field import FACE_VALUE_NOISE, grain, smoothed
+from phdenoise.learn.summary import Optimum, nothing_moves, summarise
 from phdenoise.learn.window_fit import fit_windows
 from phdenoise.movie import Estimate, Movie
-from phdenoise.training import denoise
+from phdenoise.physics.equations.base import Law
+from phdenoise.physics.law_parameters import Parameters
 from phdenoise.types import Progress, stage
 
-FEWEST_SUBSTEPS = 1
-MOST_SUBSTEPS = 16
-# Of a joint fit until a law is found: one fitted to a denoised movie in which little moves may be wild, and far stiffer.
-COARSE_SUBSTEPS = 2
-# Standard deviations by which the solver's error may move a law, unless it is this share of the residuals, which then have
-# other reasons that move it more.
-SOLVER_BIAS, SOLVER_SHARE = 0.3, 0.1
+# Solver steps a frame interval to begin with.
+FIRST_SUBSTEPS = 1
+# Share of the residuals below which the solver's error is let be: other reasons then move the law more.
+SOLVER_SHARE = 0.1
+# Cost of a start law, as a share of that of "nothing moves", below which it is good enough to descend from.
+START_SHARE = 0.9
 
 
 def fit(
     movie: Movie,
-    model: ModelName = "cahn-hilliard",
+    law: str | Law = "cahn-hilliard",
     config: FitConfig | None = None,
     *,
+    observation: Observes | None = None,
     estimate: Estimate | None = None,
     start: FitResult | None = None,
     progress: Progress | None = None,
@@ -68,8 +69,11 @@ def fit(
 
     Args:
         movie: measured (or simulated, or denoised) movie [t, y, x], at least 3 frames at any times.
-        model: "cahn-hilliard", "fickian" or "allen-cahn".
+        law: an object (`phdenoise.physics.Law`) that says what is free and where to start, in the movie's units of length and
+            time; or "cahn-hilliard", "fickian" or "allen-cahn" for the law with the degrees of `config`.
         config: see `FitConfig`.
+        observation: what the instrument does to the concentration, which lies in 0..1. By default the intensity is an affine
+            function of it, by `config.concentration`.
         estimate: the denoised movie, if already made (joint fit; the fit denoises otherwise).
         start: a fit to the denoised movie with the same settings, where the joint fit starts; it is
             made otherwise.
@@ -79,239 +83,114 @@ def fit(
         FitResult; a fit that diverges or learns nothing says so in `outcome`, it does not raise.
 
     Raises:
-        InputError: fewer than 3 frames, an axis that is not time, or an unknown model.
+        InputError: fewer than 3 frames, an axis that is not time, or an unknown law.
     """
     config = FitConfig() if config is None else config
-    check_movie(movie, model)
+    check_movie(movie)
+    given_law(law, config)
     if config.uncertainty == "nuts":
         require_blackjax()
-    if config.joint and estimate is None:
+    if not config.joint:
+        estimate = None
+    elif estimate is None:
         estimate = denoise(movie, config.denoise)
     with jax.enable_x64(config.precision == "float64"):
-        return _fit(movie, model, config, estimate, start, progress)
+        given = given_law(law, config)
+        fit_problem = prepare_fit_problem(movie, config, estimate, observation)
+        if not moves(fit_problem):
+            return nothing_moves(movie, given.law, config, fit_problem)
+        fit_problem = settle_faces(fit_problem, [given], config)
+        family = family_of(given, fit_problem, np.dtype(config.precision))
+        field = config.joint or grain(fit_problem) > FACE_VALUE_NOISE
+        if field and not config.joint:
+            fit_problem = smoothed(fit_problem)
+        starts = starts_of(given, family, fit_problem)
+        task = Task(movie, family, config, fit_problem, starts, estimate, progress)
+        return _fit(task, start, field)
 
 
-def _fit(
-    movie: Movie,
-    model: ModelName,
-    config: FitConfig,
-    estimate: Estimate | None,
-    known: FitResult | None,
-    progress: Progress | None,
-) -> FitResult:
-    setting = prepare_setting(movie, config, estimate)
-    if model == "allen-cahn":
-        setting = replace(setting, units=replace(setting.units, conserved=False))
-    space = LawSpace(model, config.enthalpy_degree, config.mobility_degree, config.mobility_base)
-    dtype = np.dtype(config.precision)
-    if config.joint and estimate is not None and known is not None:
-        return _joint(movie, space, config, setting, estimate, known.theta, dtype, progress)
-    windows = cut_windows(
-        setting.believed.astype(dtype),
-        inverse_variance(setting.believed_variance, setting.valid).astype(dtype),
-        setting.times,
-        setting.grid,
-        windows=config.windows,
-        length=config.window_frames,
-    )
-    start, substeps = start_law(space, setting, windows, config)
-    prior, begin, excess = choose_prior(space, start, config), None, 1.0
+def _fit(task: Task, known: FitResult | None, field: bool) -> FitResult:
+    """The fit of a movie that moves; `field`: the initial field is estimated, too."""
+    movie, family, config, fit_problem, starts, _, progress = task
+    if field:
+        # Where nothing moved there is no law to start from, and faces may differ between two versions of a movie.
+        usable = known is not None and known.theta.size == starts.guess.size
+        near = known.theta if known is not None and usable else near_law(task)
+        if near is not None:
+            return fit_jointly(task, near)
+    windows = windows_of(fit_problem, config, fit_problem.believed, fit_problem.believed_weights)
+    start, substeps = start_law(family, starts, fit_problem, windows, config)
+    prior, begin, excess = choose_prior(family, start, config), None, 1.0
     while True:
         found = fit_windows(
-            space,
+            family,
             prior,
             windows,
-            substeps=substeps,
-            iterations=config.iterations,
-            tolerance=config.tolerance,
+            Descent(substeps, config.iterations, config.tolerance, stage(progress, "law")),
             evidence=config.prior == "evidence",
             begin=begin,
             excess=excess,
-            progress=stage(progress, "law"),
         )
         # Of a clean movie the solver's error may be all that is left, and the law would make up for it.
         bias, share = found.solver_bias, found.solver_share
-        # The joint fit needs no more than a start.
-        fine = bias <= SOLVER_BIAS or share <= SOLVER_SHARE or config.joint
+        # A fit of the initial field needs no more than a start.
+        fine = bias <= SOLVER_BIAS or share <= SOLVER_SHARE or field
         if fine or config.substeps or substeps >= MOST_SUBSTEPS:
             break
         if np.isfinite(bias):
             prior, begin, excess = found.prior, found.minimum.point, found.excess
         substeps = finer(substeps, bias)
     minimum = found.minimum
-    if not config.joint or estimate is None:
+    if not field:
+        misfit = windows_misfit(family, found, substeps)
         statistics = {
             "chi2_per_dof": found.chi2,
-            "explained_variance": explained(space, minimum.point, windows, substeps=substeps),
+            "explained_variance": explained(family, minimum.point, windows, substeps=substeps),
             "substeps": float(substeps),
             "solver_bias_sd": found.solver_bias,
         }
-        target = windows_target(space, found, substeps=substeps)
+        log_posterior = windows_log_posterior(family, found, substeps=substeps)
         optimum = Optimum(
             minimum,
             minimum.point,
-            found.covariance,
+            widened(found.covariance, misfit),
             statistics,
             found.data.hessian,
-            away(found.normal),
-            target,
+            newton_decrement(found.normal),
+            log_posterior,
+            misfit,
         )
         stretches, frames = windows.weights.shape[:2]
         said = (
             f"Multiple shooting: {stretches} stretch(es) of {frames} frame(s), each from its first frame "
             "as it stands."
         )
-        held = _held(space, found.prior, config)
-        return summarise(movie, space, config, _saying(setting, said, *held), optimum, progress)
-    return _joint(movie, space, config, setting, estimate, minimum.point, dtype, progress)
-
-
-def choose_prior(space: LawSpace, theta: np.ndarray, config: FitConfig) -> LawPrior:
-    """The prior about a law near the truth [p]."""
-    return first(space, theta) if config.prior == "evidence" else space.prior(theta)
+        held = held_by(family, found.prior, config)
+        return summarise(movie, family, config, fit_problem.saying(said, *held), optimum, progress)
+    return fit_jointly(task, minimum.point)
 
 
 def start_law(
-    space: LawSpace, setting: Setting, windows: Windows, config: FitConfig
+    family: Parameters, starts: Starts, fit_problem: FitProblem, windows: Windows, config: FitConfig
 ) -> tuple[np.ndarray, int]:
-    """A starting θ and the substeps that its solver needs.
+    """A law to descend from and the substeps that its solver needs.
 
-    The best of a grid of laws about the regression; the step is halved until one of them beats
-    "nothing moves", since an unstable step makes every law look wrong.
+    The solver's step is halved until one of the starts beats "nothing moves", since an unstable step makes every law look wrong.
+
+    Args:
+        family: what the components of θ are.
+        starts: laws to pick the best of.
+        fit_problem: the movie.
+        windows: its stretches.
+        config: settings.
+
+    Returns:
+        θ [p], and solver steps a frame interval.
     """
-    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    candidates = np.stack([space.start(*law) for law in start_grid(*guess)])
-    substeps = config.substeps or FEWEST_SUBSTEPS
-    start, share = pick_start(space, candidates, windows, substeps=substeps)
-    while not share < 0.9 and not config.substeps and substeps < MOST_SUBSTEPS:
+    candidates = starts.around
+    substeps = config.substeps or FIRST_SUBSTEPS
+    start, share = pick_start(family, candidates, windows, substeps=substeps)
+    while not share < START_SHARE and not config.substeps and substeps < MOST_SUBSTEPS:
         substeps *= 2
-        start, share = pick_start(space, candidates, windows, substeps=substeps)
-    return start, max(substeps, needed_substeps(space, start, setting, config, MOST_SUBSTEPS))
-
-
-def finer(substeps: int, bias: float) -> int:
-    """Substeps at which the solver's error, of second order in the step, moves a law by no more than `SOLVER_BIAS`."""
-    doublings = np.ceil(np.log2(bias / SOLVER_BIAS) / 2) if np.isfinite(bias) else 1
-    return min(2 ** max(1, int(doublings)) * substeps, MOST_SUBSTEPS)
-
-
-def _held(space: LawSpace, prior: LawPrior, config: FitConfig) -> tuple[str, ...]:
-    return (sentence(space, prior),) if config.prior == "evidence" else ()
-
-
-def _saying(setting: Setting, *said: str) -> Setting:
-    return replace(setting, sentences=(*setting.sentences, *said))
-
-
-def _joint(
-    movie: Movie,
-    space: LawSpace,
-    config: FitConfig,
-    setting: Setting,
-    estimate: Estimate,
-    theta: np.ndarray,
-    dtype: np.dtype,
-    progress: Progress | None,
-) -> FitResult:
-    """Law, field and network together; see `phdenoise.learn.joint`."""
-    steps = setting.observed.shape[0]
-    observation = Observation(
-        frames=jnp.asarray(setting.observed, dtype),
-        weights=jnp.asarray(inverse_variance(setting.variance, setting.valid), dtype),
-        times=jnp.asarray(setting.times, dtype),
-        grid=setting.grid,
-        uniform=is_uniform(setting.times),
-    )
-    spread = first_field(setting.believed, setting.believed_variance[0])
-    prior = field_prior(
-        setting.believed[0], setting.grid, sd=spread, waves=config.field_waves, dtype=dtype
-    )
-    guess = regress_start(setting.believed, setting.times, setting.grid, model=space.model)
-    before = intervals_before(space.model)
-    needed = needed_substeps(space, theta, setting, config, MOST_SUBSTEPS)
-    law = choose_prior(space, theta, config)
-    descend = partial(
-        joint_fit.fit_law_and_field,
-        laws=[theta, *(space.start(*law) for law in start_grid(*guess))],
-        iterations=config.iterations,
-        expected=setting.expected(),
-        progress=stage(progress, "law and field"),
-    )
-    coarse = config.substeps or min(max(needed // 2, 1), COARSE_SUBSTEPS)
-    problem = joint_fit.Problem(space, observation, prior, law, coarse, before)
-    minimum = descend(problem)
-    if not np.isfinite(minimum.cost) and coarse < needed:
-        problem = problem._replace(substeps=needed)
-        minimum = descend(problem)
-    statistics: dict[str, float] = {}
-    # The joint steps are those of the blind likelihood; other networks only give the field's start.
-    blind = bool(estimate.weights) and design_of(estimate.settings).network == "blind"
-    if config.network_steps and np.isfinite(minimum.cost) and blind:
-        network = network_problem(
-            estimate,
-            setting.first,
-            setting.believed[0].astype(dtype),
-            setting.slope,
-            setting.offset,
-            setting.binning,
-        )
-        adapted = adapt_network(
-            network,
-            problem,
-            minimum.point,
-            steps=config.network_steps,
-            seed=config.seed,
-            progress=stage(progress, "network"),
-        )
-        statistics |= adapted.statistics
-        moved = eqx.tree_at(lambda p: p.mean, prior, jnp.asarray(adapted.first, dtype))
-        problem = problem._replace(prior=moved)
-    # The network moves the field's centre a little; what follows takes that in.
-    if np.isfinite(minimum.cost) and config.prior == "evidence":
-        problem, minimum = weigh(
-            problem,
-            minimum,
-            # Where μ_h trades against D, a field held more tightly was seen to push the law along that valley.
-            field=space.model == "fickian",
-            iterations=config.iterations,
-            progress=stage(progress, "strength of the priors"),
-        )
-    found = joint_fit.posterior(problem, minimum.point)
-    while (
-        np.isfinite(minimum.cost)
-        and not found.solver_bias <= SOLVER_BIAS
-        and not config.substeps
-        and problem.substeps < MOST_SUBSTEPS
-    ):
-        problem = problem._replace(substeps=finer(problem.substeps, found.solver_bias))
-        again = joint_fit.refine(
-            problem,
-            found.x,
-            iterations=config.iterations,
-            progress=stage(progress, "smaller solver steps"),
-        )
-        minimum = again.after(minimum)
-        found = joint_fit.posterior(problem, minimum.point)
-    path = found.trajectory
-    weights = np.where(setting.valid, np.asarray(observation.weights), 0.0)
-    expected = setting.expected()
-    chi2 = float(np.sum(weights * (path - setting.observed) ** 2))
-    still = float(np.sum(weights * (setting.observed.mean(0) - setting.observed) ** 2))
-    still_dof = expected * (steps - 1) / steps
-    statistics |= {
-        "chi2_per_dof": chi2 / expected,
-        "substeps": float(problem.substeps),
-        "solver_bias_sd": found.solver_bias,
-        # Of the change over time beyond noise, the share that the law accounts for.
-        "explained_variance": 1.0 - max(chi2 - expected, 0.0) / max(still - still_dof, 1e-12),
-    }
-    # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
-    covariance = found.covariance * max(1.0, chi2 / expected)
-    target = field_target(problem, found.x, covariance)
-    optimum = Optimum(
-        minimum, found.theta, covariance, statistics, found.information, found.away, target
-    )
-    said = f"Single shooting: {steps} frames from an initial field that is estimated with the law."
-    held = _held(space, problem.law, config)
-    result = summarise(movie, space, config, _saying(setting, said, *held), optimum, progress)
-    return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)
+        start, share = pick_start(family, candidates, windows, substeps=substeps)
+    return start, max(substeps, needed_substeps(family, start, fit_problem, config, MOST_SUBSTEPS))

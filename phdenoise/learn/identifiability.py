@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-# Parts of a direction below this share of its largest are not named.
-NAMED = 0.35
+# Parts of a direction below this share of its largest are not named: an eighth of the squared length, so that a sentence names
+# two or three.
+NAMED_SHARE = 0.35
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def identify(
     hessian: Float[np.ndarray, "p p"],
     sd: Float[np.ndarray, " p"],
     names: tuple[str, ...],
-    mobility: str = "D",
+    labels: tuple[str, ...],
 ) -> Identifiability | None:
     """Rank and least identifiable direction of JᵀJ [p, p] of the data; None where that is not finite.
 
@@ -48,7 +49,10 @@ def identify(
         hessian: JᵀJ.
         sd: prior standard deviations.
         names: of the parameters.
-        mobility: what the series q is the logarithm of.
+        labels: what a sentence calls them.
+
+    Returns:
+        What is known, or None.
     """
     if not np.isfinite(hessian).all():
         return None
@@ -58,9 +62,9 @@ def identify(
     least = vectors[:, 0] * np.sign(vectors[np.argmax(np.abs(vectors[:, 0])), 0])
     narrowed = float(1 / np.sqrt(1 + max(values[0], 0.0)))
     order = np.argsort(-np.abs(least))
-    main = [i for i in order if abs(least[i]) > NAMED * abs(least[order[0]])]
-    up = [_word(names[i], mobility) for i in main if least[i] > 0]
-    down = [_word(names[i], mobility) for i in main if least[i] < 0]
+    main = [i for i in order if abs(least[i]) > NAMED_SHARE * abs(least[order[0]])]
+    up = [labels[i] for i in main if least[i] > 0]
+    down = [labels[i] for i in main if least[i] < 0]
     words = f"raises {' and '.join(up)}"
     if down:
         words += f" and lowers {' and '.join(down)}"
@@ -78,12 +82,3 @@ def identify(
         narrowed,
         sentence,
     )
-
-
-def _word(name: str, mobility: str) -> str:
-    kind, _, degree = name.partition("_")
-    if name == "ln_kappa":
-        return "kappa"
-    series = {"p": "mu_h", "q": f"ln {mobility}"}[kind]
-    place = {"0": "mean", "1": "slope", "2": "bend"}.get(degree, f"degree {degree}")
-    return f"the {place} of {series}" if degree in "012" else f"{place} of {series}"

@@ -1,38 +1,90 @@
-"""The family of laws a fit searches, as a flat parameter vector with names, priors and curves.
+"""Names of laws, the prior of a law's free numbers, and its curves.
 
-    ∂c/∂t = ∇·( D(c) ∇[ μ_h(c) − κ ∇²c ] ),   μ_h = ln(c/(1−c)) + Σₙ pₙ Pₙ(2c−1),   ln D = Σₙ qₙ Pₙ(2c−1)
+A law is an object (`phdenoise.physics.equations`). Its free numbers are a vector θ (`phdenoise.physics.law_parameters`), in
+cells and frame intervals; `Units` carries results back to the movie's own units. Names stand for laws of Legendre series,
 
-θ = (p₁..p_N, q₀..q_M, ln κ) for Cahn-Hilliard, (q₀..q_M) for Fickian diffusion. p₀ shifts μ_h by a
-constant that no movie of a conserved field can show, so it is fixed at zero and curves are given relative
-to c = 1/2. In the Allen-Cahn law
+    μ_h = ln(c/(1−c)) + Σₙ pₙ Pₙ(2c−1),   ln D = Σₙ qₙ Pₙ(2c−1)
 
-    ∂c/∂t = −M(c) [ μ_h(c) − κ ∇²c ],   ln M = Σₙ qₙ Pₙ(2c−1)
-
-p₀ is the driving force, θ = (p₀..p_N, q₀..q_M, ln κ), and μ_h is given as it is.
-
-The fit works in pixels and frames; `Units` carries results back to the movie's own units.
 Parametrisation: Zhao et al., Phys. Rev. Lett. 124, 060201 (2020), doi:10.1103/PhysRevLett.124.060201.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from phdenoise.physics import (
-    AllenCahn,
-    CahnHilliard,
-    Fickian,
-    LegendreEnthalpy,
-    LegendreMobility,
-)
+from phdenoise.learn.config import FitConfig
+from phdenoise.physics.equations.allen_cahn import AllenCahn
+from phdenoise.physics.equations.base import Law
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import LegendreEnthalpy
+from phdenoise.physics.law_parameters import Dimension, Parameters
+from phdenoise.physics.mobility import LegendreMobility
+from phdenoise.types import InputError
 
-ModelName = Literal["cahn-hilliard", "fickian", "allen-cahn"]
-MODELS: tuple[ModelName, ...] = get_args(ModelName)
+LawName = Literal["cahn-hilliard", "fickian", "allen-cahn"]
+LAW_NAMES: tuple[LawName, ...] = get_args(LawName)
+
+
+def _enthalpy(config: FitConfig, lowest: int) -> LegendreEnthalpy:
+    count = config.enthalpy_degree + 1 - lowest
+    return LegendreEnthalpy(jnp.zeros(count), lowest=lowest)
+
+
+def _mobility(config: FitConfig) -> LegendreMobility:
+    return LegendreMobility(jnp.zeros(config.mobility_degree + 1), base=config.mobility_base)
+
+
+# The law of a name, with the degrees of the settings; its numbers are those that it finds in the movie.
+LAWS: Mapping[str, Callable[[FitConfig], Law]] = {
+    "cahn-hilliard": lambda config: CahnHilliard(
+        _enthalpy(config, 1), _mobility(config), jnp.ones(())
+    ),
+    "fickian": lambda config: Fickian(_mobility(config)),
+    "allen-cahn": lambda config: AllenCahn(_enthalpy(config, 0), _mobility(config), jnp.ones(())),
+}
+
+
+class Given(NamedTuple):
+    """A law to fit, and whether its numbers are a start (those of a name are not)."""
+
+    law: Law
+    numbers: bool
+
+
+def given_law(law: str | Law, config: FitConfig) -> Given:
+    """The law of a name, or the law itself.
+
+    Args:
+        law: an object, or one of `LAW_NAMES`.
+        config: its degrees are those of a named law.
+
+    Returns:
+        The law.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if not isinstance(law, str):
+        return Given(law, True)
+    if law not in LAWS:
+        raise InputError(f"Unknown law '{law}': use one of {', '.join(LAWS)}, or a law object.")
+    return Given(LAWS[law](config), False)
+
+
+def label(law: Law) -> str:
+    """Short name of a law."""
+    return law.label or type(law).__name__
+
+
+def title(law: Law) -> str:
+    """Name of a law in a sentence."""
+    return law.title or label(law)
 
 
 class LawPrior(NamedTuple):
@@ -42,181 +94,63 @@ class LawPrior(NamedTuple):
     sd: np.ndarray
 
 
-@dataclass(frozen=True)
-class LawSpace:
-    """Which coefficients are free. Hashable, so it is a static argument of jitted functions."""
+def weak_prior(family: Parameters, theta: Float[np.ndarray, " p"]) -> LawPrior:
+    """The weakest prior: that of the law's fields, about θ where they state no mean.
 
-    model: ModelName = "cahn-hilliard"
-    enthalpy_degree: int = 5
-    mobility_degree: int = 5
-    mobility_base: Literal["constant", "degenerate"] = "constant"
+    Args:
+        family: what the components of θ are.
+        theta: θ near the truth [p].
 
-    @property
-    def lowest(self) -> int:
-        """Degree of the first enthalpic coefficient: 0 where a constant of μ_h moves the field."""
-        return 0 if self.model == "allen-cahn" else 1
-
-    @property
-    def enthalpies(self) -> int:
-        """Number of enthalpic coefficients."""
-        return 0 if self.model == "fickian" else self.enthalpy_degree + 1 - self.lowest
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the components of θ, in order."""
-        mobility = tuple(f"q_{n}" for n in range(self.mobility_degree + 1))
-        if self.model == "fickian":
-            return mobility
-        enthalpy = tuple(f"p_{n}" for n in range(self.lowest, self.enthalpy_degree + 1))
-        return (*enthalpy, *mobility, "ln_kappa")
-
-    @property
-    def mobility_letter(self) -> str:
-        """What the series q is the logarithm of: D, or the M of a law that conserves nothing."""
-        return "M" if self.model == "allen-cahn" else "D"
-
-    @property
-    def size(self) -> int:
-        """Number of free parameters."""
-        return len(self.names)
-
-    def build(self, theta: Float[Array, " p"]) -> CahnHilliard | Fickian | AllenCahn:
-        """The model at θ, its leaves differentiable functions of θ (pixel and frame units)."""
-        mobility_size = self.mobility_degree + 1
-        if self.model == "fickian":
-            return Fickian(LegendreMobility(theta, base=self.mobility_base))
-        p, q, log_kappa = jnp.split(theta, [self.enthalpies, theta.shape[0] - 1])
-        assert q.shape[0] == mobility_size
-        mobility = LegendreMobility(q, base=self.mobility_base)
-        if self.model == "allen-cahn":
-            return AllenCahn(LegendreEnthalpy(p), mobility, jnp.exp(log_kappa[0]))
-        enthalpy = LegendreEnthalpy(jnp.concatenate([jnp.zeros_like(p[:1]), p]))
-        return CahnHilliard(enthalpy, mobility, jnp.exp(log_kappa[0]))
-
-    def start(self, mobility: float, kappa: float, omega: float) -> np.ndarray:
-        """θ of a regular solution with constant mobility [px²/frame, or 1/frame], κ [px²] and Ω [kT]."""
-        theta = np.zeros(self.size)
-        names = self.names
-        scale = 4.0 if self.mobility_base == "degenerate" else 1.0
-        theta[names.index("q_0")] = np.log(scale * mobility)
-        if self.model != "fickian":
-            theta[names.index("p_1")] = -omega
-            theta[names.index("ln_kappa")] = np.log(kappa)
-        return theta
-
-    def move(self, theta: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """θ after a step of a descent, which may be long.
-
-        With uₙ = D₀ (pₙ + eₙ), eₙ the series of the entropy, the direction that a movie hardly shows (D against
-        μ_h and κ) is straight in (u, ln D, ln κ) and strongly curved in θ, where Gauss-Newton steps would be
-        short. To first order this is θ + step; D and κ stay positive however long it is.
-        """
-        moved = np.array(theta + step, float)
-        if self.model == "fickian":
-            return moved
-        n = self.enthalpies
-        scale = step[self.names.index("q_0")]
-        whole = (theta[:n] + self._entropy()) * (1 + scale) + step[:n]
-        moved[:n] = whole * np.exp(-scale) - self._entropy()
-        return moved
-
-    def spread(self, theta: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """θ after one of its errors (or many [..., p]), along the curve on which D₀, D₀ pₙ and D₀ κ change in proportion.
-
-            D₀' = D₀ (1 + δ),   pₙ' = pₙ + δpₙ/(1 + δ),   κ' = κ (1 + δκ/(1 + δ)),   δ = δq₀, δκ = δ ln κ
-
-        The flux is linear in these three, and a movie's likelihood nearly Gaussian: it shows D₀ μ' well and D₀
-        alone badly, a direction that is straight in them and strongly curved in θ. To first order this is
-        θ + step.
-        """
-        moved = np.array(theta + step, float)
-        if self.model == "fickian":
-            return moved
-        n, q = self.enthalpies, self.names.index("q_0")
-        factor = _positive(1 + step[..., q])
-        moved[..., :n] = theta[:n] + step[..., :n] / factor[..., None]
-        moved[..., q] = theta[q] + np.log(factor)
-        moved[..., -1] = theta[-1] + np.log(_positive(1 + step[..., -1] / factor))
-        return moved
-
-    def _entropy(self) -> np.ndarray:
-        """Coefficients of degree `lowest` to N of ln(c/(1−c)) over the range that movies visit."""
-        x = np.linspace(-0.9, 0.9, 201)
-        return np.polynomial.legendre.legfit(x, np.log((1 + x) / (1 - x)), self.enthalpy_degree)[
-            self.lowest :
-        ]
-
-    def prior_sd(self) -> np.ndarray:
-        """Standard deviations of the weakest Gaussian prior.
-
-        Wide enough (several kT on μ_h, a factor e³ on D and κ) not to move what a movie determines; a term of degree n
-        is held by n(n+1), because the data must ask for it.
-        """
-        width = np.array([6.0 if name[0] == "p" else 3.0 for name in self.names])
-        return width * np.sqrt(2.0 / np.maximum(self.penalty(), 2.0))
-
-    def penalty(self) -> np.ndarray:
-        """n(n+1) of the terms of degree n, 1 of what is of no degree."""
-        degrees = [int(n) if (n := name[2:]).isdigit() else 0 for name in self.names]
-        return np.array([max(n * (n + 1), 1) for n in degrees], float)
-
-    def prior(self, centre: np.ndarray) -> LawPrior:
-        """The weakest prior about a law [p]."""
-        return LawPrior(centre, self.prior_sd())
+    Returns:
+        The prior.
+    """
+    means = [component.prior.mean for component in family.components]
+    centre = [t if mean is None else mean for t, mean in zip(theta, means, strict=True)]
+    return LawPrior(np.array(centre, float), family.sd)
 
 
 @dataclass(frozen=True)
 class Units:
-    """Pixel size and frame interval that turn fitted numbers into the movie's units."""
+    """Cell size and frame interval that turn fitted numbers into the movie's units.
+
+    Attributes:
+        length: of a cell [length_unit].
+        time: of a frame interval [time_unit].
+        length_unit, time_unit: their names.
+    """
 
     length: float = 1.0
     time: float = 1.0
     length_unit: str = "px"
     time_unit: str = "frame"
-    conserved: bool = True
 
-    @property
-    def diffusivity(self) -> float:
-        """Factor from px²/frame to length²/time; from 1/frame to 1/time where nothing is conserved."""
-        return (self.length**2 if self.conserved else 1.0) / self.time
+    def factor(self, dimension: Dimension) -> float:
+        """From cells and frame intervals to the movie's units."""
+        return dimension.factor(self.length, self.time)
 
-    @property
-    def diffusivity_unit(self) -> str:
-        """Unit of D, or of an Allen-Cahn mobility."""
-        if not self.conserved:
-            return f"1/{self.time_unit}"
-        return f"{self.length_unit}^2/{self.time_unit}"
-
-    @property
-    def kappa(self) -> float:
-        """Factor from px² to length² (κ in kT per site)."""
-        return self.length**2
-
-    @property
-    def kappa_unit(self) -> str:
-        """Unit of κ."""
-        return f"kT {self.length_unit}^2"
+    def text(self, dimension: Dimension) -> str:
+        """The movie's unit in words."""
+        return dimension.text(self.length_unit, self.time_unit)
 
 
-@partial(jax.jit, static_argnames="space")
-def law_curves(
-    space: LawSpace, theta: Float[Array, " p"], c: Float[Array, " c"]
-) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """μ_h(c) − μ_h(1/2) [kT] and ln D(c) [ln px²/frame].
+@eqx.filter_jit
+def curve_values(
+    family: Parameters, theta: Float[Array, " p"], c: Float[Array, " c"]
+) -> dict[str, Float[Array, " c"]]:
+    """The curves of a law by name, as its errors are normal: relative to their origin, or as logarithms.
 
-    μ_h is zero for a Fickian law; for Allen-Cahn it is μ_h(c) itself, beside ln M(c) [ln 1/frame].
+    Args:
+        family: what the components of θ are.
+        theta: θ [p].
+        c: concentrations [c].
+
+    Returns:
+        Values [c] in cells and frame intervals.
     """
-    model = space.build(theta)
-    if isinstance(model, Fickian):
-        return jnp.zeros_like(c), jnp.log(model.diffusivity(c))
-    half = jnp.full((1,), 0.5, c.dtype)
-    mu = model.free_energy.chemical_potential
-    if space.model == "allen-cahn":
-        return mu(c), jnp.log(model.mobility(c))
-    return mu(c) - mu(half), jnp.log(model.mobility(c))
-
-
-def _positive(factor: np.ndarray | np.floating) -> np.ndarray:
-    """The factor itself above 1/4, continued below by a hyperbola: smooth, slow, and always positive."""
-    low = 0.25
-    return np.where(factor > low, factor, low**2 / (2 * low - np.minimum(factor, low)))
+    found = {}
+    for curve in family.build(theta).curves():
+        value = curve.function(c)
+        if curve.origin is not None:
+            value = value - curve.function(jnp.full((1,), curve.origin, c.dtype))
+        found[curve.name] = jnp.log(value) if curve.logarithmic else value
+    return found

@@ -21,6 +21,8 @@ from jaxtyping import Array, Float
 from phdenoise.grid import Grid
 from phdenoise.learn.gauss_newton import (
     Normal,
+    Objective,
+    Stopping,
     descend,
     half_square,
     inverse,
@@ -29,12 +31,15 @@ from phdenoise.learn.gauss_newton import (
     with_prior,
 )
 from phdenoise.learn.result import Parameter, plain_law
-from phdenoise.physics import ConstantMobility, Fickian, LegendreMobility, reference_mobility
-from phdenoise.physics.driven import DrivenFickian
+from phdenoise.physics.boundary_flux import DrivenFickian
+from phdenoise.physics.equations.base import reference_mobility
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.mobility import ConstantMobility, LegendreMobility
 from phdenoise.physics.simulate import simulate
 from phdenoise.types import InputError
 
-POINTS = 101
+# Concentrations of the reported curves: enough to draw them.
+CURVE_POINTS = 101
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,11 @@ def fit_profile(
         data: see `ProfileData`.
         config: see `ProfileFitConfig`.
         spacing: of the cells [length_unit], for the units of the result.
+        length_unit, time_unit: for the units of the result.
         guess: fluxes to start from; by default the change of the whole profile, shared by the places.
+
+    Returns:
+        The fit.
 
     Raises:
         InputError: fewer than 3 profiles or 4 cells, shapes that do not fit, or nothing measured.
@@ -137,8 +146,6 @@ def fit_profile(
         prior = np.r_[np.full(config.degree + 1, config.diffusivity_prior), np.full(k * m, b_sd)]
         prior[0] *= 2  # the order of magnitude is what is sought
 
-        solve = partial(_residual, degree=config.degree, substeps=config.substeps)
-
         def normal(theta: np.ndarray) -> Normal:
             value, rows = _linearised(jnp.asarray(theta), data, config.degree, config.substeps)
             return with_prior(normal_equations(value, rows), theta, start, prior)
@@ -149,18 +156,17 @@ def fit_profile(
             return half_square(value) + 0.5 * float(pull @ pull)
 
         found = descend(
-            normal,
-            cost,
+            Objective(normal, cost),
             lambda x, step: x + step,
             start,
-            iterations=config.iterations,
-            resolution=0.005,
+            Stopping(config.iterations, resolution=0.005),
         )
         theta = found.point
         here = normal(theta)
         covariance = inverse(here.hessian)
         seen = np.isfinite(np.asarray(data.sd))
-        residual = np.asarray(solve(jnp.asarray(theta), data)).reshape(count, cells)
+        residual = np.asarray(_residual(jnp.asarray(theta), data, config.degree, config.substeps))
+        residual = residual.reshape(count, cells)
         fitted = np.asarray(_movie(jnp.asarray(theta), data, config.degree, config.substeps))
         model = _model(jnp.asarray(theta), data, config.degree)
         flux = np.asarray(jax.vmap(model.drive)(data.times))
@@ -168,24 +174,10 @@ def fit_profile(
         low, high = float(filling.min()), float(filling.max())
         chi2 = float((residual[seen] ** 2).sum() / max(seen.sum() - theta.size, 1))
         curves = _curves(theta, covariance, config.degree, (low, high), spacing**2)
-    names = [f"q_{n}" for n in range(config.degree + 1)]
-    units = [f"ln {length_unit}^2/{time_unit}"] + ["1"] * config.degree
-    names += [f"flux_{i}_{j}" for i in range(k) for j in range(m)]
-    units += [f"{length_unit}/{time_unit}"] * (k * m)
-    scale = np.r_[np.ones(config.degree + 1), np.full(k * m, spacing)]
-    shift = np.r_[2 * np.log(spacing), np.zeros(theta.size - 1)]
     sd = np.sqrt(np.diag(covariance))
-    parameters = tuple(
-        Parameter(n, float(v), float(s), u)
-        for n, v, s, u in zip(names, theta * scale + shift, sd * scale, units, strict=True)
-    )
-    relative = float(np.median(curves["D_sd"] / curves["D"]))
-    state = "converged" if found.converged else found.message
-    fits = (
-        "" if chi2 < 2 else f"; chi2 per degree of freedom is {chi2:.2g}: more than noise is left"
-    )
+    parameters = _parameters(theta, sd, (k, m), spacing, (length_unit, time_unit))
     return ProfileFit(
-        f"The profile fit {state}: D is known to {100 * relative:.2g} % (median sd){fits}.",
+        _outcome(found.converged, found.message, chi2, curves),
         found.converged,
         parameters,
         curves,
@@ -194,6 +186,38 @@ def fit_profile(
         {"chi2_per_dof": chi2, "u_low": low, "u_high": high, "spacing": spacing},
         theta,
         covariance,
+    )
+
+
+def _outcome(converged: bool, message: str, chi2: float, curves: dict[str, np.ndarray]) -> str:
+    """How the fit ended, in one sentence."""
+    relative = float(np.median(curves["D_sd"] / curves["D"]))
+    state = "converged" if converged else message
+    fits = f"; chi2 per degree of freedom is {chi2:.2g}: more than noise is left"
+    fits = "" if chi2 < 2 else fits
+    return f"The profile fit {state}: D is known to {100 * relative:.2g} % (median sd){fits}."
+
+
+def _parameters(
+    theta: np.ndarray,
+    sd: np.ndarray,
+    shape: tuple[int, int],
+    spacing: float,
+    units: tuple[str, str],
+) -> tuple[Parameter, ...]:
+    """q_n, then flux_k_m, in units of length and time."""
+    k, m = shape
+    degree = theta.size - k * m - 1
+    length, time = units
+    names = [f"q_{n}" for n in range(degree + 1)]
+    texts = [f"ln {length}^2/{time}"] + ["1"] * degree
+    names += [f"flux_{i}_{j}" for i in range(k) for j in range(m)]
+    texts += [f"{length}/{time}"] * (k * m)
+    scale = np.r_[np.ones(degree + 1), np.full(k * m, spacing)]
+    shift = np.r_[2 * np.log(spacing), np.zeros(theta.size - 1)]
+    return tuple(
+        Parameter(n, float(v), float(s), u)
+        for n, v, s, u in zip(names, theta * scale + shift, sd * scale, texts, strict=True)
     )
 
 
@@ -269,7 +293,7 @@ def _curves(
     theta: np.ndarray, covariance: np.ndarray, degree: int, span: tuple[float, float], area: float
 ) -> dict[str, np.ndarray]:
     """D over the fillings seen; ln D is linear in q, so its band is exact given theirs."""
-    u = np.linspace(span[0], max(span[1], span[0] + 1e-3), POINTS)
+    u = np.linspace(span[0], max(span[1], span[0] + 1e-3), CURVE_POINTS)
     basis = np.polynomial.legendre.legvander(2 * np.clip(u, 0, 1) - 1, degree)
     log_d = basis @ theta[: degree + 1]
     block = covariance[: degree + 1, : degree + 1]

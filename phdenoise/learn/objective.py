@@ -1,33 +1,33 @@
-"""The objectives: how well a law and an initial field explain a movie, alone and with the denoiser.
+"""How well a law and an initial field explain a movie: √w (c(t; law, c₀) − y), and the prior of c₀.
 
-    L(net, θ, z) = −Σ log p_blind(y | net)  +  ½ Σ w (c(t; θ, c₀) − y)²  +  ½ |z|²  +  ½ |(θ − θ₀)/s|²
-    c₀ = squash( net(y)[first frame] + σ Σ z_k w_k ),     w_k the long waves of the grid
+    c₀ = soft_clip( mean + σ Σ z_k w_k ),     w_k the long waves of the grid, z ~ N(0, 1)
 
-The first term trains the denoiser without clean labels, the second makes the field it shows move as
-the law says, and the last two are the priors of the field and of the law. One jitted function whose
-gradient reaches the network's weights, θ and z. y is the measured concentration, w its inverse variance.
+y is the measured concentration, w its inverse variance.
 """
-
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
-from scipy import ndimage
+from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
-from phdenoise.learn.laws import LawSpace, ModelName
-from phdenoise.physics import simulate
+from phdenoise.observation.base import Observation as Instrument
+from phdenoise.physics.domain import smooth_inside
+from phdenoise.physics.equations.base import Law
+from phdenoise.physics.particle import mask_modes
+from phdenoise.physics.simulate import simulate
+from phdenoise.physics.steppers.table import choose_stepper
 
-# Concentrations live in (0, 1); a field this close to an end is indistinguishable from it.
-MARGIN = 1e-3
-# Least and largest standard deviation of the initial field [concentration].
-SPREAD = (0.02, 0.3)
+# Distance from 0 and 1 that the initial field keeps [concentration]: smaller than any measured error, larger than where the
+# logarithm of a free energy is continued (1e-4).
+FIELD_MARGIN = 1e-3
+# Least and largest standard deviation of the initial field [share of the movie's range]: an error below 0.02 is not
+# known that well, and 0.3 is the standard deviation of a field that is uniform in 0..1.
+FIELD_SD = (0.02, 0.3)
 
 
-class Observation(eqx.Module):
+class MeasuredConcentration(eqx.Module):
     """Measured concentration and how much to believe each pixel.
 
     Attributes:
@@ -36,6 +36,8 @@ class Observation(eqx.Module):
         times: frame times [t] in (median) frame intervals.
         grid: spacing in pixels.
         uniform: whether all intervals are one; if so the solver prepares its constants once.
+        instrument: what resolves only a part of the field, such as a blur; None where the measurement resolves it all.
+        binning: pixels of the instrument per cell along each axis.
     """
 
     frames: Float[Array, "t y x"]
@@ -43,32 +45,93 @@ class Observation(eqx.Module):
     times: Float[Array, " t"]
     grid: Grid
     uniform: bool = eqx.field(static=True, default=True)
+    instrument: Instrument | None = None
+    binning: int = eqx.field(static=True, default=1)
+
+    def resolved(self, frames: Float[Array, "t y x"]) -> Float[Array, "t y x"]:
+        """What the instrument resolves of concentrations on the cells of the grid [t, y, x]."""
+        if self.instrument is None:
+            return frames
+        # On the instrument's own pixels, since its blur is stated in them.
+        n = self.binning
+        pixels = jnp.repeat(jnp.repeat(frames, n, axis=1), n, axis=2)
+        t, ny, nx = frames.shape
+        return self.instrument.resolved(pixels).reshape(t, ny, n, nx, n).mean((2, 4))
+
+
+class BoxWaves(eqx.Module):
+    """Orthonormal waves of a box, products of one along each axis.
+
+    Attributes:
+        y, x: waves along each axis [y, m], [x, n].
+        halves: waves of one wave number along an axis: 2 on a periodic box, a cosine and a sine.
+    """
+
+    y: Float[Array, "y m"]
+    x: Float[Array, "x n"]
+    halves: int = eqx.field(static=True, default=1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the coefficients."""
+        return self.y.shape[1], self.x.shape[1]
+
+    @property
+    def number(self) -> Float[np.ndarray, "m n"]:
+        """Wave numbers [half periods in a closed box, periods in a periodic one]."""
+        along = (np.arange(n) / self.halves for n in self.shape)
+        return np.hypot(*np.meshgrid(*along, indexing="ij"))
+
+    def sum(self, z: Float[Array, "m n"]) -> Float[Array, "y x"]:
+        """The field of these coefficients."""
+        return self.y @ z @ self.x.T
+
+
+class DomainWaves(eqx.Module):
+    """Orthonormal waves of the cells inside a mask.
+
+    Attributes:
+        fields: zero outside [k, y, x].
+        number: wave numbers [half periods over the side of the box].
+    """
+
+    fields: Float[Array, "k y x"]
+    number: Float[np.ndarray, " k"] = eqx.field(converter=np.asarray)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of the coefficients."""
+        return (self.fields.shape[0],)
+
+    def sum(self, z: Float[Array, " k"]) -> Float[Array, "y x"]:
+        """The field of these coefficients."""
+        return jnp.tensordot(z, self.fields, axes=1)
 
 
 class FieldPrior(eqx.Module):
     """Gaussian prior of the initial field about `mean`: long waves of standard deviation `sd`.
 
-    The correction is a few hundred coefficients of the lowest waves of the grid (cosines and sines, or the
-    cosines of a closed box). Shorter waves die out within the first frames and no later frame knows them.
+    The correction is a few hundred coefficients of the lowest waves of the grid (cosines and sines, the cosines of a
+    closed box, or the waves of a masked domain). Shorter waves die out within the first frames and no later frame knows them.
 
     Attributes:
         mean: denoised field [y, x].
-        waves_y, waves_x: orthonormal waves along each axis [y, m], [x, n].
+        waves: that correct it, with coefficients of shape [*k].
         amplitude: standard deviation of the coefficients, one or by pixel.
-        spectrum: factors of it, by wave.
+        spectrum: factors of it, by wave [*k].
+        bounded: whether the field is kept within 0..1, where a law with an entropy is defined.
     """
 
     mean: Float[Array, "y x"]
-    waves_y: Float[Array, "y m"]
-    waves_x: Float[Array, "x n"]
+    waves: BoxWaves | DomainWaves
     amplitude: Float[Array, "..."]
-    spectrum: Float[Array, "m n"]
+    spectrum: Float[Array, "*k"]
+    bounded: bool = eqx.field(static=True, default=True)
 
-    def field(self, z: Float[Array, "m n"]) -> Float[Array, "y x"]:
-        """Initial field c₀ = squash(mean + Σ amplitude g_mn z_mn w_m(y) w_n(x)) for white z."""
-        return squash(
-            self.mean + self.amplitude * (self.waves_y @ (self.spectrum * z) @ self.waves_x.T)
-        )
+    def field(self, z: Float[Array, "*k"]) -> Float[Array, "y x"]:
+        """Initial field c₀ = mean + Σ amplitude g_k z_k w_k(y, x) for white z, in 0..1 if `bounded`."""
+        waves = self.waves.sum(self.spectrum * z)
+        return within(self.mean + self.amplitude * waves, self.bounded)
 
 
 def field_prior(
@@ -78,18 +141,35 @@ def field_prior(
     sd: float | Float[np.ndarray, "y x"],
     waves: int,
     dtype: np.dtype,
+    bounded: bool = True,
 ) -> FieldPrior:
-    """Prior about `mean` [y, x] with pointwise standard deviation `sd` (one, or [y, x]) and `waves` waves an axis."""
-    ny, nx = grid.shape
-    bases = [_waves(n, min(waves, n), grid.boundary == "periodic") for n in (ny, nx)]
-    # White coefficients of variance a² give the field a mean variance of a² m n / (ny nx).
-    amplitude = sd * np.sqrt(ny * nx / (bases[0].shape[1] * bases[1].shape[1]))
-    arrays = (mean, *bases, amplitude, np.ones([b.shape[1] for b in bases]))
-    return FieldPrior(*(jnp.asarray(a, dtype) for a in arrays))
+    """Prior about `mean` [y, x] with pointwise standard deviation `sd` (one, or [y, x]) and `waves` waves an axis.
+
+    Args:
+        mean: denoised initial field [y, x].
+        grid: of the field; a mask has waves of its own.
+        sd: standard deviation of the field, one or by pixel [concentration].
+        waves: waves an axis.
+        dtype: of its arrays.
+        bounded: whether the field is kept within 0..1.
+
+    Returns:
+        The prior.
+    """
+    inside = np.ones(grid.shape, bool) if grid.mask is None else np.asarray(grid.mask)
+    basis = _box_waves(grid, waves, dtype) if grid.mask is None else _mask_waves(grid, waves, dtype)
+    cells = int(inside.sum())
+    # White coefficients of variance a² give the field a mean variance of a² k / cells.
+    amplitude = jnp.asarray(sd * np.sqrt(cells / int(np.prod(basis.shape))), dtype)
+    spectrum = jnp.ones(basis.shape, dtype)
+    return FieldPrior(jnp.asarray(mean, dtype), basis, amplitude, spectrum, bounded)
 
 
 def first_field(
-    frames: Float[np.ndarray, "t y x"], variance: Float[np.ndarray, "y x"]
+    frames: Float[np.ndarray, "t y x"],
+    variance: Float[np.ndarray, "y x"],
+    span: float = 1.0,
+    inside: Bool[np.ndarray, "y x"] | None = None,
 ) -> Float[np.ndarray, "y x"]:
     """How far the initial field may be from the first frame: standard deviation of its prior, in concentration.
 
@@ -99,18 +179,35 @@ def first_field(
     Args:
         frames: denoised.
         variance: of the first of them.
+        span: range of the movie, that of a movie between 0 and 1 being 1 [concentration].
+        inside: True inside the domain [y, x]; None for everywhere.
+
+    Returns:
+        Standard deviations [y, x].
     """
-    local = ndimage.gaussian_filter(4.0 * (variance + (frames[1] - frames[0]) ** 2), 1.0)
-    return np.clip(np.sqrt(local), *SPREAD)
+    local = smooth_inside(4.0 * (variance + (frames[1] - frames[0]) ** 2), inside, 1.0)
+    return np.clip(np.sqrt(local), span * FIELD_SD[0], span * FIELD_SD[1])
 
 
-def intervals_before(model: ModelName) -> int:
-    """Frame intervals before the first frame at which the initial field stands.
+def _box_waves(grid: Grid, count: int, dtype: np.dtype) -> BoxWaves:
+    """`count` waves an axis of a box."""
+    y, x = (
+        jnp.asarray(_waves(n, min(count, n), grid.periodic(axis)), dtype)
+        for axis, n in enumerate(grid.shape)
+    )
+    return BoxWaves(y, x, 2 if grid.boundary == "periodic" else 1)
 
-    In one interval, waves too short for the prior die out. An interface with gradient energy has a width of its own,
-    also before. An edge that only diffuses was sharper then, out of the prior's reach: the law would have to be too slow.
-    """
-    return 0 if model == "fickian" else 1
+
+def _mask_waves(grid: Grid, count: int, dtype: np.dtype) -> DomainWaves:
+    """The waves of a mask, of those that a box has with `count` an axis the mask's share."""
+    inside = np.asarray(grid.mask)
+    cells, box = int(inside.sum()), float(np.prod(grid.shape))
+    wanted = int(np.ceil(np.prod([min(count, n) for n in grid.shape]) * cells / box))
+    modes, eigenvalues = mask_modes(grid, min(max(wanted - 1, 1), cells - 2))
+    fields = np.concatenate([inside[None] * 1.0, modes]) / np.sqrt(cells)
+    side = np.sqrt(box * float(np.prod(np.asarray(grid.spacing))))
+    number = np.sqrt(np.maximum(np.append(0.0, eigenvalues), 0.0)) * side / np.pi
+    return DomainWaves(jnp.asarray(fields, dtype), number)
 
 
 def _waves(size: int, count: int, periodic: bool) -> np.ndarray:
@@ -127,113 +224,60 @@ def _waves(size: int, count: int, periodic: bool) -> np.ndarray:
     return basis
 
 
-def squash(c: Float[Array, "*s"]) -> Float[Array, "*s"]:
+def within(c: Float[Array, "*s"], bounded: bool) -> Float[Array, "*s"]:
+    """The field itself, or within 0..1 where a law is bounded.
+
+    Args:
+        c: concentration.
+        bounded: of the law.
+
+    Returns:
+        Concentration.
+    """
+    return soft_clip(c) if bounded else c
+
+
+def soft_clip(c: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """The identity inside (0, 1), bending smoothly into [0, 1] at its ends."""
     width = 0.02
-    low = width * jax.nn.softplus((c - MARGIN) / width) + MARGIN
-    return 1.0 - MARGIN - width * jax.nn.softplus((1.0 - MARGIN - low) / width)
-
-
-def predict(
-    space: LawSpace,
-    theta: Float[Array, " p"],
-    field: Float[Array, "y x"],
-    times: Float[Array, " t"],
-    grid: Grid,
-    *,
-    substeps: int,
-    checkpoint: bool = True,
-    uniform: bool = True,
-) -> Float[Array, "t y x"]:
-    """Concentration at `times` that the law θ makes of `field` at times[0]."""
-    model = space.build(theta.astype(field.dtype))
-    return simulate(
-        model, grid, field, times, substeps=substeps, checkpoint=checkpoint, uniform=uniform
-    )
+    low = width * jax.nn.softplus((c - FIELD_MARGIN) / width) + FIELD_MARGIN
+    return 1.0 - FIELD_MARGIN - width * jax.nn.softplus((1.0 - FIELD_MARGIN - low) / width)
 
 
 def misfit_residual(
-    space: LawSpace,
-    theta: Float[Array, " p"],
+    law: Law,
     field: Float[Array, "y x"],
-    observation: Observation,
+    observation: MeasuredConcentration,
     *,
     substeps: int,
     burn_in: int = 0,
-    checkpoint: bool = True,
+    reverse: bool = False,
 ) -> Float[Array, "t y x"]:
-    """√w (prediction − measurement); `field` stands `burn_in` frame intervals before the first frame."""
+    """√w (prediction − measurement).
+
+    Args:
+        law: in cells and frame intervals.
+        field: initial concentration [y, x], `burn_in` frame intervals before the first frame.
+        observation: measured concentration and weights.
+        substeps: solver steps a frame interval.
+        burn_in: frame intervals from the field to the first frame.
+        reverse: reverse mode is asked for; where a stepper has only one of the modes, it is forward mode otherwise.
+
+    Returns:
+        Residuals in units of the noise [t, y, x].
+    """
     step = observation.times[1] - observation.times[0]
     early = observation.times[0] - step * jnp.arange(burn_in, 0, -1, dtype=step.dtype)
     times = jnp.concatenate([early, observation.times])
-    frames = predict(
-        space,
-        theta,
+    stepper = choose_stepper(None, law, observation.grid)
+    frames = simulate(
+        law,
+        observation.grid,
         field,
         times,
-        observation.grid,
         substeps=substeps,
-        checkpoint=checkpoint,
+        stepper=stepper.reversible() if reverse else stepper,
         uniform=observation.uniform,
     )[burn_in:]
-    return jnp.sqrt(observation.weights) * (frames - observation.frames)
-
-
-class JointParameters(eqx.Module):
-    """Everything the joint fit adjusts: the network's weights, the law θ and the whitened field z."""
-
-    network: PyTree
-    theta: Float[Array, " p"]
-    z: Float[Array, "m n"]
-
-
-class JointTerms(eqx.Module):
-    """The parts of the joint loss, each a sum over pixels in units of −log likelihood."""
-
-    blind: Float[Array, ""]
-    misfit: Float[Array, ""]
-    field_prior: Float[Array, ""]
-    law_prior: Float[Array, ""]
-
-    @property
-    def total(self) -> Float[Array, ""]:
-        """The joint loss."""
-        return self.blind + self.misfit + self.field_prior + self.law_prior
-
-
-def joint_terms(
-    parameters: JointParameters,
-    observation: Observation,
-    prior: FieldPrior,
-    theta_start: Float[Array, " p"],
-    theta_sd: Float[Array, " p"],
-    network_terms: Callable[[PyTree], tuple[Array, Array]],
-    *,
-    space: LawSpace,
-    substeps: int,
-    burn_in: int = 0,
-) -> JointTerms:
-    """The joint objective.
-
-    Args:
-        parameters: network weights, θ, z.
-        observation: measured concentration, weights, times, grid.
-        prior: of the field; its mean is replaced by the network's field.
-        theta_start, theta_sd: prior of θ, [p].
-        network_terms: weights -> (blind −log likelihood of the movie (sum over its valid pixels),
-            denoised concentration of the first frame [y, x]); closes over array arguments only inside
-            the caller's jitted function.
-        space, substeps, burn_in: static settings.
-    """
-    blind, first = network_terms(parameters.network)
-    here = eqx.tree_at(lambda p: p.mean, prior, first)
-    field = here.field(parameters.z)
-    residual = misfit_residual(
-        space, parameters.theta, field, observation, substeps=substeps, burn_in=burn_in
-    )
-    return JointTerms(
-        blind=blind,
-        misfit=0.5 * jnp.sum(residual**2),
-        field_prior=0.5 * jnp.sum(parameters.z**2),
-        law_prior=0.5 * jnp.sum(((parameters.theta - theta_start) / theta_sd) ** 2),
-    )
+    images = law.seen(frames, observation.times, observation.grid)
+    return jnp.sqrt(observation.weights) * (observation.resolved(images) - observation.frames)

@@ -71,17 +71,25 @@ def particle_data(
     start_sd: np.ndarray,
     config: ParticleFitConfig,
 ) -> tuple[ParticleData, list[int]]:
-    """Stretches, and the frame that each starts from; arguments as in `fit_particle`.
+    """Stretches, and the frame that each starts from.
+
+    Args:
+        frames: lithium fraction [t, y, x]; nan where it was not measured.
+        sd: of each value [t, y, x].
+        mask: the particle [y, x].
+        times: of the frames [t].
+        starts: movie that stretches start from [t, y, x].
+        start_sd: its sd [t, y, x].
+        config: settings.
+
+    Returns:
+        The stretches, and the index of the frame that each starts from.
 
     Raises:
         InputError: shapes that do not fit, too few frames, or a particle that does not fill or empty.
     """
     count = len(frames)
-    if frames.ndim != 3 or sd.shape != frames.shape or starts.shape != frames.shape or start_sd.shape != frames.shape or mask.shape != frames.shape[1:]:  # fmt: skip
-        raise InputError(
-            f"A particle fit needs frames, sd and starts of one shape and a mask of a frame, got {frames.shape}, "
-            f"{sd.shape}, {starts.shape} and {mask.shape}."
-        )
+    _check_shapes(frames, sd, mask, starts, start_sd)
     # The first frames of a denoised movie have neighbours on one side only, and there a particle often changes fastest.
     skip = count // 16 if config.skip is None else config.skip
     length = max((count - skip - 1) // 2, 1) if config.window is None else config.window
@@ -94,7 +102,7 @@ def particle_data(
         raise InputError("--fit.terms must be 1 or more, and --fit.start-modes not negative.")
     grid = Grid(mask.shape, 1.0, "no-flux", mask)
     known = np.isfinite(frames) & np.isfinite(sd) & (sd > 0) & mask
-    mean = np.array([f[k].mean() if k.any() else np.nan for f, k in zip(frames, known, strict=True)])  # fmt: skip
+    mean = _means(frames, known)
     good = np.isfinite(mean)
     if good.sum() < 4:
         raise InputError("Fewer than 4 frames of the particle are measured: no law can be fitted.")
@@ -133,8 +141,36 @@ def particle_data(
     ), places
 
 
+def _check_shapes(
+    frames: np.ndarray, sd: np.ndarray, mask: np.ndarray, starts: np.ndarray, start_sd: np.ndarray
+) -> None:
+    if (
+        len({a.shape for a in (frames, sd, starts, start_sd)}) > 1
+        or frames.ndim != 3
+        or mask.shape != frames.shape[1:]
+    ):
+        raise InputError(
+            f"A particle fit needs frames, sd and starts of one shape and a mask of a frame, got {frames.shape}, "
+            f"{sd.shape}, {starts.shape} and {mask.shape}."
+        )
+
+
+def _means(frames: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean of the known values of each frame; nan where none is known [t]."""
+    pairs = zip(frames, known, strict=True)
+    return np.array([f[k].mean() if k.any() else np.nan for f, k in pairs])
+
+
 def prior_of_law(config: ParticleFitConfig, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Start and prior sd of θ: two phases, a transition state that excludes half a site, currents near exchange."""
+    """Start and prior sd of θ: two phases, a transition state that excludes half a site, currents near exchange.
+
+    Args:
+        config: settings.
+        rate: d⟨c⟩/dt [1/time].
+
+    Returns:
+        Centre and standard deviations [p].
+    """
     start = np.r_[4.0, np.zeros(config.terms - 1), 0.5, 0.5, np.log(2.0), np.log(10 * abs(rate)), np.zeros(config.modes)]  # fmt: skip
     sd = np.r_[2.0, np.full(config.terms - 1, 1.0), 0.5, 0.5, 1.5, 2.0, np.ones(config.modes)]
     return start, sd

@@ -28,11 +28,13 @@ from phdenoise.learn.correlated_errors import correlated_information
 from phdenoise.learn.gauss_newton import (
     Minimum,
     Normal,
-    away,
+    Objective,
+    Stopping,
     descend,
     half_square,
     inverse,
     jacobian,
+    newton_decrement,
     normal_equations,
     with_prior,
 )
@@ -44,20 +46,21 @@ from phdenoise.learn.particle_data import (
 )
 from phdenoise.learn.particle_summary import law_curves, law_parameters, outcome
 from phdenoise.learn.result import Parameter, plain_law
+from phdenoise.physics.equations.reaction import AllenCahnReaction, ConstantCurrent
+from phdenoise.physics.free_energies.redlich_kister import RedlichKister
 from phdenoise.physics.kinetics import ExchangeCurrent, SymmetricButlerVolmer
 from phdenoise.physics.particle import Heterogeneity
-from phdenoise.physics.reaction import AllenCahnReaction, ConstantCurrent
-from phdenoise.physics.redlich_kister import RedlichKister
-from phdenoise.physics.rkc import RKC2
 from phdenoise.physics.simulate import simulate
+from phdenoise.physics.steppers.rkc2 import RKC2
 from phdenoise.types import Steps
 
-# Starts are kept where the law's logarithms are exact [lithium fraction].
-_EDGE = 2e-3
-# Frames of a stretch from which on shorter ones, of this length, come first, and Jacobians on those.
-NEAR, APPROACH = 14, 6
-# Promised decrease of the cost at which the fit has converged.
-RESOLUTION = 0.2
+# Distance from 0 and 1 that starts keep [lithium fraction]: there the law's logarithms are exact.
+_START_MARGIN = 2e-3
+# Length of a stretch [frames] above which shorter ones, of this length, come first, and Jacobians on those: from far away a long
+# stretch ends elsewhere than the measured one.
+NEAR_FRAMES, NEAR_JACOBIANS = 14, 6
+# Promised decrease of the cost [½ χ²] at which the fit has converged: 0.6 posterior standard deviations.
+WORTHWHILE_DECREASE = 0.2
 
 
 class _Static(NamedTuple):
@@ -109,8 +112,7 @@ def fit_particle(
     times: Float[np.ndarray, " t"],
     config: ParticleFitConfig | None = None,
     *,
-    starts: Float[np.ndarray, "t y x"] | None = None,
-    start_sd: Float[np.ndarray, "t y x"] | None = None,
+    starts: tuple[Float[np.ndarray, "t y x"], Float[np.ndarray, "t y x"]] | None = None,
     time_unit: str = "frame",
     progress: Steps | None = None,
 ) -> ParticleFit:
@@ -122,27 +124,29 @@ def fit_particle(
         mask: the particle.
         times: of the frames [time_unit].
         config: see `ParticleFitConfig`.
-        starts: movie that stretches start from, by default `frames`; the denoised one, where `frames` is measured.
-        start_sd: its sd, where starts are to be corrected; by default `sd`.
+        starts: movie that stretches start from and its sd, by default `frames` and `sd`; the denoised one, where `frames`
+            is measured.
         time_unit: for the units of the result.
         progress: called with (iteration, iterations, cost).
+
+    Returns:
+        The fit.
 
     Raises:
         InputError: shapes that do not fit, fewer frames than a stretch needs, or a particle that does not fill or empty.
     """
     config = ParticleFitConfig() if config is None else config
-    starts = frames if starts is None else starts
-    start_sd = sd if start_sd is None else start_sd
-    cut = partial(particle_data, frames, sd, mask, times, starts, start_sd)
+    cut = partial(particle_data, frames, sd, mask, times, *(starts or (frames, sd)))
     data, places = cut(config)
     static = _Static(config.terms, config.substeps, config.stages)
-    law = None
-    if data.frames.shape[1] > NEAR:
+    law, few = None, min(NEAR_JACOBIANS, config.iterations)
+    if data.frames.shape[1] > NEAR_FRAMES:
         # From far away a long stretch ends elsewhere than the measured one.
-        near = cut(replace(config, window=NEAR))[0]
-        few = min(APPROACH, config.iterations)
+        near = cut(replace(config, window=NEAR_FRAMES))[0]
         law = _descend(near, config, static, None, few, 5.0, progress)[0].point
-    found, x0, sds, p = _descend(data, config, static, law, config.iterations, RESOLUTION, progress)
+    found, x0, sds, p = _descend(
+        data, config, static, law, config.iterations, WORTHWHILE_DECREASE, progress
+    )
     x = found.point
     value, rows = _linearised(x, data, static, p)
     here = with_prior(_assembled(value, rows, p), x, x0, sds)
@@ -155,37 +159,26 @@ def fit_particle(
         meat[np.ix_(own, own)] += piece
     full = bread @ meat @ bread
     theta, covariance = x[:p], full[:p, :p]
-    predicted, predicted_sd = (np.full(frames.shape, np.nan) for _ in range(2))
+    movie = np.full((2, *frames.shape), np.nan)
     for w, place in enumerate(places):
-        own, use = _own(w, p, rows.shape[0]), seen[w]
-        part = rows[:, w][:, use].astype(float)
-        spread = np.sqrt(np.einsum("pn,pn->n", part, full[np.ix_(own, own)] @ part))
-        roots = np.asarray(data.roots)[w][use]
-        frame, *pixel = np.nonzero(use)
-        at = (frame + place + 1, *pixel)
-        predicted[at] = np.asarray(data.frames)[w][use] + value[w][use] / roots
-        predicted_sd[at] = spread / roots
+        _predict(movie, place, _stretch(data, w), value[w], rows[:, w], full, _own(w, p, len(rows)))
     statistics = {
         "chi2_per_dof": float((value.astype(float) ** 2).sum() / max(seen.sum() - x.size, 1)),
         "explained_variance": _explained(value.astype(float), data, seen),
         "inflation": inflation,
         "current": float(data.rate),
-        "away": away(here),
+        "away": newton_decrement(here),
     }
-    modes = np.asarray(data.modes, float)
-    z = slice(p - config.modes, p)
-    log_k = np.tensordot(theta[z], modes, axes=1)
-    rate_sd = np.sqrt(np.einsum("ayx,ab,byx->yx", modes, covariance[z, z], modes))
-    curves = law_curves(theta, covariance, config.terms)
+    log_k, rate_sd = _log_rate(theta, covariance, data, config.modes)
     return ParticleFit(
         outcome=outcome(found.message, found.converged, statistics),
         converged=found.converged,
         parameters=law_parameters(theta, covariance, config, time_unit),
-        curves=curves,
+        curves=law_curves(theta, covariance, config.terms),
         rate=np.where(mask, np.exp(log_k), np.nan),
         rate_sd=np.where(mask, rate_sd, np.nan),
-        frames=predicted,
-        frames_sd=predicted_sd,
+        frames=movie[0],
+        frames_sd=movie[1],
         statistics=statistics,
         theta=theta,
         covariance=covariance,
@@ -216,15 +209,24 @@ def _descend(
         return half_square(_residual(jnp.asarray(x, jnp.float32), data, static)) + 0.5 * float(pull @ pull)  # fmt: skip
 
     found = descend(
-        normal, cost, lambda x, step: x + np.clip(step, -3 * sds, 3 * sds), begin,
-        iterations=iterations, tolerance=0.0, resolution=resolution, precision=1e-7, damping=1e-2, metric=1 / sds**2,
+        Objective(normal, cost), lambda x, step: x + np.clip(step, -3 * sds, 3 * sds), begin,
+        Stopping(iterations, 0.0, resolution, 1e-7), damping=1e-2, metric=1 / sds**2,
         progress=progress,
     )  # fmt: skip
     return found, x0, sds, p
 
 
 def law_of(theta: Array, data: ParticleData, terms: int) -> AllenCahnReaction:
-    """The model of θ = (L₀ …, a, b, ln κ, ln k₀, z₁ …)."""
+    """The model of θ = (L₀ …, a, b, ln κ, ln k₀, z₁ …).
+
+    Args:
+        theta: raw vector [p].
+        data: the movie, with the modes of k.
+        terms: number of Redlich-Kister terms.
+
+    Returns:
+        The law.
+    """
     a, b, log_kappa, log_scale = (theta[terms + i] for i in range(4))
     exchange = ExchangeCurrent(a, b)
     return AllenCahnReaction(
@@ -244,7 +246,7 @@ def _residual(x: Array, data: ParticleData, static: _Static) -> Array:
     model = law_of(x[:p], data, static.terms)
     shifts = x[p:].reshape(count, waves)
     begin = data.starts + jnp.tensordot(shifts, data.start_modes, axes=1)
-    begin = jnp.clip(begin, _EDGE, 1 - _EDGE)
+    begin = jnp.clip(begin, _START_MARGIN, 1 - _START_MARGIN)
 
     def run(c0: Array, times: Array) -> Array:
         path = simulate(model, data.grid, c0, times, substeps=static.substeps,
@@ -278,6 +280,41 @@ def _own(stretch: int, p: int, rows: int) -> np.ndarray:
     """Places in x of the law and of one stretch's start."""
     waves = rows - p
     return np.r_[0:p, p + stretch * waves : p + (stretch + 1) * waves]
+
+
+def _log_rate(
+    theta: np.ndarray, covariance: np.ndarray, data: ParticleData, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """ln k and its sd [y, x], from the last `count` numbers of θ."""
+    modes = np.asarray(data.modes, float)
+    z = slice(theta.size - count, theta.size)
+    variance = np.einsum("ayx,ab,byx->yx", modes, covariance[z, z], modes)
+    return np.tensordot(theta[z], modes, axes=1), np.sqrt(variance)
+
+
+def _stretch(data: ParticleData, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and roots of one stretch [l, y, x]."""
+    return np.asarray(data.frames)[w], np.asarray(data.roots)[w]
+
+
+def _predict(
+    movie: np.ndarray,
+    place: int,
+    stretch: tuple[np.ndarray, np.ndarray],
+    value: np.ndarray,
+    rows: np.ndarray,
+    covariance: np.ndarray,
+    own: np.ndarray,
+) -> None:
+    """Write what the law predicts for one stretch, and its sd, into the movie [2, t, y, x] where something was measured."""
+    frames, roots = stretch
+    use = roots > 0
+    part = rows[:, use].astype(float)
+    sd = np.sqrt(np.einsum("pn,pn->n", part, covariance[np.ix_(own, own)] @ part))
+    frame, *pixel = np.nonzero(use)
+    at = (frame + place + 1, *pixel)
+    movie[0][at] = frames[use] + value[use] / roots[use]
+    movie[1][at] = sd / roots[use]
 
 
 def _assembled(value: np.ndarray, rows: np.ndarray, p: int) -> Normal:

@@ -6,15 +6,23 @@ from jaxtyping import Bool, Float
 
 from phdenoise.learn.particle_data import ParticleFitConfig
 from phdenoise.learn.result import Parameter
-from phdenoise.physics.free_energy import logit
+from phdenoise.physics.free_energies.regular_solution import logit
 
-POINTS = 97
+# Concentrations of the reported curves: every hundredth from 0.02 to 0.98.
+CURVE_POINTS = 97
 
 
 def uniformity(frames: Float[np.ndarray, "t y x"], mask: Bool[np.ndarray, "y x"]) -> float:
     """UC = 1 − Σ_t √(v_t m(1−m)) / Σ_t m(1−m), m and v the mean and variance of c over the particle; 1 is uniform.
 
     Zhao et al., Nature 621, 289 (2023), doi:10.1038/s41586-023-06393-x.
+
+    Args:
+        frames: concentration [t, y, x].
+        mask: the particle [y, x].
+
+    Returns:
+        UC, at most 1.
     """
     values = np.clip(frames[:, mask], 0, 1)
     m, v = np.nanmean(values, axis=1), np.nanvar(values, axis=1)
@@ -23,8 +31,17 @@ def uniformity(frames: Float[np.ndarray, "t y x"], mask: Bool[np.ndarray, "y x"]
 
 
 def law_curves(theta: np.ndarray, covariance: np.ndarray, terms: int) -> dict[str, np.ndarray]:
-    """μ_h relative to c = ½ and k₀ j₀ with first-order sd; the interval of j₀ is that of its logarithm."""
-    c = np.linspace(0.02, 0.98, POINTS)
+    """μ_h relative to c = ½ and k₀ j₀ with first-order sd; the interval of j₀ is that of its logarithm.
+
+    Args:
+        theta: raw vector of the fit.
+        covariance: of it.
+        terms: number of Redlich-Kister terms.
+
+    Returns:
+        Curves by name, each with _sd, _low and _high.
+    """
+    c = np.linspace(0.02, 0.98, CURVE_POINTS)
     x = 1 - 2 * c
     n = np.arange(terms)
     slope = x[:, None] ** (n + 1) - 2 * n * (c * (1 - c))[:, None] * x[:, None] ** np.maximum(n - 1, 0)  # fmt: skip
@@ -46,6 +63,17 @@ def law_curves(theta: np.ndarray, covariance: np.ndarray, terms: int) -> dict[st
 def law_parameters(
     theta: np.ndarray, covariance: np.ndarray, config: ParticleFitConfig, time_unit: str
 ) -> tuple[Parameter, ...]:
+    """The numbers of a law of a particle.
+
+    Args:
+        theta: raw vector of the fit.
+        covariance: of the vector.
+        config: number of terms.
+        time_unit: name of the unit of time.
+
+    Returns:
+        L_n [kT], a, b, kappa [kT px²] and k_0 [1/time], with sd.
+    """
     sd = np.sqrt(np.diag(covariance))
     t = config.terms
     named = [(f"L_{n}", "kT", n) for n in range(t)] + [("a", "1", t), ("b", "1", t + 1)]
@@ -57,6 +85,16 @@ def law_parameters(
 
 
 def outcome(message: str, converged: bool, statistics: dict[str, float]) -> str:
+    """How the fit ended, in one sentence.
+
+    Args:
+        message: why the descent ended.
+        converged: whether it converged.
+        statistics: of the fit.
+
+    Returns:
+        The sentence.
+    """
     share = 100 * statistics["explained_variance"]
     text = f"{'Converged' if converged else 'Not converged (' + message + ')'}: the law accounts for {share:.1f} % of the change"
     text += f"; misfit {statistics['chi2_per_dof']:.3g} per datum"

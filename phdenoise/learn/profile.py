@@ -13,62 +13,65 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from phdenoise.learn.gauss_newton import away
-from phdenoise.learn.target import Target
+from phdenoise.learn.gauss_newton import newton_decrement
+from phdenoise.learn.posterior_form import LogPosterior
 
-# 90 % of a normal variable.
+# Half width of the 90 % interval of a normal variable [standard deviations].
 Q90 = 1.6448536269514722
-# Rounds of re-optimisation at each end, and how near to the threshold is enough.
-ROUNDS = 4
-NEAR = 0.02
-# Longest jump from the optimum in posterior standard deviations; beyond it the law is followed step by step.
-LONGEST = 2.5
+# Re-optimisations at each end at most, and the distance from the threshold that is near enough [share of the half width].
+MOST_REOPTIMISATIONS = 4
+THRESHOLD_SHARE = 0.02
+# Longest jump from the optimum [posterior standard deviations]; beyond, the profile is followed step by step.
+LONGEST_JUMP = 2.5
 
 Scalar = Callable[[np.ndarray], float]
 
 
 def profile(
-    target: Target,
+    log_posterior: LogPosterior,
     scalars: dict[str, Scalar],
     progress: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """90 % intervals by name; an end is nan where the number, or the law there, does not exist.
 
     Args:
-        target: posterior.
+        log_posterior: posterior.
         scalars: by name, functions of θ.
         progress: called with (number, numbers, its lower end).
+
+    Returns:
+        (low, high) by name.
     """
-    target = _polished(target)
-    inverse = np.linalg.pinv(target.normal(target.point).hessian)
-    best = target.cost(target.point)
+    log_posterior = _polished(log_posterior)
+    inverse = np.linalg.pinv(log_posterior.normal(log_posterior.point).hessian)
+    best = log_posterior.cost(log_posterior.point)
     found = {}
     for i, (name, scalar) in enumerate(scalars.items()):
-        slope = _slope(target, scalar, target.point)
-        low, high = (_edge(target, scalar, slope, inverse, best, sign) for sign in (-1, 1))
+        slope = _slope(log_posterior, scalar, log_posterior.point)
+        low, high = (_edge(log_posterior, scalar, slope, inverse, best, sign) for sign in (-1, 1))
         found[name] = (low, high)
         if progress:
             progress(i + 1, len(scalars), low)
     return found
 
 
-def _polished(target: Target) -> Target:
+def _polished(log_posterior: LogPosterior) -> LogPosterior:
     """The same at its optimum: a fit may stop half a standard deviation before it, where a profile is lopsided."""
-    x, best = target.point, target.cost(target.point)
-    for _ in range(ROUNDS):
-        here = target.normal(x)
-        if not away(here) > NEAR:
+    x, best = log_posterior.point, log_posterior.cost(log_posterior.point)
+    for _ in range(MOST_REOPTIMISATIONS):
+        here = log_posterior.normal(x)
+        if not newton_decrement(here) > THRESHOLD_SHARE:
             break
-        trial = target.move(x, -np.linalg.pinv(here.hessian) @ here.gradient)
-        value = target.cost(trial)
+        trial = log_posterior.move(x, -np.linalg.pinv(here.hessian) @ here.gradient)
+        value = log_posterior.cost(trial)
         if not value < best:
             break
         x, best = trial, value
-    return target._replace(point=x)
+    return log_posterior._replace(point=x)
 
 
 def _edge(
-    target: Target,
+    log_posterior: LogPosterior,
     scalar: Scalar,
     slope: Float[np.ndarray, " x"],
     inverse: Float[np.ndarray, "x x"],
@@ -76,75 +79,75 @@ def _edge(
     sign: int,
 ) -> float:
     """Where the profile of g reaches the threshold, downwards or upwards."""
-    size = target.space.size
+    size = log_posterior.family.size
     variance = float(slope @ inverse @ slope)
-    here = scalar(target.law(target.point))
+    here = scalar(log_posterior.law(log_posterior.point))
     if not (np.isfinite(variance) and variance > 0 and np.isfinite(here)):
         return float("nan")
-    reported = float(slope[:size] @ target.covariance @ slope[:size])
+    reported = float(slope[:size] @ log_posterior.covariance @ slope[:size])
     q = Q90 * np.sqrt(max(reported / variance, 1e-12))
-    x, s = target.point, 0.0
+    x, s = log_posterior.point, 0.0
     along = inverse @ slope / np.sqrt(variance)
-    aim = sign * min(q, LONGEST)
-    for _ in range(ROUNDS):
-        jumped = _jump(target, x, (aim - s) * along)
+    aim = sign * min(q, LONGEST_JUMP)
+    for _ in range(MOST_REOPTIMISATIONS):
+        jumped = _jump(log_posterior, x, (aim - s) * along)
         if jumped is None:
             return float("nan")
-        x, along, cost = _reoptimise(target, scalar, jumped)
+        x, along, cost = _reoptimise(log_posterior, scalar, jumped)
         s = sign * np.sqrt(max(2 * (cost - best), 0.0))
-        if abs(abs(s) / q - 1) < NEAR or not np.isfinite(cost):
+        if abs(abs(s) / q - 1) < THRESHOLD_SHARE or not np.isfinite(cost):
             break
-        aim = s + np.clip(sign * q - s, -LONGEST, LONGEST)
-    reached = scalar(target.law(x))
+        aim = s + np.clip(sign * q - s, -LONGEST_JUMP, LONGEST_JUMP)
+    reached = scalar(log_posterior.law(x))
     if not np.isfinite(reached) or s == 0.0:
         return float("nan")
     # The rest along the profile, which is straight in √(2ΔL) to this order.
     return float(here + (reached - here) * q / abs(s))
 
 
-def _jump(target: Target, x: np.ndarray, step: np.ndarray) -> np.ndarray | None:
+def _jump(log_posterior: LogPosterior, x: np.ndarray, step: np.ndarray) -> np.ndarray | None:
     """x after a step, shorter where the law would diverge."""
     for _ in range(6):
-        moved = target.move(x, step)
-        if np.isfinite(target.cost(moved)):
+        moved = log_posterior.move(x, step)
+        if np.isfinite(log_posterior.cost(moved)):
             return moved
         step = 0.5 * step
     return None
 
 
 def _reoptimise(
-    target: Target, scalar: Scalar, x: np.ndarray
+    log_posterior: LogPosterior, scalar: Scalar, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """One Gauss-Newton step on which g keeps its value; x, the direction in which g grows, and the cost."""
-    here = target.normal(x)
+    here = log_posterior.normal(x)
     inverse = np.linalg.pinv(here.hessian)
-    slope = _slope(target, scalar, x)
+    slope = _slope(log_posterior, scalar, x)
     variance = float(slope @ inverse @ slope)
     if not np.isfinite(variance) or variance <= 0:
-        return x, np.zeros_like(x), target.cost(x)
+        return x, np.zeros_like(x), log_posterior.cost(x)
     along = inverse @ slope / np.sqrt(variance)
     newton = inverse @ here.gradient
     step = -newton + (slope @ newton) / np.sqrt(variance) * along
-    held, cost = scalar(target.law(x)), here.cost
+    held, cost = scalar(log_posterior.law(x)), here.cost
     for _ in range(4):
-        trial = target.move(x, step)
-        drift = held - scalar(target.law(trial))
+        trial = log_posterior.move(x, step)
+        drift = held - scalar(log_posterior.law(trial))
         if np.isfinite(drift):
             # The law is curved: put g back where it was.
-            trial = target.move(trial, drift / np.sqrt(variance) * along)
-        value = target.cost(trial)
+            trial = log_posterior.move(trial, drift / np.sqrt(variance) * along)
+        value = log_posterior.cost(trial)
         if np.isfinite(value) and value <= cost:
             return trial, along, value
         step = 0.5 * step
     return x, along, cost
 
 
-def _slope(target: Target, scalar: Scalar, x: np.ndarray) -> Float[np.ndarray, " x"]:
+def _slope(log_posterior: LogPosterior, scalar: Scalar, x: np.ndarray) -> Float[np.ndarray, " x"]:
     """∇g by central differences; the initial field does not enter it."""
     slope = np.zeros_like(x)
-    for i in range(target.space.size):
+    for i in range(log_posterior.family.size):
         h = 1e-5 * max(1.0, abs(x[i]))
-        ahead, behind = (target.law(x).copy() for _ in range(2))
+        ahead, behind = (log_posterior.law(x).copy() for _ in range(2))
         ahead[i] += h
         behind[i] -= h
         slope[i] = (scalar(ahead) - scalar(behind)) / (2 * h)

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from phdenoise.learn.derived import Derived
+from phdenoise.physics.equations.base import Law
+from phdenoise.summary import describe, picture_html
+from phdenoise.types import InputError
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,24 @@ def plain_law(fit: Any) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
-    """A fitted law.
+    """A fitted law. Where nothing moves there is none: parameters, curves and statistics are empty, and `outcome` says so.
 
     Attributes:
-        model: "cahn-hilliard", "fickian" or "allen-cahn" (then D is the mobility M [1/time], and mu_h is not relative).
+        model: short name of the law.
         outcome: one sentence: converged or why not, and how far to trust the numbers.
+        holds: the verdict: True where the tests of the residual find no misfit, False where the law does not hold, None where
+            that cannot be told.
+        misfit: number of tests, the variance of the noise they found over that assumed, and what was found wrong.
         converged: whether the optimiser met its tolerance and the solution stayed finite.
         parameters: coefficients with sd and unit (units of the movie).
-        curves: c, mu_h, mu_h_sd [kT, relative to c = 1/2], D, D_sd on 101 points over the observed range;
-            mu_h_low, mu_h_high, D_low, D_high bound their 90 % intervals (not symmetric).
+        curves: c on 101 points over the observed range, and for each curve that the law reports NAME, NAME_sd, and
+            NAME_low and NAME_high, the bounds of its 90 % interval (not symmetric). Of Cahn-Hilliard these are mu_h
+            [kT, relative to c = 1/2] and D; of Allen-Cahn mu_h [kT] and, as D, the mobility M [1/time].
         kappa: gradient energy coefficient; None for a Fickian law.
         statistics: chi2_per_dof, explained_variance, kappa_low and kappa_high (90 % interval), range of frames used, residual sd...
-        theta: the raw vector of `LawSpace` [p], in grid cells and frame intervals.
+        theta: free numbers of the law as one vector (`phdenoise.physics.law_parameters`) [p], in grid cells and frame intervals.
         covariance: of the raw vector θ (in the order of `parameters`), [p, p].
         trajectory, trajectory_sd: the movie the fitted law predicts over the frames used, [t, y, x], in
             concentration; None where the fit keeps no field.
@@ -58,6 +65,7 @@ class FitResult:
         identifiability: rank of the data's information, and the least identifiable direction by name and in words.
         uncertainty: method of the intervals, what it reports of itself, and a sentence.
         comparison: how the law was chosen (`Comparison.to_dict`); empty where it was given.
+        law: the fitted law in the movie's units of length and time, to simulate or to fit on; None where it was read from a file.
     """
 
     model: str
@@ -81,17 +89,46 @@ class FitResult:
     identifiability: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
+    law: Law | None = None
+    holds: bool | None = None
+    misfit: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> float:
-        """Value of a named parameter."""
-        return next(p.value for p in self.parameters if p.name == name)
+        """Value of a named parameter.
+
+        Args:
+            name: of the parameter.
+
+        Returns:
+            Its value.
+
+        Raises:
+            InputError: the fit has no such parameter.
+        """
+        values = {p.name: p.value for p in self.parameters}
+        if name not in values:
+            has = f"It has {', '.join(values)}." if values else self.outcome
+            raise InputError(f"The fit of {self.model} has no parameter {name}. {has}")
+        return values[name]
+
+    def __repr__(self) -> str:
+        shown = self.parameters if len(self.parameters) <= 6 else self.parameters[:5]
+        facts = {p.name: f"{p.value:.5g} +- {p.sd:.2g} {p.unit}" for p in shown}
+        if len(shown) < len(self.parameters):
+            facts["..."] = f"{len(self.parameters) - len(shown)} more in .parameters"
+        return describe(f"FitResult of {self.model}", facts, self.outcome)
+
+    def _repr_html_(self) -> str:
+        return picture_html(repr(self), "bands" if self.curves else "", self.curves)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for FIT.json (the trajectory goes to the HDF5 file, not here)."""
         return {
             "model": self.model,
             "outcome": self.outcome,
+            "holds": self.holds,
             "converged": self.converged,
+            "misfit": dict(self.misfit),
             "parameters": [asdict(p) for p in self.parameters],
             "curves": {k: np.asarray(v).tolist() for k, v in self.curves.items()},
             "kappa": None if self.kappa is None else asdict(self.kappa),

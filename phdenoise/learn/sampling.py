@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from phdenoise.learn.gauss_newton import inverse
-from phdenoise.learn.target import Target
+from phdenoise.learn.posterior_form import LogPosterior
 from phdenoise.types import InputError, Steps
 
+# Chains of NUTS: two are the fewest that R-hat can compare.
 CHAINS = 2
 
 
@@ -30,18 +31,28 @@ class Chains(NamedTuple):
 
 
 def bootstrap(
-    target: Target, *, replicates: int, seed: int, progress: Steps | None = None
+    log_posterior: LogPosterior, *, replicates: int, seed: int, progress: Steps | None = None
 ) -> Float[np.ndarray, "n p"]:
-    """Laws of resampled fits; those that fail are left out."""
+    """Laws of resampled fits; those that fail are left out.
+
+    Args:
+        log_posterior: posterior.
+        replicates: number of resampled fits.
+        seed: of the resampling.
+        progress: called with (fit, fits, last number of θ).
+
+    Returns:
+        θ of each fit [n, p].
+    """
     rng = np.random.default_rng(seed)
     laws = []
     for i in range(replicates):
-        law = target.law(target.again(rng))
+        law = log_posterior.law(log_posterior.refit(rng))
         if np.isfinite(law).all():
             laws.append(law)
         if progress:
             progress(i + 1, replicates, float(law[-1]))
-    return np.array(laws).reshape(-1, target.space.size)
+    return np.array(laws).reshape(-1, log_posterior.family.size)
 
 
 def require_blackjax() -> None:
@@ -58,25 +69,42 @@ def require_blackjax() -> None:
 
 
 def nuts(
-    target: Target, *, samples: int, warmup: int, seed: int, progress: Steps | None = None
+    log_posterior: LogPosterior,
+    *,
+    samples: int,
+    warmup: int,
+    seed: int,
+    progress: Steps | None = None,
 ) -> Chains:
     """Laws by two chains of the No-U-Turn sampler, in coordinates in which the Laplace approximation is white.
 
     The log posterior is divided by the mean ratio of the reported covariance to the curvature's, which is one where
     residuals are white (Pauli, Racugno & Ventura, Stat. Sin. 21, 149 (2011)).
+
+    Args:
+        log_posterior: posterior.
+        samples: of each chain.
+        warmup: steps that adapt the sampler.
+        seed: of the chains.
+        progress: called with (chain, chains, share of divergences).
+
+    Returns:
+        Laws and diagnostics.
     """
     require_blackjax()
     import blackjax
 
-    size = target.space.size
-    covariance = inverse(target.normal(target.point).hessian)
-    temper = float(np.trace(np.linalg.solve(covariance[:size, :size], target.covariance)) / size)
-    dtype = jax.tree.leaves(target.data)[0].dtype
+    size = log_posterior.family.size
+    covariance = inverse(log_posterior.normal(log_posterior.point).hessian)
+    temper = float(
+        np.trace(np.linalg.solve(covariance[:size, :size], log_posterior.covariance)) / size
+    )
+    dtype = jax.tree.leaves(log_posterior.data)[0].dtype
     root = jnp.asarray(np.linalg.cholesky(temper * covariance), dtype)
-    centre = jnp.asarray(target.point, dtype)
+    centre = jnp.asarray(log_posterior.point, dtype)
 
     def log_density(white: jax.Array, data: Any) -> jax.Array:
-        value = -target.density(centre + root @ white, data) / temper
+        value = -log_posterior.density(centre + root @ white, data) / temper
         return jnp.where(jnp.isfinite(value), value, -1e30)
 
     @jax.jit
@@ -100,13 +128,13 @@ def nuts(
 
     found, wrong = [], []
     for i, key in enumerate(jax.random.split(jax.random.key(seed), CHAINS)):
-        places, divergent = chain(key, target.data)
+        places, divergent = chain(key, log_posterior.data)
         found.append(np.asarray(places, float))
         wrong.append(float(np.mean(np.asarray(divergent))))
         if progress:
             progress(i + 1, CHAINS, wrong[-1])
     white = np.stack(found)
-    laws = (target.point + white @ np.asarray(root, float).T)[..., :size]
+    laws = (log_posterior.point + white @ np.asarray(root, float).T)[..., :size]
     r_hat = float(np.max(blackjax.diagnostics.potential_scale_reduction(jnp.asarray(laws))))
     effective = float(np.min(blackjax.diagnostics.effective_sample_size(jnp.asarray(laws))))
     return Chains(laws.reshape(-1, size), r_hat, effective, float(np.mean(wrong)))

@@ -5,29 +5,34 @@ how much the gradient of the cost scatters over blocks.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from phdenoise.learn.blocks import in_blocks
 from phdenoise.learn.evidence import strength, strengthen
 from phdenoise.learn.gauss_newton import Minimum, Normal, inverse, normal_equations, with_prior
-from phdenoise.learn.laws import LawPrior, LawSpace
+from phdenoise.learn.laws import LawPrior
 from phdenoise.learn.shooting import (
+    Descent,
     Windows,
+    count_data,
     descend_windows,
     linearise,
     misfit_cost,
     weighted_misfit,
 )
+from phdenoise.physics.law_parameters import Parameters
 
-BLOCK = 16
-# How often the prior's strength is chosen, and the relative change that ends it.
-ROUNDS, SETTLED = 4, 1.1
-# Promised decrease of the cost at which a fit whose weights are in units of the noise has converged.
-RESOLUTION = 0.02
+# Side of the blocks whose gradients count as independent [px]: longer than the correlation of a movie's structures.
+BLOCK_SIDE = 16
+# Rounds of choosing the prior's strength at most, and the change that ends the rounds [factor].
+STRENGTH_ROUNDS, STRENGTH_CHANGE = 4, 1.1
+# Promised decrease of the cost [½ χ²] at which a fit whose weights are in units of the noise has converged: 0.2 posterior standard
+# deviations.
+WORTHWHILE_DECREASE = 0.02
 
 
 class WindowFit(NamedTuple):
@@ -58,17 +63,14 @@ class WindowFit(NamedTuple):
 
 
 def fit_windows(
-    space: LawSpace,
+    family: Parameters,
     prior: LawPrior,
     windows: Windows,
+    descent: Descent,
     *,
-    substeps: int,
-    iterations: int,
-    tolerance: float,
     evidence: bool = True,
     begin: np.ndarray | None = None,
     excess: float = 1.0,
-    progress: Callable[[int, int, float], None] | None = None,
 ) -> WindowFit:
     """Maximum a-posteriori θ of the windows and its covariance.
 
@@ -78,75 +80,66 @@ def fit_windows(
     are correlated the weights are too large, and are divided by it before the evidence chooses the prior's strength.
 
     Args:
-        space, windows, substeps, iterations, tolerance, begin, progress: see `descend_windows`.
+        family: what the components of θ are.
         prior: the weakest.
-        evidence: whether it is strengthened as the evidence says.
+        windows: stretches of the movie.
+        descent: how to descend.
+        evidence: whether the prior is strengthened as the evidence says.
+        begin: where to start, the prior's centre by default [p].
         excess: what is known of that factor.
+
+    Returns:
+        The optimum, with covariance and what the solver did to it.
     """
-    known: Linearised | None = None
+    substeps = descent.substeps
+    here = _remembering(family, windows, substeps)
 
-    def here(theta: np.ndarray) -> Linearised:
-        nonlocal known
-        if known is None or not np.array_equal(known.point, theta):
-            residual, rows = linearise(space, theta, windows, substeps=substeps)
-            known = Linearised(theta, residual, rows, normal_equations(residual, rows))
-        return known
+    def fitted(
+        prior: LawPrior, excess: float, begin: np.ndarray | None, resolution: float
+    ) -> Minimum:
+        return descend_windows(
+            family,
+            prior,
+            _divided(windows, excess),
+            descent,
+            begin=begin,
+            resolution=resolution,
+            equations=lambda theta: _scaled(here(theta).normal, 1 / excess),
+        )
 
-    fitted = partial(
-        descend_windows,
-        space,
-        substeps=substeps,
-        iterations=iterations,
-        tolerance=tolerance,
-        equations=lambda theta: _scaled(here(theta).normal, 1 / excess),
-        progress=progress,
-    )
-    resolution = 0.0 if begin is None else RESOLUTION
-    minimum = fitted(prior, _divided(windows, excess), begin=begin, resolution=resolution)
-    used = max(int(np.sum(np.asarray(windows.weights) > 0)) - space.size, 1)
-    for round_ in range(ROUNDS if evidence else 0):
+    minimum = fitted(prior, excess, begin, 0.0 if begin is None else WORTHWHILE_DECREASE)
+    used = max(count_data(windows) - family.size, 1)
+    for round_ in range(STRENGTH_ROUNDS if evidence else 0):
         found = here(minimum.point)
         if not (np.isfinite(minimum.cost) and np.isfinite(found.normal.hessian).all()):
             break
         if round_ == 0:
             data = _scaled(found.normal, 1 / excess)
             few = 2 * minimum.cost / used
-            excess *= _excess(prior, data, _scores(found) / excess, few)
             # Residuals below the stated noise do not make it smaller.
-            excess = max(excess, 1.0)
-        stronger = strengthen(space, prior, _scaled(found.normal, 1 / excess), minimum.point)
-        before, now = (list(strength(space, p).values()) for p in (prior, stronger))
+            excess = max(excess * _excess(prior, data, _scores(found) / excess, few), 1.0)
+        stronger = strengthen(family, prior, _scaled(found.normal, 1 / excess), minimum.point)
+        before, now = (list(strength(family, p).values()) for p in (prior, stronger))
         prior = stronger
-        again = fitted(prior, _divided(windows, excess), begin=minimum.point, resolution=RESOLUTION)
-        minimum = again.after(minimum)
-        if np.allclose(before, now, rtol=SETTLED - 1):
+        minimum = fitted(prior, excess, minimum.point, WORTHWHILE_DECREASE).after(minimum)
+        if np.allclose(before, now, rtol=STRENGTH_CHANGE - 1):
             break
-    chi2 = 2 * misfit_cost(space, minimum.point, windows, substeps) / used
+    chi2 = 2 * misfit_cost(family, minimum.point, windows, substeps) / used
     found = here(minimum.point)
     data = _scaled(found.normal, 1 / excess)
     normal = with_prior(data, minimum.point, *prior)
     divided = _divided(windows, excess)
+    unknown = np.full((family.size, family.size), np.nan)
+    whole = WindowFit(minimum, unknown, data, normal, prior, divided, excess, chi2, np.nan, np.nan)
     if not np.isfinite(normal.hessian).all():
-        unknown = np.full((space.size, space.size), np.nan)
-        return WindowFit(
-            minimum, unknown, data, normal, prior, divided, excess, chi2, np.nan, np.nan
-        )
+        return whole
     bread = np.linalg.pinv(normal.hessian)
-    scores = _scores(found) / excess
-    if (blocks := _blocks(scores)) > 2 * space.size:
-        meat = scores @ scores.T * blocks / (blocks - space.size) + np.diag(1 / prior.sd**2)
-        covariance = bread @ meat @ bread
-    else:
-        covariance = bread * max(1.0, 2 * minimum.cost / used)
+    covariance = _sandwich(bread, _scores(found) / excess, prior.sd, 2 * minimum.cost / used)
     finer = weighted_misfit(
-        space, jnp.asarray(minimum.point, windows.frames.dtype), windows, 2 * substeps
+        family, jnp.asarray(minimum.point, windows.frames.dtype), windows, 2 * substeps
     )
-    moved = (np.asarray(finer, float) - found.residual).reshape(-1)
-    square = float(np.sum(found.residual.astype(float) ** 2))
-    share = float(np.sqrt(np.sum(moved**2) / max(square, 1e-30)))
-    change = found.rows.astype(float) @ moved / excess
-    bias = float(np.sqrt(max(change @ bread @ change, 0.0)))
-    return WindowFit(minimum, covariance, data, normal, prior, divided, excess, chi2, bias, share)
+    bias, share = _solver_error(found, np.asarray(finer, float), bread, excess)
+    return whole._replace(covariance=covariance, solver_bias=bias, solver_share=share)
 
 
 class Linearised(NamedTuple):
@@ -156,6 +149,44 @@ class Linearised(NamedTuple):
     residual: np.ndarray
     rows: np.ndarray
     normal: Normal
+
+
+def _remembering(
+    family: Parameters, windows: Windows, substeps: int
+) -> Callable[[np.ndarray], Linearised]:
+    """θ -> normal equations, which are kept until θ changes."""
+    known: Linearised | None = None
+
+    def here(theta: np.ndarray) -> Linearised:
+        nonlocal known
+        if known is None or not np.array_equal(known.point, theta):
+            residual, rows = linearise(family, theta, windows, substeps=substeps)
+            known = Linearised(theta, residual, rows, normal_equations(residual, rows))
+        return known
+
+    return here
+
+
+def _sandwich(
+    bread: np.ndarray, scores: np.ndarray, sd: np.ndarray, per_datum: float
+) -> np.ndarray:
+    """Block-robust covariance [p, p]; where there are few blocks, the curvature's times the misfit per datum."""
+    size, blocks = len(scores), _blocks(scores)
+    if blocks <= 2 * size:
+        return bread * max(1.0, per_datum)
+    meat = scores @ scores.T * blocks / (blocks - size) + np.diag(1 / sd**2)
+    return bread @ meat @ bread
+
+
+def _solver_error(
+    found: Linearised, finer: np.ndarray, bread: np.ndarray, excess: float
+) -> tuple[float, float]:
+    """By how many standard deviations θ, and by which share of the residuals the prediction moves with finer steps."""
+    moved = (finer - found.residual).reshape(-1)
+    square = float(np.sum(found.residual.astype(float) ** 2))
+    share = float(np.sqrt(np.sum(moved**2) / max(square, 1e-30)))
+    change = found.rows.astype(float) @ moved / excess
+    return float(np.sqrt(max(change @ bread @ change, 0.0))), share
 
 
 def _scaled(normal: Normal, factor: float) -> Normal:
@@ -185,14 +216,12 @@ def _excess(prior: LawPrior, data: Normal, scores: np.ndarray, few: float) -> fl
 
 
 def _scores(found: Linearised) -> np.ndarray:
-    """Gradient of the cost, block by block: [p, blocks] with blocks of BLOCK × BLOCK pixels."""
+    """Gradient of the cost, block by block: [p, blocks] with blocks of BLOCK_SIDE × BLOCK_SIDE pixels."""
     residual, rows = found.residual, found.rows
-    w, _, ny, nx = residual.shape
-    pad = ((0, 0), (0, -ny % BLOCK), (0, -nx % BLOCK))
+    ny, nx = residual.shape[-2:]
+    pad = ((0, 0), (0, -ny % BLOCK_SIDE), (0, -nx % BLOCK_SIDE))
     scores = []
     for row in rows.reshape(-1, *residual.shape):
         score = np.pad(np.sum(row.astype(float) * residual, axis=1), pad)
-        _, py, px = score.shape
-        blocks = score.reshape(w, py // BLOCK, BLOCK, px // BLOCK, BLOCK)
-        scores.append(blocks.sum((2, 4)).reshape(-1))
+        scores.append(in_blocks(score, (BLOCK_SIDE, BLOCK_SIDE)).sum((-3, -1)).reshape(-1))
     return np.stack(scores)

@@ -19,8 +19,9 @@ from phdenoise.types import InputError
 Real = Float[Array | np.ndarray, "..."]
 Valid = Bool[Array | np.ndarray, "..."]
 
-# Wang 2004: Gaussian window of sd 1.5 px, K1 = 0.01, K2 = 0.03; cut at 3.5 sd.
-_RADIUS, _SIGMA, _K1, _K2 = 5, 1.5, 0.01, 0.03
+# Wang 2004: Gaussian window of this standard deviation [px], cut at this radius [px], and the constants K1 and K2 [data range]
+# that keep the ratios finite.
+_WINDOW_RADIUS, _WINDOW_SD, _K1, _K2 = 5, 1.5, 0.01, 0.03
 
 
 def rmse(estimate: Real, truth: Real, valid: Valid | None = None) -> Float[Array, ""]:
@@ -81,7 +82,7 @@ def ssim(
         InputError: if the shapes differ or a frame is smaller than the window.
     """
     a, b = same_shape("estimate", estimate, "truth", truth)
-    if min(a.shape[-2:]) < 2 * _RADIUS + 1:
+    if min(a.shape[-2:]) < 2 * _WINDOW_RADIUS + 1:
         raise InputError(f"SSIM needs frames of at least 11 x 11 pixels, got {a.shape[-2:]}.")
     # Variances from deviations: in float32, E[x²] − E[x]² of counts in the thousands is noise.
     centre = jnp.mean(b)
@@ -99,7 +100,18 @@ def ssim(
 def same_shape(
     name_a: str, a: Array | np.ndarray, name_b: str, b: Array | np.ndarray
 ) -> tuple[Array, Array]:
-    """Both as JAX arrays, after checking that no subtraction would broadcast."""
+    """Both as JAX arrays, after checking that no subtraction would broadcast.
+
+    Args:
+        name_a, a: an array, and its name for the error.
+        name_b, b: another one.
+
+    Returns:
+        The two arrays.
+
+    Raises:
+        InputError: if the shapes differ.
+    """
     if a.shape != b.shape:
         raise InputError(
             f"{name_a} has shape {a.shape} but {name_b} has {b.shape}: give arrays of one shape."
@@ -110,11 +122,11 @@ def same_shape(
 @jax.jit
 def _window_mean(a: Array) -> Array:
     """Gaussian-weighted mean over 11 x 11 windows inside the frame, separably."""
-    offsets = np.arange(-_RADIUS, _RADIUS + 1)
-    weights = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
+    offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
+    weights = np.exp(-0.5 * (offsets / _WINDOW_SD) ** 2)
     weights = weights / weights.sum()
     for axis in (-2, -1):
-        n = a.shape[axis] - 2 * _RADIUS
-        rows = [jax.lax.slice_in_dim(a, i, i + n, axis=axis) for i in range(2 * _RADIUS + 1)]
+        n = a.shape[axis] - 2 * _WINDOW_RADIUS
+        rows = [jax.lax.slice_in_dim(a, i, i + n, axis=axis) for i in range(2 * _WINDOW_RADIUS + 1)]
         a = reduce(jnp.add, (float(w) * r for w, r in zip(weights, rows, strict=True)))
     return a

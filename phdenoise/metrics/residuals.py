@@ -3,8 +3,8 @@
     r(k) = ⟨(e_i − ē)(e_{i+k} − ē)⟩ / ⟨(e − ē)²⟩,   white noise: r(k) ~ N(0, 1/N_k)
     Q = Σ_k N_k r(k)² ~ χ²(K)   over the K lags of a small box in t, y, x (Box and Pierce)
 
-N_k counts the valid pairs. Structure in the residual is signal removed; residuals that are
-correlated where the detector's noise is not are a denoiser's fault. Box and Pierce, J. Am. Stat.
+N_k counts the valid pairs. Structure in the residual is signal that was removed; residuals that are
+correlated where the detector's noise is white are a fault of the denoiser. Box and Pierce, J. Am. Stat.
 Assoc. 65, 1509 (1970), doi:10.1080/01621459.1970.10481180.
 """
 
@@ -18,6 +18,13 @@ from jaxtyping import Array, Float
 
 from phdenoise.metrics.fidelity import Valid, same_shape
 from phdenoise.types import InputError
+
+# p-value below which a residual is not white, unless no correlation [1] is as large as the second.
+_SMALLEST_P_VALUE, _SMALLEST_CORRELATION = 0.01, 0.02
+# Standard deviations of the two-sided 95 % band of a normal distribution.
+_TWO_SIDED_95 = 1.96
+# Pairs of pixels that the test needs, at least.
+_SMALLEST_PAIRS = 10
 
 
 class Autocorrelation(NamedTuple):
@@ -68,7 +75,7 @@ def residual_autocorrelation(
     """
     lags = tuple(min(max_lag, max(n // 2, 0)) for n in residual.shape)
     corr, pairs = _lagged(residual, valid, lags, max_lag)
-    band = 1.96 / jnp.sqrt(jnp.maximum(pairs, 1))
+    band = _TWO_SIDED_95 / jnp.sqrt(jnp.maximum(pairs, 1))
     nt, ny, nx = lags
     return Autocorrelation(
         x=corr[0, 0, : nx + 1],
@@ -103,16 +110,16 @@ def residual_whiteness(
     box = box[len(box) // 2 + 1 :]  # r(k) = r(−k): one half, without the origin
     index = tuple(box.T)
     r, n = np.asarray(corr, float)[index], np.asarray(pairs, float)[index]
-    if len(r) == 0 or n.sum() < 10:
+    if len(r) == 0 or n.sum() < _SMALLEST_PAIRS:
         return Whiteness(0.0, 1.0, 0.0, (0, 0, 0), True, "Too few pixels to test the residual.")
     q, k = float(np.sum(n * r**2)), len(r)
     z = (q - k) / np.sqrt(2 * k)
     p = float(jax.scipy.stats.chi2.sf(q, k))
     top = int(np.argmax(np.abs(r)))
     lag = (int(box[top][0]), int(box[top][1]), int(box[top][2]))
-    white = p > 0.01 or abs(r[top]) < 0.02
+    white = p > _SMALLEST_P_VALUE or abs(r[top]) < _SMALLEST_CORRELATION
     where = f"the largest correlation is {r[top]:+.3f} at lag (t, y, x) = {lag}"
-    if p > 0.01:
+    if p > _SMALLEST_P_VALUE:
         sentence = f"The residual looks like white noise (p = {p:.2g}); {where}."
     elif white:
         sentence = f"The residual is white for practical purposes: {where}, significant but small."

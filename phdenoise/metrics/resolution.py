@@ -18,6 +18,10 @@ from phdenoise.metrics.fidelity import Real, same_shape
 from phdenoise.types import InputError
 
 Spacing = float | tuple[float, float]
+# Ring correlation of two halves of the data down to which structure counts as resolved; Rosenthal and Henderson 2003.
+THRESHOLD = 1 / 7
+# Side of the smallest frame whose rings hold enough pixels to correlate [px].
+_SMALLEST_SIDE = 8
 
 
 class RingCorrelation(NamedTuple):
@@ -55,7 +59,7 @@ def frc(
         InputError: if shapes differ or frames are smaller than 8 px.
     """
     a, b = same_shape("a", a, "b", b)
-    if min(a.shape[-2:]) < 8:
+    if min(a.shape[-2:]) < _SMALLEST_SIDE:
         raise InputError(f"Ring correlation needs frames of at least 8 x 8 px, got {a.shape[-2:]}.")
     a, b = (_tapered(v.reshape(-1, *v.shape[-2:])) for v in (a, b))
     fa, fb = jnp.fft.fft2(a), jnp.fft.fft2(b)
@@ -67,7 +71,7 @@ def frc(
     power = jnp.sqrt(power_a * power_b)
     correlation = jnp.where(power > 0, cross / jnp.where(power > 0, power, 1), 0)
     frequency = frequency.astype(correlation.dtype)
-    return RingCorrelation(frequency, correlation, 1 / _crossing(frequency, correlation, 1 / 7))
+    return RingCorrelation(frequency, correlation, 1 / _crossing(frequency, correlation, THRESHOLD))
 
 
 def structure_factor(

@@ -9,9 +9,15 @@ from scipy.optimize import linear_sum_assignment
 
 
 def particle_iou(found: Int[np.ndarray, "y x"], truth: Int[np.ndarray, "y x"]) -> np.ndarray:
-    """IoU of every true particle with the found one it is paired with, 0 where it has none [particle].
+    """IoU of every true particle with the found one that it is paired with.
 
-    Pairs are the assignment of largest total IoU, so a found particle serves once.
+    Pairs are the assignment of largest total IoU, so a found particle is used once.
+
+    Args:
+        found, truth: number of the particle at each pixel, 0 for none.
+
+    Returns:
+        IoU of each true particle in the order of their numbers, 0 where it has no pair [particle].
     """
     names, others = np.unique(truth[truth > 0]), np.unique(found[found > 0])
     table = np.zeros((names.size, others.size))
@@ -28,7 +34,15 @@ def particle_iou(found: Int[np.ndarray, "y x"], truth: Int[np.ndarray, "y x"]) -
 def accuracy(
     found: Int[np.ndarray, "..."], truth: Int[np.ndarray, "..."], where: Bool[np.ndarray, "..."]
 ) -> float:
-    """Share of the pixels with the right class."""
+    """Share of the pixels with the right class.
+
+    Args:
+        found, truth: class of each pixel.
+        where: pixels that count.
+
+    Returns:
+        The share, 0 to 1.
+    """
     return float(np.mean((found == truth)[where]))
 
 
@@ -38,7 +52,16 @@ def f1_scores(
     where: Bool[np.ndarray, "..."],
     classes: int,
 ) -> np.ndarray:
-    """F1 of each class [class]; NaN for one that neither has."""
+    """F1 of each class.
+
+    Args:
+        found, truth: class of each pixel, 0 .. classes − 1.
+        where: pixels that count.
+        classes: their number.
+
+    Returns:
+        F1 [class]; NaN for a class that neither has.
+    """
     out = np.full(classes, np.nan)
     for k in range(classes):
         one, two = (found == k) & where, (truth == k) & where

@@ -22,6 +22,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from phdenoise.metrics.fidelity import Real, Valid, same_shape
 from phdenoise.types import InputError
 
+# Correlation of the noise of neighbouring copies, and bias as a share of the error, above which a caution is given [1].
+_LARGEST_CORRELATION, _LARGEST_BIAS = 0.1, 0.2
+# Standard deviations of the one-sided 95 % bound of a normal distribution.
+_ONE_SIDED_95 = 1.64
+# Standard deviations below zero at which a squared error says that an assumption is wrong.
+_IMPOSSIBLE_DEVIATIONS = 3
+# Side of the spatial blocks whose scatter gives the standard error, at most [px].
+_BLOCK_SIDE = 8
+
 
 class UnsupervisedError(NamedTuple):
     """Mean squared error with its doubts, all scalars in the squared unit of the data.
@@ -87,6 +96,9 @@ def block_copies(
 
     Returns:
         Four arrays [t, y // 2, x // 2].
+
+    Raises:
+        InputError: frames smaller than 2 x 2 pixels.
     """
     t, h, w = frames.shape[0], frames.shape[1] // 2, frames.shape[2] // 2
     if h < 1 or w < 1:
@@ -143,11 +155,12 @@ def umse_temporal(
 
     s is the noise variance, free of any linear change between frames; w = ∂f/∂y is how much the
     estimate uses the pixel's own measurement: 0 for a blind-spot prediction, and the posterior
-    variance over the noise variance for its posterior mean. Where the scene moves by leaps, s is
-    measured in the finest structure of frames, of which motion has least.
+    variance over the noise variance for its posterior mean. Where the scene moves fast, s is
+    measured after a high-pass of the frames, which removes most of the motion.
 
     Args:
-        estimate: f; frames: y, the noisy movie it was made from; both [t, y, x], t >= 3.
+        estimate: f [t, y, x], t >= 3.
+        frames: y, the noisy movie that the estimate was made from [t, y, x].
         own_weight: w, a number or [t, y, x].
         valid: True where pixels count, [t, y, x]; a pixel counts if valid in its three frames.
         finest: share of the noise's variance that [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] / 6 keeps, 1 for white noise; frames are
@@ -221,12 +234,12 @@ def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:
     """
     mse, sd, bias, correlation = (float(v) for v in error)
     cautions = []
-    if abs(correlation) > 0.1:
+    if abs(correlation) > _LARGEST_CORRELATION:
         cautions.append(
             f"the noise of neighbouring copies looks correlated ({correlation:+.2f}), or the scene "
             "changes fast between them, which this measure assumes is not so"
         )
-    if abs(bias) > max(2 * sd, 0.2 * abs(mse)):
+    if abs(bias) > max(2 * sd, _LARGEST_BIAS * abs(mse)):
         direction = "low" if bias > 0 else "high"
         cautions.append(
             f"gradients or motion in the scene make the PSNR too {direction} "
@@ -234,11 +247,11 @@ def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:
         )
     if mse <= 0:
         # An error is not negative: what was found below zero does not make the bound tighter.
-        bound = 10 * math.log10(data_range**2 / max(1.64 * sd, 1e-30))
+        bound = 10 * math.log10(data_range**2 / max(_ONE_SIDED_95 * sd, 1e-30))
         cautions.insert(
             0, f"the error is below what the noise lets one see (PSNR above {bound:.1f} dB)"
         )
-        if mse < -3 * sd:
+        if mse < -_IMPOSSIBLE_DEVIATIONS * sd:
             cautions.insert(
                 0,
                 f"the squared error came out {-mse / max(sd, 1e-30):.0f} standard deviations below zero, as noise "
@@ -262,7 +275,7 @@ def _mean_and_sd(terms: Array, valid: Array | np.ndarray | None) -> tuple[Array,
     terms = jnp.where(weight > 0, terms, 0)
     mean = jnp.sum(terms) / jnp.sum(weight)
     _, h, w = terms.shape
-    edge = max(1, min(8, min(h, w) // 4))
+    edge = max(1, min(_BLOCK_SIDE, min(h, w) // 4))
     ny, nx = -(-h // edge), -(-w // edge)
 
     def block_sums(a: Array) -> Array:

@@ -5,9 +5,9 @@
 Displacements come from `registration.register`. Contract: on a textured scene that fills the frame and moves by a
 few pixels, d is found to 0.05 px without noise, and with noise as well as by
 `skimage.registration.phase_cross_correlation` on tapered frames, which is what it is tested against. The gain of a frame is a
-robust regression on a reference, so that what changes in a minority of the pixels does not pass for light.
+robust regression on a reference, so that a change in a minority of the pixels is not taken for light.
 Linear interpolation averages up to four pixels: the variance of a moved frame is Σ w² var, and its neighbours are
-correlated; a denoiser should see the frames before they are moved, or be told.
+correlated; a denoiser should see the frames before they are moved.
 Biweight: Beaton and Tukey, Technometrics 16, 147 (1974), doi:10.1080/00401706.1974.10489171.
 """
 
@@ -20,7 +20,12 @@ from jaxtyping import Array, Bool, Float
 from phdenoise.modalities.registration import register, shift
 from phdenoise.types import InputError
 
-_BIWEIGHT, _ROUNDS = 4.685, 20
+# Residual beyond which a pixel has no weight [sd]: 95 % efficiency for Gaussian noise, Beaton and Tukey (1974).
+_BIWEIGHT = 4.685
+# Iterations of the reweighted regression; a fixed number, so that no tolerance enters.
+_ITERATIONS = 20
+# Standard deviation over median absolute deviation of Gaussian noise, 1/Φ⁻¹(3/4).
+_SD_OF_MAD = 1.4826
 
 
 class Drift(NamedTuple):
@@ -36,7 +41,7 @@ class Drift(NamedTuple):
     gain_sd: np.ndarray
 
 
-class Steady(NamedTuple):
+class DriftCorrected(NamedTuple):
     """Frames without drift.
 
     Attributes:
@@ -66,6 +71,9 @@ def find_drift(
         region: where the scene is known to be unchanged; by default everywhere.
         move, light: whether to look for displacements, for gains.
 
+    Returns:
+        Displacements [px] and gains; zeros and ones where they were not looked for.
+
     Raises:
         InputError: shapes that differ, or a scene without light.
     """
@@ -94,24 +102,41 @@ def find_drift(
     return Drift(displacement, gain, sd)
 
 
-def without_drift(
+def correct_drift(
     frames: Float[np.ndarray, "t y x"],
     variance: Float[np.ndarray, "t y x"],
     drift: Drift,
-) -> Steady:
-    """Frames at the place and brightness of the reference, with their variance (neighbours are then correlated)."""
+) -> DriftCorrected:
+    """Frames at the place and brightness of the reference; errors of neighbours are then correlated.
+
+    Args:
+        frames: as measured or denoised [t, y, x].
+        variance: of the frames [t, y, x].
+        drift: of `find_drift`.
+
+    Returns:
+        Moved frames and their variance, with the error of the gain included.
+    """
     gain = drift.gain[:, None, None]
     moved = shift(np.asarray(frames, float) / gain, -drift.displacement)
     # The share of the gain's own error is common to a frame.
     own = moved**2 * jnp.asarray((drift.gain_sd / drift.gain) ** 2)[:, None, None]
     spread = shifted_variance(np.asarray(variance, float) / gain**2, -drift.displacement)
-    return Steady(moved, spread + own, inside(frames.shape, drift.displacement))
+    return DriftCorrected(moved, spread + own, inside(frames.shape, drift.displacement))
 
 
 def shifted_variance(
     variance: Float[np.ndarray, "t y x"], displacement: Float[np.ndarray, "t 2"]
 ) -> Array:
-    """Variance of linearly interpolated frames, Σ w² var over the two by two pixels that each comes from."""
+    """Variance of linearly interpolated frames, Σ w² var over the two by two pixels that each comes from.
+
+    Args:
+        variance: of independent pixels [t, y, x].
+        displacement: (dy, dx) that the frames are moved by [px].
+
+    Returns:
+        Variance of the moved frames [t, y, x].
+    """
     ny, nx = variance.shape[1:]
     out = []
     for frame, (dy, dx) in zip(np.asarray(variance), np.asarray(displacement), strict=True):
@@ -123,7 +148,15 @@ def shifted_variance(
 def inside(
     shape: tuple[int, ...], displacement: Float[np.ndarray, "t 2"]
 ) -> Bool[np.ndarray, "t y x"]:
-    """True where a frame moved back by its displacement shows what it measured, not its repeated edge."""
+    """True where a frame moved back by its displacement shows what it measured, not its repeated edge.
+
+    Args:
+        shape: frames, rows and columns.
+        displacement: (dy, dx) of each frame [px].
+
+    Returns:
+        True inside the frame [t, y, x].
+    """
     _, ny, nx = shape
     y, x = np.arange(ny), np.arange(nx)
     rows = [(y + dy >= 0) & (y + dy <= ny - 1) for dy, _ in displacement]
@@ -160,9 +193,9 @@ def _gain(frame: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     half of the scene may change.
     """
     gain = float(np.median(frame[target > 0] / target[target > 0]))
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         left = frame - gain * target
-        sd = 1.4826 * float(np.median(np.abs(left))) + 1e-12
+        sd = _SD_OF_MAD * float(np.median(np.abs(left))) + 1e-12
         weight = np.square(np.maximum(1 - np.square(left / (_BIWEIGHT * sd)), 0))
         gain = float(np.sum(weight * frame * target) / np.sum(weight * target**2))
     u = np.square((frame - gain * target) / (_BIWEIGHT * sd))

@@ -7,7 +7,6 @@ Thurman and Fienup, Opt. Lett. 33, 156 (2008), doi:10.1364/OL.33.000156.
 """
 
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,10 @@ from jaxtyping import Array, Float
 
 from phdenoise.types import InputError
 
-_STEP, _REACH = 1 / 20, 30  # fine grid: 1/20 px, ±1.5 px around the whole-pixel peak
+# Fine grid around the whole-pixel peak: its step [px], and its half-width [steps], ±1.5 px.
+_STEP, _REACH = 1 / 20, 30
+# Registrations in a row, each after shifting back: the taper's pull falls severalfold each time.
+_REGISTRATIONS = 3
 
 
 def register(
@@ -47,39 +49,27 @@ def register(
     if target.shape != frames.shape[1:]:
         raise InputError(f"The reference has shape {target.shape}, a frame {frames.shape[1:]}.")
     total = jnp.zeros((frames.shape[0], 2), frames.dtype)
-    for _ in range(3):
-        moved = shift(frames, -total, "linear")
+    for _ in range(_REGISTRATIONS):
+        moved = shift(frames, -total)
         total = total + _displacements(moved, target, phase_only)
     return total
 
 
-@partial(jax.jit, static_argnames="method")
+@jax.jit
 def shift(
-    frames: Float[Array | np.ndarray, "t y x"],
-    displacement: Float[Array | np.ndarray, "t 2"],
-    method: Literal["linear", "fourier"] = "linear",
+    frames: Float[Array | np.ndarray, "t y x"], displacement: Float[Array | np.ndarray, "t 2"]
 ) -> Float[Array, "t y x"]:
-    """Frames moved by (dy, dx) pixels.
+    """Frames moved by (dy, dx) pixels by linear interpolation; edges repeat, noise is smoothed a little.
 
     Args:
         frames: movie.
         displacement: of each frame [pixels].
-        method: "linear" (edges repeat, noise is smoothed a little) or "fourier" (exact for periodic
-            band-limited scenes, wraps around).
 
     Returns:
         Moved frames, same shape.
     """
     frames, displacement = jnp.asarray(frames), jnp.asarray(displacement)
     ny, nx = frames.shape[1:]
-    if method == "fourier":
-        fy, fx = jnp.fft.fftfreq(ny)[:, None], jnp.fft.rfftfreq(nx)[None, :]
-
-        def turn(frame: Array, d: Array) -> Array:
-            phase = jnp.exp(-2j * jnp.pi * (fy * d[0] + fx * d[1]))
-            return jnp.fft.irfft2(jnp.fft.rfft2(frame) * phase, (ny, nx))
-
-        return jax.vmap(turn)(frames, displacement).astype(frames.dtype)
     y, x = jnp.meshgrid(jnp.arange(ny), jnp.arange(nx), indexing="ij")
 
     def move(frame: Array, d: Array) -> Array:
@@ -87,6 +77,30 @@ def shift(
         return jax.scipy.ndimage.map_coordinates(frame, where, order=1, mode="nearest")
 
     return jax.vmap(move)(frames, displacement)
+
+
+@jax.jit
+def shift_periodic(
+    frames: Float[Array | np.ndarray, "t y x"], displacement: Float[Array | np.ndarray, "t 2"]
+) -> Float[Array, "t y x"]:
+    """Frames moved by (dy, dx) pixels in Fourier space: exact for periodic band-limited scenes.
+
+    Args:
+        frames: movie; what leaves it at one edge enters at the other.
+        displacement: of each frame [pixels].
+
+    Returns:
+        Moved frames, same shape.
+    """
+    frames, displacement = jnp.asarray(frames), jnp.asarray(displacement)
+    ny, nx = frames.shape[1:]
+    fy, fx = jnp.fft.fftfreq(ny)[:, None], jnp.fft.rfftfreq(nx)[None, :]
+
+    def turn(frame: Array, d: Array) -> Array:
+        phase = jnp.exp(-2j * jnp.pi * (fy * d[0] + fx * d[1]))
+        return jnp.fft.irfft2(jnp.fft.rfft2(frame) * phase, (ny, nx))
+
+    return jax.vmap(turn)(frames, displacement).astype(frames.dtype)
 
 
 @partial(jax.jit, static_argnames="phase_only")

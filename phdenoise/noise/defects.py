@@ -1,37 +1,41 @@
-"""Pixels that are not noise but defects: saturated, dead, hot, hit by a gamma or a cosmic ray, not a number.
+"""Defective values: saturated, dead, hot, hit by a gamma or a cosmic ray, not a number.
 
-A defect is alone. Optics spread whatever is imaged over several pixels, so a bright value counts as a spot only if
-its eight neighbours together rise less than it does, nothing near it in the frames before and after is as
-bright, and the noise model leaves it less than one chance in ten million; a hot pixel is the same in the temporal mean.
-A dead pixel repeats its value while those around it do not.
-Poisson quantiles: Cornish and Fisher, Rev. Inst. Int. Stat. 5, 307 (1938), doi:10.2307/1400905.
+A defect is alone: spots (`spots`) are single bright values, a hot pixel is a single bright pixel of the temporal mean. A dead
+pixel repeats its value while those around it do not, or is a single dark pixel of the temporal mean.
 """
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from phdenoise.noise.estimate import estimate_noise, saturated
+from phdenoise.noise.estimate import estimate_noise
+from phdenoise.noise.spots import LARGEST_NEIGHBOUR_RISE, RING, noise_sd, saturated, spots
 from phdenoise.types import InputError, NoiseModel
 
 KINDS = ("not finite", "saturated", "dead", "hot", "spot")
 
-# Deviations [noise sd] of a spot from its surroundings, of a spot from the brightest of its surroundings in
-# the neighbouring frames, and of a hot pixel.
-_SPOT, _ALONE_IN_TIME, _HOT = 5.5, 3.5, 7.0
-# Sum over the eight neighbours that a single pixel's rise may come with, as a share of it. A spot of the
-# sharpest optics that sample well (Gaussian, 0.85 px) has 3.0.
-_SHARED = 1.25
-# Dead pixels expected by chance in the whole movie, and frames that it takes to tell.
-_CHANCE, _FRAMES = 1e-3, 4
-# Pixels around a value that decide whether it is a spot.
-SPOT_RADIUS = 6
-# Surroundings that a spot of up to 3x3 pixels does not reach.
-_RING = np.pad(np.zeros((3, 3), bool), 1, constant_values=True)
+# Smallest deviation [noise sd] of a hot pixel from its surroundings.
+_HOT_DEVIATIONS = 7.0
+# Pixels expected to be taken for dead by chance, in the whole movie.
+_FALSE_DEAD = 1e-3
+# Frames that it takes to call a pixel dead or hot, at least.
+_SMALLEST_FRAMES = 4
+# Side of the square around a pixel whose other pixels tell how often values repeat by chance [px].
+_REPEAT_SIDE = 7
+# A dead pixel's value differs from all its neighbours by this share of its depth at least, and lies no higher above the darkest
+# pixels than this share of its surroundings' height: a pit between bright objects does not.
+_SMALLEST_DEPTH, _LARGEST_HEIGHT = 0.6, 0.25
+# Share of the pixels that count as the darkest.
+_DARKEST_SHARE = 1e-3
+# Deviation of an isolated value from the median around it: in robust standard deviations of all such deviations, where the normal law
+# has one value in 1e9, and in ranges of the medians around it, which at a moving edge are as large as its step.
+_ISOLATED_DEVIATIONS, _ISOLATED_RANGES = 6.0, 2.0
+# Share of a frame that outliers are at most.
+_MOST_ISOLATED = 0.1
+# Standard deviation of a normal law over its median absolute value.
+_NORMAL_SCALE = 1.4826
 _NEIGHBOURS = np.pad(np.zeros((1, 1), bool), 1, constant_values=True)
 
 
@@ -64,6 +68,9 @@ def defects(
         valid: True where a pixel may be used; others are not judged. Default all finite.
         noise: pointwise noise model; default estimated from the movie.
 
+    Returns:
+        Masks, counts and sentences.
+
     Raises:
         InputError: no valid pixel.
     """
@@ -89,6 +96,46 @@ def defects(
     return Defects(mask, found["saturated"], counts, _sentences(found, counts))
 
 
+def isolated(
+    frames: Float[np.ndarray, "t y x"], valid: Bool[np.ndarray, "t y x"], *, residual: bool = False
+) -> Bool[np.ndarray, "t y x"]:
+    """Single values far above or below those around them in space and time, whatever the noise model: outliers of either sign.
+
+    Args:
+        frames: measured intensities; NaN allowed.
+        valid: True where a pixel may be used; others are not judged.
+        residual: whether the frames are what a model leaves of a movie, which has no droplets and no rims: outliers may then stay
+            from frame to frame, and lie beside a pixel that was not measured.
+
+    Returns:
+        True for outliers.
+    """
+    good = valid & np.isfinite(frames)
+    if not good.any():
+        return np.zeros(frames.shape, bool)
+    data = _complete(frames, good)
+    around = ndimage.median_filter(data, size=3, mode="nearest")
+    away = np.abs(data - around)
+    # A frame may be rougher than the rest, such as a mixture before it separates.
+    own = [
+        np.median(frame[seen]) if seen.any() else 0.0
+        for frame, seen in zip(away, good, strict=True)
+    ]
+    sd = _NORMAL_SCALE * np.maximum(np.median(away[good]), own)[:, None, None]
+    reach = ndimage.maximum_filter(around, size=3) - ndimage.minimum_filter(around, size=3)
+    # What stays is no outlier, however small it is: a droplet differs from what surrounds it, not from itself a frame earlier. What
+    # lies beside a pixel that was not measured is not judged.
+    jump = np.abs(np.diff(data, axis=0))
+    # The first and the last frame have one neighbour in time; a single frame has none.
+    edge = np.full((1, *data.shape[1:]), np.inf if len(jump) else 0.0)
+    whole = ndimage.minimum_filter(good, size=(1, 3, 3), mode="nearest")
+    brief = np.minimum(np.concatenate([edge, jump]), np.concatenate([jump, edge]))
+    limit = np.maximum(_ISOLATED_DEVIATIONS * sd, _ISOLATED_RANGES * reach)
+    found = good & (away > limit) & (residual | (whole & (brief > limit)))
+    rough = found.mean(axis=(1, 2)) > _MOST_ISOLATED
+    return found & ~rough[:, None, None]
+
+
 def _complete(frames: np.ndarray, good: np.ndarray) -> np.ndarray:
     """Double precision, gaps filled with the pixel's temporal mean, or that of the movie."""
     data = np.where(good, frames, 0.0).astype(np.float64)
@@ -101,7 +148,7 @@ def _estimated(frames: np.ndarray, good: np.ndarray) -> NoiseModel | None:
     try:
         return estimate_noise(frames, good).model
     except InputError:
-        return None  # a movie without noise has no improbable values
+        return None  # no value is improbable without noise
 
 
 def _constant(data: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -116,90 +163,22 @@ def unchanging(same: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
     Args:
         same: pairs of successive frames with equal values [y, x].
-        pairs: those with two values [y, x].
+        pairs: pairs of successive frames with two valid values [y, x].
+
+    Returns:
+        True for dead pixels [y, x].
     """
     same, count = same.astype(float), pairs.astype(float)
-    size = 7
+    size = _REPEAT_SIDE
     around_same, around = (
         size**2 * ndimage.uniform_filter(n, size, mode="constant") - n for n in (same, count)
     )
     share = (around_same + 1) / (around + 2)
     chance = count * np.log(share) + np.log(same.size)
-    dead: np.ndarray = (same == count) & (count >= _FRAMES - 1) & (chance < np.log(_CHANCE))
-    return dead
-
-
-def spots(data: np.ndarray, good: np.ndarray, noise: NoiseModel) -> np.ndarray:
-    """Bright values alone in space and in time; each depends on two frames and `SPOT_RADIUS` pixels around."""
-    out = np.zeros(data.shape, bool)
-    frames = data.shape[0]
-    for t in range(frames):
-        # The two nearest other frames; a single image has none.
-        near = sorted(set(range(frames)) - {t}, key=lambda s: abs(s - t))[:2]
-        out[t] = _spots_in_space(data[t], good[t], data[near], noise)
-        if len(near) == 2:
-            out[t] |= _spots_in_time(data[t], good[t], data[near], noise)
-    return out
-
-
-def _spots_in_space(
-    frame: np.ndarray, good: np.ndarray, near: np.ndarray, noise: NoiseModel
-) -> np.ndarray:
-    """Spots that stick out of their surroundings, where the scene is smooth and may move at will."""
-    local = ndimage.uniform_filter(frame, 5, mode="mirror")
-    peak = good & (frame == ndimage.maximum_filter(frame, 3, mode="mirror"))
-    y, x = np.nonzero(peak & (frame - local > 3 * _sd(noise, local)))
-    here = _patches(frame, y, x)
-    ring = here[:, _RING]
-    elsewhere = np.concatenate(
-        [ring[:, :0], *(_patches(f, y, x).reshape(-1, 25) for f in near)], axis=1
+    dead: np.ndarray = (
+        (same == count) & (count >= _SMALLEST_FRAMES - 1) & (chance < np.log(_FALSE_DEAD))
     )
-    level = _trimmed_mean(np.concatenate([ring, elsewhere], axis=1))
-    sd = _sd(noise, level)
-    sd = np.sqrt(sd**2 + _texture(ring, sd))
-    rise = here - level[:, None, None]
-    limit = _SPOT * sd + _skew(noise, _SPOT)
-    spot = _alone(rise, sd) & (rise[:, 2, 2] > limit)
-    if elsewhere.size:
-        top = elsewhere.max(axis=1)
-        spot &= here[:, 2, 2] - top > _ALONE_IN_TIME * _sd(noise, np.maximum(top, level))
-    return _marked(spot, rise > limit[:, None, None], y, x, frame.shape) & good
-
-
-def _spots_in_time(
-    frame: np.ndarray, good: np.ndarray, near: np.ndarray, noise: NoiseModel
-) -> np.ndarray:
-    """Spots that stick out of the frames before and after, where the scene is sharp but nearly still."""
-    low, high = near.min(axis=0), near.max(axis=0)
-    limit = _SPOT * _sd(noise, high) + _skew(noise, _SPOT)
-    y, x = np.nonzero(good & (frame - high > limit))
-    # What moves through shows in full against the darker of the two frames, with all its neighbours.
-    rise = _patches(frame - low, y, x)
-    sd = _sd(noise, high[y, x])
-    # Noise alone rises above the lesser of two by 0.56 sd with a deviation of 1.3.
-    rise = rise - 0.56 * sd[:, None, None]
-    spread = np.sqrt((1.3 * sd) ** 2 + _texture(rise[:, _RING], 1.3 * sd))
-    least = _SPOT * spread + _skew(noise, _SPOT)
-    spot = _alone(rise, spread) & (rise[:, 2, 2] > least)
-    return _marked(spot, rise > least[:, None, None], y, x, frame.shape) & good
-
-
-def _alone(rise: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Patches [n, 5, 5] whose centre rises without its eight neighbours."""
-    shared = rise[:, 1:4, 1:4].sum(axis=(1, 2)) - rise[:, 2, 2]
-    return shared + np.sqrt(8) * sd < _SHARED * rise[:, 2, 2]
-
-
-def _marked(
-    spot: np.ndarray, bright: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Frame with the spots and what the same hits left in their neighbours."""
-    out = np.zeros((shape[0] + 2, shape[1] + 2), bool)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            hit = spot & bright[:, 2 + dy, 2 + dx]
-            out[(y + 1 + dy)[hit], (x + 1 + dx)[hit]] = True
-    return out[1:-1, 1:-1]
+    return dead
 
 
 def _outlying(
@@ -220,51 +199,27 @@ def outlying(
         count: their number [y, x].
         otherwise: mean of a pixel without any.
         noise: pointwise noise model.
+
+    Returns:
+        Masks [y, x] of the pixels far above and far below.
     """
     mean = np.where(count > 0, total / np.maximum(count, 1), otherwise)
-    level = ndimage.median_filter(mean, footprint=_RING, mode="mirror")
+    level = ndimage.median_filter(mean, footprint=RING, mode="mirror")
     rise = mean - level
     texture = 1.48 * ndimage.median_filter(np.abs(rise), 11, mode="mirror")
     frames = np.maximum(count, 1)
-    sd = np.sqrt(_sd(noise, level) ** 2 / frames + texture**2)
+    sd = np.sqrt(noise_sd(noise, level) ** 2 / frames + texture**2)
     shared = 9 * ndimage.uniform_filter(mean, 3, mode="mirror") - mean - 8 * level
-    limit = _HOT * sd + _skew(noise, _HOT) / frames
-    found = (np.abs(shared) + np.sqrt(8) * sd < _SHARED * np.abs(rise)) & (np.abs(rise) > limit)
-    found &= count >= _FRAMES
-    # A pit between bright things is not dead: no neighbour comes near, and nothing is darker.
-    black = np.quantile(mean, 1e-3)
+    limit = _HOT_DEVIATIONS * sd + noise.quantile_excess(_HOT_DEVIATIONS) / frames
+    found = (np.abs(shared) + np.sqrt(8) * sd < LARGEST_NEIGHBOUR_RISE * np.abs(rise)) & (
+        np.abs(rise) > limit
+    )
+    found &= count >= _SMALLEST_FRAMES
+    # A pit between bright objects is not dead.
+    black = np.quantile(mean, _DARKEST_SHARE)
     shallow = ndimage.minimum_filter(mean, footprint=_NEIGHBOURS, mode="mirror") - mean
-    dark = (shallow > 0.6 * -rise) & (mean - black < 0.25 * (level - black))
+    dark = (shallow > _SMALLEST_DEPTH * -rise) & (mean - black < _LARGEST_HEIGHT * (level - black))
     return found & (rise > 0), found & (rise < 0) & dark
-
-
-def _patches(frame: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """5x5 surroundings of pixels [n, 5, 5]."""
-    padded = np.pad(frame, 2, mode="reflect" if min(frame.shape) > 2 else "edge")
-    step = np.arange(5)
-    return padded[y[:, None, None] + step[:, None], x[:, None, None] + step]
-
-
-def _trimmed_mean(values: np.ndarray) -> np.ndarray:
-    cut = values.shape[1] // 10
-    return np.sort(values, axis=1)[:, cut : values.shape[1] - cut].mean(axis=1)
-
-
-def _texture(ring: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Variance of the surroundings beyond that of noise: edges and grain make outliers likelier."""
-    low, high = np.quantile(ring, [0.16, 0.84], axis=1)
-    return np.maximum(((high - low) / 2) ** 2 - sd**2, 0.0)
-
-
-def _sd(noise: NoiseModel, level: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(False):
-        variance = noise.variance(jnp.asarray(level, jnp.float32))
-    return np.sqrt(np.asarray(variance, np.float64))
-
-
-def _skew(noise: NoiseModel, deviations: float) -> float:
-    """How much farther a Poisson quantile lies out than a normal one [intensity]."""
-    return float(getattr(noise, "gain", 0.0)) * (deviations**2 - 1) / 6
 
 
 def _sentences(found: dict[str, np.ndarray], counts: dict[str, int]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """The noise of a movie, estimated from the movie alone.
 
-Differences in time (`differences`) cancel what moves and keep the noise. Their mean square against the local mean
-intensity is the photon-transfer line (`transfer`); their correlation between neighbouring pixels is that of the
-noise, and decides what a denoiser must not see. What noise may last for several frames is in `lasting`.
+Differences in time (`differences`) cancel motion and keep the noise. Their mean square against the local mean
+intensity is the photon-transfer line (`photon_transfer`); their correlation between neighbouring pixels
+(`spatial_autocorrelation`) is that of the noise, and decides what a denoiser must not see. Noise that is correlated
+between frames is found by `temporal_correlation`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,30 +11,52 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage
 
-from phdenoise.noise.correlated import Correlated, told_from_outside
-from phdenoise.noise.differences import ENOUGH, autocorrelation, difference, of_the_finest
-from phdenoise.noise.lasting import lasting
-from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian, scaled
-from phdenoise.noise.transfer import NoiseKind, fit_line, transfer_points
+from phdenoise.noise.correlation import (
+    LARGEST_NOISE_LAG,
+    autocorrelation,
+    estimate_temporal_correlation,
+)
+from phdenoise.noise.differences import (
+    SMALLEST_HIGHPASS_SHARE,
+    Difference,
+    difference,
+    highpass_share,
+)
+from phdenoise.noise.duplicates import find_duplicate_frames, sentences
+from phdenoise.noise.levels import Levels, levels_of
+from phdenoise.noise.models.base import NoiseModel
+from phdenoise.noise.models.gaussian import predictable_share
+from phdenoise.noise.photon_transfer import NoiseKind, binning_sentence, fit_line, transfer_points
+from phdenoise.noise.spots import saturated
+from phdenoise.noise.structured.estimate import estimate_structure, expanded
+from phdenoise.noise.structured.pattern import Structure
+from phdenoise.noise.unmeasured import find_unmeasured
 from phdenoise.types import InputError
 
 Blind = Literal["pixel", "frame", "udvd"]
 
+# Largest lag of the correlations along the axes that an estimate lists [px].
 LAGS = 5
-# Correlation of neighbouring pixels above which the centre frame is hidden.
-CORRELATED = 0.08
-# Pixels between lags of correlated noise at most: colour filters and interleaved amplifiers leave out every other one.
-LINK = 2
-# Share of a pixel's noise that its surroundings may tell before it counts as not hidden.
-_TOLD = 0.002
-# Noise that neighbours share is alike by more than this share of what farther pixels are.
-_MOVES = 0.5
-# Share of noise that lasts which differences have at least.
-_KEPT = 0.02
-# Share of the differences' variance that is worth a word when it was motion.
-_MOVED = 0.02
+# Correlation of neighbouring pixels [1] above which the centre frame is hidden.
+LARGEST_WHITE_CORRELATION = 0.08
+# Lags of correlated noise are at most so far apart [px]: colour filters and interleaved amplifiers leave out every other pixel.
+LARGEST_LAG_GAP = 2
+# Share of a pixel's noise variance [1] that may be predicted from pixels outside of the hidden region.
+_LARGEST_PREDICTABLE_SHARE = 0.002
+# Noise is correlated if its largest correlation between neighbours exceeds this share [1] of the largest one farther away, which is
+# motion's.
+_MOTION_SHARE = 0.5
+# Share of the variance of noise correlated in time [1] that differences in time have at least: what was measured is divided by it.
+_SMALLEST_KEPT_SHARE = 0.02
+# Share of the differences' variance [1] from which on motion is reported, and the variance measured after a high-pass.
+_REPORTED_MOTION = 0.02
+# Share of the usable values [1] that differences keep; where they keep less, gaps in time are closed pixel by pixel.
+_SMALLEST_USABLE_SHARE = 0.02
+# Usable values that differences need at least; with fewer all are used.
+_SMALLEST_SAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,7 @@ class NoiseEstimate:
     """Noise model of a movie with the evidence for it.
 
     Attributes:
-        model: Gaussian, Poisson or PoissonGaussian.
+        model: noise model of each pixel.
         sd: standard deviation of each of the model's parameters.
         correlation: noise correlation at lags 0..5 along "x" and "y"; along "t" as far as noise seems to last.
         autocorrelation: noise correlation at lags (y, x) up to 8, 1 at the centre [2 r + 1, 2 r + 1].
@@ -49,13 +72,15 @@ class NoiseEstimate:
         transfer: photon-transfer points, columns mean intensity, variance, sd of the variance [bins, 3].
         blind: region to hide by default.
         sentences: what was found and decided.
-        motion: share of the differences between frames that was taken for motion, not for noise.
-        excess: log of the power of second differences over that of the order with the least: what motion may have left.
-        kept: share of the variance of noise, correlated at lags 0, 1 ... along t, that the differences have, each twice but the first.
-        lasting: correlation with the noise of the next frame, the one after, and so on, where it is known to last (`that_lasts`).
+        motion_share: share of the variance of the differences between frames that was taken for motion, not for noise.
+        motion_log_variance: log of the power of second differences over that of the order with the least: the variance that motion may have left.
+        kept: weights of the noise's correlation at lags 0, 1 ... in time, whose sum is the share of its variance that the differences have.
+        temporal_correlation: correlation with the noise of the next frame, the one after, and so on; empty unless it is known (`with_temporal_correlation`).
+        structure: rows, columns and waves that are part of the noise; None where there are none.
+        white: the estimate of what is left without the structure; None where there is none.
     """
 
-    model: Gaussian | Poisson | PoissonGaussian
+    model: NoiseModel
     sd: dict[str, float]
     correlation: dict[str, np.ndarray]
     autocorrelation: np.ndarray
@@ -63,68 +88,93 @@ class NoiseEstimate:
     transfer: np.ndarray
     blind: Blind
     sentences: tuple[str, ...]
-    motion: float = 0.0
-    excess: float = 0.0
+    motion_share: float = 0.0
+    motion_log_variance: float = 0.0
     kept: np.ndarray = field(default_factory=lambda: np.ones(1))
-    lasting: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    temporal_correlation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    structure: Structure | None = None
+    white: "NoiseEstimate | None" = None
 
-    def that_lasts(self, lasting: np.ndarray) -> "NoiseEstimate":
-        """The same for noise that is known to last: differences of frames had less of its variance than of other noise's."""
-        lags = min(len(lasting), len(self.kept) - 1)
-        share = self.kept[0] + float(self.kept[1 : lags + 1] @ lasting[:lags])
-        along = self.correlation | {"t": np.append(1.0, lasting if len(lasting) else 0.0)}
-        # High orders were chosen because they had less of it, not because less moved in them.
-        excess = 0.0 if len(lasting) else self.excess
-        known = replace(self, lasting=lasting, correlation=along, excess=excess)
-        return known.scaled(1 / max(share, _KEPT))
+    def saying(self, *sentences: str) -> "NoiseEstimate":
+        """The estimate with more sentences."""
+        return replace(self, sentences=(*self.sentences, *sentences))
 
-    def correlated(self) -> Correlated:
-        """The model with its autocorrelation, where that is seen."""
+    def without_structure(self) -> "NoiseEstimate":
+        """The estimate of what is left when the structure is taken out; itself where there is none."""
+        return self if self.white is None else replace(self.white, sentences=self.sentences)
+
+    def with_temporal_correlation(self, temporal_correlation: np.ndarray) -> "NoiseEstimate":
+        """The estimate for noise of a known correlation in time, of whose variance differences of frames have less."""
+        lags = min(len(temporal_correlation), len(self.kept) - 1)
+        share = self.kept[0] + float(self.kept[1 : lags + 1] @ temporal_correlation[:lags])
+        along = self.correlation | {
+            "t": np.append(1.0, temporal_correlation if len(temporal_correlation) else 0.0)
+        }
+        # High orders were chosen because they have less of the noise, not because they have less motion.
+        excess = 0.0 if len(temporal_correlation) else self.motion_log_variance
+        known = replace(
+            self,
+            temporal_correlation=temporal_correlation,
+            correlation=along,
+            motion_log_variance=excess,
+        )
+        return known.scaled(1 / max(share, _SMALLEST_KEPT_SHARE))
+
+    def significant_autocorrelation(self) -> Float[np.ndarray, "ky kx"]:
+        """The autocorrelation where it is significant, zero elsewhere; its two halves averaged."""
         rho = np.where(self._seen(0.0), np.nan_to_num(self.autocorrelation), 0.0)
         rho[rho.shape[0] // 2, rho.shape[1] // 2] = 1.0
-        return Correlated.of(self.model, rho, self.lasting)
+        return ((rho + rho[::-1, ::-1]) / 2).astype(np.float32)
+
+    def correlated(self) -> NoiseModel:
+        """The model with its significant correlation in space and time."""
+        return self.model.correlated(self.significant_autocorrelation(), self.temporal_correlation)
 
     def scaled(self, factor: float) -> "NoiseEstimate":
         """The same with its variance times a factor."""
         transfer = self.transfer * np.array([1.0, factor, factor])
-        return replace(self, model=scaled(self.model, factor), transfer=transfer)
+        return replace(self, model=self.model.scaled(factor), transfer=transfer)
 
     @property
-    def shortfall(self) -> float:
-        """Log of the mean variance of the photon-transfer points over the model's there, where it says too little."""
+    def unmodelled_log_variance(self) -> float:
+        """Log of the mean variance of the photon-transfer points over the model's variance there; 0 where the model's is larger."""
         mean, variance, _ = self.transfer.T
         said = float(np.mean(self.model.variance(jnp.asarray(mean, jnp.float32))))
         return max(float(np.log(max(variance.mean(), 1e-30) / max(said, 1e-30))), 0.0)
 
     def finest(self) -> float | None:
-        """Share of the noise's variance that a frame's finest structure has, where differences of frames hold motion.
+        """Share of the noise's variance that passes a high-pass (`highpass`), where differences of frames hold motion.
 
-        None where they do not, or the noise has too little there.
+        None where they do not, or too little of the noise passes.
         """
-        share, _ = of_the_finest(self.autocorrelation)
-        return share if self.motion > _MOVED and share > ENOUGH else None
+        share, _ = highpass_share(self.autocorrelation)
+        return (
+            share
+            if self.motion_share > _REPORTED_MOTION and share > SMALLEST_HIGHPASS_SHARE
+            else None
+        )
 
     def tail(self) -> np.ndarray:
-        """What the autocorrelation may be beyond the lags where it is seen: what was measured there, which may be motion."""
+        """The measured autocorrelation just beyond the lags where it is significant, which may be motion's; zero elsewhere."""
         seen = self._seen(0.0)
-        near = ndimage.binary_dilation(seen, np.ones((3, 3), bool), iterations=LINK)
+        near = ndimage.binary_dilation(seen, np.ones((3, 3), bool), iterations=LARGEST_LAG_GAP)
         return np.where(near & ~seen, np.nan_to_num(self.autocorrelation), 0.0)
 
     def reach(self) -> tuple[int, int]:
-        """Farthest lags (y, x) at which the noise is seen to be correlated [px]."""
-        return self._farthest(CORRELATED)
+        """Largest lags (y, x) at which the noise is significantly correlated [px]."""
+        return self._farthest(LARGEST_WHITE_CORRELATION)
 
-    def shelter(self) -> tuple[int, int] | None:
-        """Half sides (y, x) of a rectangle outside of which nothing tells of its centre's noise [px].
+    def blind_half_width(self) -> tuple[int, int] | None:
+        """Half sides (y, x) of a rectangle outside of which nothing predicts its centre's noise [px].
 
-        None where the noise reaches as far as it was looked at.
+        None where the noise is correlated as far as it was measured.
         """
-        rho = np.asarray(self.correlated().autocorrelation, float)
+        rho = self.significant_autocorrelation().astype(float)
         y, x = self._farthest(0.0)
-        # Where a smooth tail is cut off, a pixel more hides what was not seen of it.
+        # Where a smooth tail is cut off, one more pixel hides the part that is not significant.
         for half in (self.reach(), (y, x), (y + 1, x + 1)):
             within = max(half) < len(rho) // 2
-            if within and told_from_outside(rho, half) < _TOLD:
+            if within and predictable_share(rho, half) < _LARGEST_PREDICTABLE_SHARE:
                 return half
         return None
 
@@ -134,9 +184,9 @@ class NoiseEstimate:
         return y, x
 
     def _seen(self, least: float) -> np.ndarray:
-        """Lags [2 r + 1, 2 r + 1] where the noise correlates by more than `least`, chance, and what motion leaves.
+        """Lags [2 r + 1, 2 r + 1] where the noise correlates by more than `least`, by more than chance, and by more than motion does.
 
-        What is alike far away and not near is motion: only lags that others join to the centre are noise's.
+        Lags that are not connected to the centre are motion's.
         """
         rho = np.abs(np.nan_to_num(self.autocorrelation))
         centre, rim = np.zeros(rho.shape, bool), np.ones(rho.shape, bool)
@@ -144,7 +194,7 @@ class NoiseEstimate:
         rim[1:-1, 1:-1] = False
         motion = float(np.median(rho[rim]))
         above = rho > max(least, 3 * self.autocorrelation_sd, motion)
-        step = np.ones((2 * LINK + 1, 2 * LINK + 1), bool)
+        step = np.ones((2 * LARGEST_LAG_GAP + 1, 2 * LARGEST_LAG_GAP + 1), bool)
         seen: np.ndarray = ndimage.binary_dilation(centre, step, iterations=-1, mask=above | centre)
         return seen
 
@@ -152,12 +202,15 @@ class NoiseEstimate:
 def estimate_noise(
     frames: np.ndarray, valid: np.ndarray | None = None, kind: NoiseKind = "auto"
 ) -> NoiseEstimate:
-    """Estimate the noise of frames [t, y, x].
+    """Estimate the noise of a movie.
 
     Args:
-        frames: measured intensities; NaN allowed where not valid.
+        frames: measured intensities [t, y, x]; NaN allowed where not valid.
         valid: True where a pixel may be used [t, y, x]; default all finite.
         kind: family to fit; auto lets the photon-transfer line decide.
+
+    Returns:
+        The model, with the evidence for it.
 
     Raises:
         InputError: no valid pixel, an unknown kind, or no noise at all (constant or noiseless frames).
@@ -170,30 +223,59 @@ def estimate_noise(
     good = np.isfinite(data) if valid is None else valid & np.isfinite(data)
     if not good.any():
         raise InputError("The movie has no valid pixel: every value is NaN or masked.")
+    data, good, present, absent = _measured(data, good)
     data = np.where(good, data, data[good].mean())
     full = saturated(data, good)
+    levels = levels_of(data[good])
+    share = float(full.sum() / data.size)
+    extra = (f"{100 * share:.2g} % of the pixels look saturated and were left out.",) * (share > 0)
     used = good & ~full
-    lasts = lasting(data, used)
-    found = difference(data, used)
-    if found.usable.sum() < 16:
+    found = difference(data, used, levels.dark)
+    reach = min(LARGEST_NOISE_LAG, min(data.shape[1:]) // 4)
+    structure = estimate_structure(data, used, found, reach)
+    if structure is None:
+        white = _of_pixels(data, used, found, kind, levels)
+        return white.saying(*extra, *absent)
+    data = data - structure.offset(data.shape)
+    white = _of_pixels(data, used, difference(data, used, levels.dark), kind, levels)
+    whole = expanded(structure, present)
+    return _with_structure(white, whole).saying(*extra, *absent)
+
+
+def _of_pixels(
+    data: np.ndarray, used: np.ndarray, found: Difference, kind: NoiseKind, levels: Levels
+) -> NoiseEstimate:
+    """The estimate of noise without structure.
+
+    Args:
+        data: finite intensities [t, y, x].
+        used: pixels that may be used [t, y, x].
+        found: differences of the movie.
+        kind: family to fit.
+        levels: the steps of the movie's values.
+    """
+    in_time = estimate_temporal_correlation(data, used)
+    if found.usable.sum() < _SMALLEST_USABLE_SHARE * used.sum():
+        found = difference(*_packed(data, used), levels.dark)
+    if found.usable.sum() < _SMALLEST_SAMPLE:
         found = found._replace(usable=np.ones_like(found.usable))
     rho, rho_sd, motion = _restored(*autocorrelation(found))
     if data.shape[0] == 1:
         # The high-pass that removes the image also shapes the noise: nothing is known.
         rho = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, np.nan)
     transfer, motion = transfer_points(found, motion, rho)
-    values = data[good]
-    counts = bool(np.all(values >= 0) and np.all(values == np.round(values)))
-    model, sd, sentence = fit_line(transfer, kind, counts)
+    model, sd, sentence = fit_line(transfer, kind, levels)
     blind, reason = _choose_blind(data.shape[0], rho, rho_sd)
-    share = float(full.sum() / data.size)
-    extra = (f"{100 * share:.2g} % of the pixels look saturated and were left out.",) * (share > 0)
     moved = (f"Motion made {100 * motion:.0f} % of the differences and was subtracted.",)
     along_x, along_y = _axes(rho)
     return NoiseEstimate(
         model=model,
         sd=sd,
-        correlation={"x": along_x, "y": along_y, "t": np.append(1.0, lasts if len(lasts) else 0.0)},
+        correlation={
+            "x": along_x,
+            "y": along_y,
+            "t": np.append(1.0, in_time if len(in_time) else 0.0),
+        },
         autocorrelation=rho,
         autocorrelation_sd=rho_sd,
         transfer=transfer,
@@ -201,34 +283,64 @@ def estimate_noise(
         sentences=(
             f"Noise ({found.name}): {sentence}",
             reason,
-            *moved * bool(motion > _MOVED),
-            *extra,
+            *moved * bool(motion > _REPORTED_MOTION),
+            *(s for s in (binning_sentence(model, float(data[used].mean())),) if s),
         ),
-        motion=float(motion),
-        excess=found.excess,
+        motion_share=float(motion),
+        motion_log_variance=found.motion_log_variance,
         kept=found.kept,
     )
 
 
-def saturated(data: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Pixels at the very top value when many share it, four times as many as any value just below.
+def _with_structure(white: NoiseEstimate, structure: Structure) -> NoiseEstimate:
+    """The estimate of all noise, from that of what is left without the structure."""
+    level = float(np.mean(white.transfer[:, 1]))
+    covariance = level * np.nan_to_num(white.autocorrelation) + structure.autocovariance
+    rho = covariance / (level + structure.variance)
+    transfer = white.transfer + np.array([0.0, structure.variance, 0.0])
+    along_x, along_y = _axes(rho)
+    blind, reason = _choose_blind(2, rho, white.autocorrelation_sd)
+    left, *others = white.sentences
+    model = white.model.with_read_noise(structure.variance)
+    sd = float(np.sqrt(level + structure.variance))
+    total = f"Noise: sd {sd:.4g} in all, with structure. Without it: {left[0].lower()}{left[1:]}"
+    return replace(
+        white,
+        model=model,
+        correlation=white.correlation | {"x": along_x, "y": along_y},
+        autocorrelation=rho,
+        transfer=transfer,
+        blind=blind,
+        sentences=(total, *structure.sentences, reason, *others[1:]),
+        structure=structure,
+        white=white,
+    )
 
-    Args:
-        data: finite intensities [t, y, x].
-        good: pixels that may be used [t, y, x].
-    """
-    values = data[good]
-    top = values.max()
-    full = good & (data == top)
-    below, level = [0], top
-    for _ in range(3):
-        lower = values[values < level]
-        if lower.size == 0:
-            break
-        level = lower.max()
-        below.append(int((values == level).sum()))
-    many = full.sum() > max(16, 4 * max(below)) and np.unique(values[:100_000]).size > 16
-    return full if many else np.zeros_like(good)
+
+def _measured(
+    data: np.ndarray, good: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """The frames of which something was measured, where, which they are, and what was found not to be."""
+    borders = find_unmeasured(data, good)
+    said = borders.sentences()
+    if borders.any() and (good & borders.mask()).any():
+        good = good & borders.mask()
+    copies = find_duplicate_frames(data, good)
+    said += sentences(copies)
+    present = good.any(axis=(1, 2)) & ~copies
+    return (
+        (data, good, present, said)
+        if present.all()
+        else (data[present], good[present], present, said)
+    )
+
+
+def _packed(data: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each pixel's usable values one after the other, where few of them are neighbours in time."""
+    order = np.argsort(~good, axis=0, kind="stable")
+    data, good = (np.take_along_axis(a, order, axis=0) for a in (data, good))
+    count = max(int(good.any(axis=(1, 2)).sum()), 1)
+    return data[:count], good[:count]
 
 
 def _axes(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -241,14 +353,17 @@ def _axes(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _restored(rho: np.ndarray, rho_sd: float, motion: float) -> tuple[np.ndarray, float, float]:
-    """The same where too much was taken for motion: that leaves all neighbours equally negative, as no noise is."""
+    """Autocorrelation, its deviation and the share of motion, after giving back what was taken for motion in excess.
+
+    An excess leaves all neighbours equally negative, as no noise is.
+    """
     r = rho.shape[0] // 2
     near = rho[max(r - 2, 0) : r + 3, max(r - 2, 0) : r + 3].ravel()
     around = np.delete(near, near.size // 2)
     excess = float(np.median(around)) if around.size and np.isfinite(around).all() else 0.0
     if motion <= 0 or excess > -2 * rho_sd:
         return rho, rho_sd, motion
-    # Never more than was taken away.
+    # Not more than was subtracted.
     excess = max(excess, -motion / (1 - motion))
     rho = (rho - excess) / (1 - excess)
     return rho, rho_sd, 1 - (1 - motion) * (1 - excess)
@@ -258,15 +373,18 @@ def _choose_blind(frames: int, rho: np.ndarray, rho_sd: float) -> tuple[Blind, s
     if frames < 2:
         return "udvd", f"{frames} frame(s): the pixel is hidden and its own frame fills it in."
     r = rho.shape[0] // 2
-    inner = slice(max(r - LINK, 0), r + LINK + 1)
+    inner = slice(max(r - LARGEST_LAG_GAP, 0), r + LARGEST_LAG_GAP + 1)
     near = np.abs(rho[inner, inner]).ravel()
     largest = float(np.sort(near)[-2]) if near.size > 1 else 0.0
     far = np.abs(rho)
     far[inner, inner] = 0.0
     along_x, along_y = _axes(rho)
     found = f"noise correlation of neighbours {along_x[1]:.2f} (x), {along_y[1]:.2f} (y)"
-    # Chance excuses no more than twice that; what is far more alike at a distance moves.
-    white = largest <= max(min(max(CORRELATED, 4 * rho_sd), 2 * CORRELATED), _MOVES * far.max())
+    # Chance allows for at most twice the limit; a correlation that is much larger at a distance is motion's.
+    white = largest <= max(
+        min(max(LARGEST_WHITE_CORRELATION, 4 * rho_sd), 2 * LARGEST_WHITE_CORRELATION),
+        _MOTION_SHARE * far.max(),
+    )
     if not white:
         return "frame", (
             f"{found}: the centre frame is hidden, whole or as far as the noise reaches."

@@ -10,8 +10,8 @@ the Fermi distribution to 5 % at λ = 8.3 and 11 % for λ in 1 … 20 (by quadra
 ⟨k R⟩ = current: closed for α = ½, one scalar equation for other α, an equation over the field otherwise.
 
 Outside (eps, 1 − eps) ln c and ln(1−c) go on as their tangents, in j₀ as in μ_h, so that they cancel between
-the two as they do inside: a noisy cell pulls back gently, where a j₀ that merely stays positive would make
-the equation stiff. Either one-way rate above e¹⁰ goes on as a straight line; V stays a factor of both. Bazant, Acc. Chem. Res. 46, 1144 (2013), doi:10.1021/ar300145c; Fraggedakis et al., Electrochim.
+the two as they do inside. A noisy cell then relaxes slowly; a j₀ that is only kept positive would make the
+equation stiff. Either one-way rate above e¹⁰ goes on as a straight line; V stays a factor of both. Bazant, Acc. Chem. Res. 46, 1144 (2013), doi:10.1021/ar300145c; Fraggedakis et al., Electrochim.
 Acta 367, 137432 (2021), doi:10.1016/j.electacta.2020.137432; Zeng et al., J. Electroanal. Chem. 735, 77
 (2014), doi:10.1016/j.jelechem.2014.09.038.
 """
@@ -30,15 +30,27 @@ from phdenoise.physics.monotone_root import decreasing_root
 from phdenoise.physics.pointwise import Values, pointwise
 from phdenoise.types import Scalar
 
-# Widest search for a voltage beyond the range of −μ [kT].
-REACH = 80.0
+# Widest search for a voltage beyond the range of −μ [kT]: just below 88, where exp overflows in float32.
+VOLTAGE_SEARCH = 80.0
+# Exponent above which a one-way rate goes on as a straight line, so that noise cannot make the equation stiff: e¹⁰ k is
+# ten thousand times the rate constant, beyond any imposed current.
+LARGEST_EXPONENT = 10.0
 
 
 class Kinetics(eqx.Module):
     """A rate law."""
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
-        """R(c, μ + V), dimensionless; its sign is that of −(μ + V)."""
+        """R(c, μ + V); its sign is that of −(μ + V).
+
+        Args:
+            c: concentration [*cells].
+            mu: chemical potential μ [*cells] [kT].
+            voltage: V [kT/e].
+
+        Returns:
+            Rates [*cells] [units of k].
+        """
         raise NotImplementedError
 
     def edge(self) -> float:
@@ -49,13 +61,16 @@ class Kinetics(eqx.Module):
         """V [kT] at which Σ weight · R = current.
 
         Args:
-            c, mu: concentration and chemical potential [kT].
+            c, mu: concentration and chemical potential [*cells] [kT].
             weight: k over the number of cells, zero outside the particle [1/time].
             current: wanted sum [1/time].
+
+        Returns:
+            V [kT/e].
         """
         weight = jnp.broadcast_to(weight, c.shape)
         inside = jnp.where(weight > 0, mu, 0)
-        reach = REACH + jnp.max(jnp.abs(inside))
+        reach = VOLTAGE_SEARCH + jnp.max(jnp.abs(inside))
         guess = -jnp.sum(weight * inside) / jnp.sum(weight)
 
         def excess(v: Scalar) -> Scalar:
@@ -107,13 +122,27 @@ class ButlerVolmer(Kinetics):
         return self.exchange.eps
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
-        """j₀ [ exp(−αη) − exp((1−α)η) ]."""
+        """j₀ [ exp(−αη) − exp((1−α)η) ].
+
+        Args:
+            c, mu, voltage: as in `Kinetics.rate`.
+
+        Returns:
+            Rates [*cells].
+        """
         a, b = self._exponents()
         forth, back = _one_way(self.exchange, c, -a * mu, b * mu)
         return forth * jnp.exp(-a * voltage) - back * jnp.exp(b * voltage)
 
     def voltage(self, c: Values, mu: Values, weight: Values, current: Scalar) -> Scalar:
-        """Root of A exp(−αV) − B exp((1−α)V) = I, A and B the sums over the cells at V = 0."""
+        """Root of A exp(−αV) − B exp((1−α)V) = I, A and B the sums over the cells at V = 0.
+
+        Args:
+            c, mu, weight, current: as in `Kinetics.voltage`.
+
+        Returns:
+            V [kT/e].
+        """
         a, b = self._exponents()
         forth, back = (jnp.sum(weight * x) for x in _one_way(self.exchange, c, -a * mu, b * mu))
         # Measured from rest, where both terms are one: neither overflows nor cancels.
@@ -144,7 +173,14 @@ class SymmetricButlerVolmer(Kinetics):
         return self.exchange.eps
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
-        """j₀ [ exp(−η/2) − exp(η/2) ]."""
+        """j₀ [ exp(−η/2) − exp(η/2) ].
+
+        Args:
+            c, mu, voltage: as in `Kinetics.rate`.
+
+        Returns:
+            Rates [*cells].
+        """
         forth, back = _one_way(self.exchange, c, -0.5 * mu, 0.5 * mu)
         return forth * jnp.exp(-0.5 * voltage) - back * jnp.exp(0.5 * voltage)
 
@@ -152,6 +188,12 @@ class SymmetricButlerVolmer(Kinetics):
         """ln(A/B) − 2 arsinh(I / 2√(AB)), A and B the sums of exp(∓μ/2) over the cells.
 
         The root y = exp(V/2) of A/y − B y = I, without the cancellation of the quadratic formula.
+
+        Args:
+            c, mu, weight, current: as in `Kinetics.voltage`.
+
+        Returns:
+            V [kT/e].
         """
         forth, back = (jnp.sum(weight * x) for x in _one_way(self.exchange, c, -0.5 * mu, 0.5 * mu))
         return jnp.log(forth / back) - 2 * jnp.arcsinh(0.5 * current / jnp.sqrt(forth * back))
@@ -178,7 +220,14 @@ class CoupledIonElectron(Kinetics):
         return self.eps
 
     def rate(self, c: Values, mu: Values, voltage: Scalar) -> Values:
-        """(1−c)/√(4πλ) [ c₊ κ(−η_f) − c κ(η_f) ]."""
+        """(1−c)/√(4πλ) [ c₊ κ(−η_f) − c κ(η_f) ].
+
+        Args:
+            c, mu, voltage: as in `Kinetics.rate`.
+
+        Returns:
+            Rates [*cells].
+        """
         filled, free = log_part(c, self.eps), jnp.exp(log_part(1 - c, self.eps))
         formal = mu + voltage + jnp.log(self.activity) - filled
         forth = self.activity * marcus(-formal, self.reorganisation)
@@ -198,19 +247,35 @@ def bounded_exp(x: Values) -> Values:
 
 
 def log_part(x: Values, eps: float) -> Values:
-    """ln x, continued below eps by its tangent."""
+    """ln x, continued below eps by its tangent.
+
+    Args:
+        x: values of any shape.
+        eps: where the continuation begins.
+
+    Returns:
+        Values of the shape of x.
+    """
     return pointwise(partial(_log_part, eps=eps), x)
 
 
 def marcus(x: Values, reorganisation: Scalar) -> Values:
-    """κ(x) ≈ ∫ exp[−(y − λ + x)²/4λ] / (1 + exp y) dy; κ(−x)/κ(x) = exp(−x) exactly."""
+    """κ(x) ≈ ∫ exp[−(y − λ + x)²/4λ] / (1 + exp y) dy; κ(−x)/κ(x) = exp(−x) exactly.
+
+    Args:
+        x: values of any shape [kT].
+        reorganisation: λ [kT].
+
+    Returns:
+        Values of the shape of x.
+    """
     root = jnp.sqrt(reorganisation)
     gap = (reorganisation - jnp.sqrt(1 + root + x**2)) / (2 * root)
     return jnp.sqrt(jnp.pi * reorganisation) * jax.nn.sigmoid(x) * erfc(gap)
 
 
 def _bounded_exp(x: Array) -> Array:
-    below = jnp.minimum(x, 10.0)
+    below = jnp.minimum(x, LARGEST_EXPONENT)
     return jnp.exp(below) * (1 + (x - below))
 
 

@@ -2,8 +2,8 @@
 
     g(V*, θ) = 0,   dV*/dθ = −(∂g/∂θ) / (∂g/∂V)
 
-Newton's steps, kept inside a bracket by bisection, so that the search ends for any decreasing g; what
-it did is never differentiated. Blondel et al., NeurIPS 35 (2022), arXiv:2105.15183.
+Newton's steps, kept inside a bracket by bisection, so that the search ends for any decreasing g; the
+search is never differentiated. Blondel et al., NeurIPS 35 (2022), arXiv:2105.15183.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 
 Scalar = Float[Array, ""]
 Search = tuple[Array, Array, Array, Array, Array]
+# Bound on the steps of a search that does not converge: each halves the bracket or better, and 64 halvings
+# exhaust float64.
 MOST_STEPS = 200
 
 
@@ -26,6 +28,9 @@ def decreasing_root(
         function: decreasing, differentiable; may close over differentiated arrays.
         guess: where to begin.
         low, high: bracket, searched but not differentiated.
+
+    Returns:
+        V, a number.
     """
     guess, low, high = jax.lax.stop_gradient((guess, low, high))
 

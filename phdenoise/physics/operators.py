@@ -5,7 +5,7 @@
 Cell-centred finite volumes: what leaves a cell through a face enters its neighbour, so mass is
 conserved to round-off. A face array has the shape of the cells; entry i is the lower face of cell
 i. Faces on the edge of a box that is not periodic and of a particle mask are closed; what a Fixed
-or Flux face lets through is added by `physics.faces`. Every function works on the last axes, as
+or Flux face lets through is added by `physics.boundary_conditions`. Every function works on the last axes, as
 many as the grid has, so on any batch. LeVeque, Finite Volume Methods for Hyperbolic Problems
 (2002), doi:10.1017/CBO9780511791253.
 """
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from phdenoise.grid import Grid
-from phdenoise.physics.faces import edge_energy, edge_laplacian
+from phdenoise.physics.boundary_conditions import edge_energy, edge_laplacian
 from phdenoise.physics.stencil import flux, lower, second, upper
 
 Cells = Float[Array, "..."]
@@ -28,10 +28,11 @@ def face_gradient(c: Cells, grid: Grid) -> tuple[Cells, ...]:
     """Differences across the lower faces of each axis over the spacing, zero where closed.
 
     Args:
-        c: cell values.
+        c: cell values [*b *cells].
+        grid: domain.
 
     Returns:
-        Gradients [unit of c / length], one per axis of the grid.
+        Gradients [*b *cells] [unit of c / length], one per axis of the grid.
     """
     gradients = tuple(
         lower(c, axis=axis, sign=-1, wrap=wrap) * r for axis, wrap, r in _axes(grid, c)
@@ -45,12 +46,28 @@ def face_gradient(c: Cells, grid: Grid) -> tuple[Cells, ...]:
 
 
 def face_mean(d: Cells, grid: Grid) -> tuple[Cells, ...]:
-    """Arithmetic mean of the two cells that share a face (zero on the closed edge of a box)."""
+    """Arithmetic mean of the two cells that share a face (zero on the closed edge of a box).
+
+    Args:
+        d: cell values [*b *cells].
+        grid: domain.
+
+    Returns:
+        Means on the lower faces [*b *cells], one array per axis of the grid.
+    """
     return tuple(0.5 * lower(d, axis=axis, sign=1, wrap=wrap) for axis, wrap, _ in _axes(grid, d))
 
 
 def face_sum(d: Cells, grid: Grid) -> Cells:
-    """Σ over a cell's faces of their mean d, over the spacing squared; an edge counts as if the box were periodic."""
+    """Σ over a cell's faces of their mean d, over the spacing squared; an edge counts as if the box were periodic.
+
+    Args:
+        d: cell values [*b *cells].
+        grid: domain.
+
+    Returns:
+        Sums [*b *cells] [unit of d / length²].
+    """
     rates = [1 / jnp.asarray(h, d.dtype) ** 2 for h in grid.spacing]
     axes = range(-grid.ndim, 0)
     return _sum(
@@ -60,7 +77,15 @@ def face_sum(d: Cells, grid: Grid) -> Cells:
 
 
 def divergence(fluxes: tuple[Cells, ...], grid: Grid) -> Cells:
-    """Net outflow of the face fluxes, one per axis, per cell volume."""
+    """Net outflow of the face fluxes per cell volume.
+
+    Args:
+        fluxes: on the lower faces [*b *cells], one array per axis of the grid.
+        grid: domain.
+
+    Returns:
+        Divergence [*b *cells] [unit of flux / length].
+    """
     axes = _axes(grid, fluxes[0])
     return -_sum(
         upper(f, axis=axis, sign=-1, wrap=wrap) * r
@@ -69,7 +94,15 @@ def divergence(fluxes: tuple[Cells, ...], grid: Grid) -> Cells:
 
 
 def laplacian(c: Cells, grid: Grid) -> Cells:
-    """∇²c, with c given on Fixed faces and no gradient on all others [unit of c / length²]."""
+    """∇²c, with c given on Fixed faces and no gradient on all others.
+
+    Args:
+        c: cell values [*b *cells].
+        grid: domain.
+
+    Returns:
+        ∇²c [*b *cells] [unit of c / length²].
+    """
     if grid.mask is not None:
         inner = divergence(face_gradient(c, grid), grid)
     else:
@@ -78,22 +111,67 @@ def laplacian(c: Cells, grid: Grid) -> Cells:
 
 
 def flux_divergence(d: Cells, potential: Cells, grid: Grid) -> Cells:
-    """∇·(d ∇potential), d averaged on faces; nothing crosses Fixed and Flux faces here."""
+    """∇·(d ∇potential), d averaged on faces; nothing crosses Fixed and Flux faces here.
+
+    Args:
+        d: mobility of the cells [*b *cells] [length²/time per unit of potential].
+        potential: of the cells [*b *cells].
+        grid: domain.
+
+    Returns:
+        Rate of change [*b *cells] [1/time].
+    """
     if grid.mask is not None:
         pairs = zip(face_mean(d, grid), face_gradient(potential, grid), strict=True)
         return divergence(tuple(m * g for m, g in pairs), grid)
     return _sum(flux(d, potential, axis=axis, wrap=wrap) * r**2 for axis, wrap, r in _axes(grid, d))
 
 
+def advection(velocity: Float[Array, " d"], c: Cells, grid: Grid) -> Cells:
+    """−∇·( v c ) for a constant v, c averaged on faces; nothing crosses Fixed and Flux faces here.
+
+    Args:
+        velocity: v along each axis [length/time].
+        c: cell values [*b *cells].
+        grid: domain.
+
+    Returns:
+        Rate of change [*b *cells] [unit of c / time].
+    """
+    fluxes = [v * mean for v, mean in zip(velocity, face_mean(c, grid), strict=True)]
+    if grid.mask is not None:
+        fluxes = [
+            jnp.where(jnp.broadcast_to(_open_faces(grid.mask, axis), f.shape), f, 0)
+            for f, (axis, _, _) in zip(fluxes, _axes(grid, c), strict=True)
+        ]
+    return -divergence(tuple(fluxes), grid)
+
+
 def integral(values: Cells, grid: Grid) -> Float[Array, "..."]:
-    """Sum over the cells inside the mask times the cell volume."""
+    """Sum over the cells inside the mask times the cell volume.
+
+    Args:
+        values: per cell [*b *cells].
+        grid: domain.
+
+    Returns:
+        Integrals [*b] [unit of values · length^d].
+    """
     if grid.mask is not None:
         values = jnp.where(jnp.broadcast_to(grid.mask, values.shape), values, 0)
     return jnp.sum(values, axis=_all(grid)) * _volume(grid, values)
 
 
 def gradient_energy(c: Cells, grid: Grid) -> Float[Array, "..."]:
-    """½ ∫|∇c|², the discrete functional whose variation is −∇²c."""
+    """½ ∫|∇c|², the discrete functional whose variation is −∇²c.
+
+    Args:
+        c: cell values [*b *cells].
+        grid: domain.
+
+    Returns:
+        Energies [*b] [(unit of c)² length^(d−2)].
+    """
     total = _sum(jnp.sum(g**2, axis=_all(grid)) for g in face_gradient(c, grid))
     if grid.open:
         total = total + edge_energy(c, grid)

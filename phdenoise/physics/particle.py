@@ -46,9 +46,14 @@ def heterogeneity(
     """A uniform k₀, free to vary over the mask of the grid in its `count` slowest modes.
 
     Args:
+        grid: domain with its mask.
+        count: modes.
         length: ℓ over which ln k is smooth a priori [length].
         sd: of ln k over the particle a priori.
         scale: k₀ [1/time].
+
+    Returns:
+        k(x,y) = k₀ with `count` free coefficients.
     """
     modes, eigenvalues = mask_modes(grid, count)
     weighted = smooth_prior(eigenvalues, length=length, sd=sd)[:, None, None] * modes
@@ -59,7 +64,14 @@ def heterogeneity(
 
 
 def mask_modes(grid: Grid, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Modes φ₁ … φ_count [n, y, x] of the mask and their eigenvalues λ [n] [1/length²].
+    """Modes φ₁ … φ_count of the mask and their eigenvalues λ.
+
+    Args:
+        grid: domain with its mask.
+        count: modes.
+
+    Returns:
+        Modes [n, y, x], zero outside, and eigenvalues [n] [1/length²].
 
     Raises:
         InputError: if the mask has not more than `count` cells.
@@ -110,13 +122,31 @@ def graph_laplacian(grid: Grid) -> sparse.csc_matrix:
 def smooth_prior(
     eigenvalues: Float[np.ndarray, " n"], *, length: float, sd: float
 ) -> Float[np.ndarray, " n"]:
-    """Standard deviations of θ for which ln k varies by `sd` over the particle, smoothly over `length`."""
+    """Standard deviations of θ for which ln k varies by `sd` over the particle, smoothly over `length`.
+
+    Args:
+        eigenvalues: λ of the modes [n] [1/length²].
+        length: ℓ [length].
+        sd: standard deviation of ln k over the particle.
+
+    Returns:
+        Standard deviations [n].
+    """
     decay = 1 / (1 + eigenvalues * length**2)
     return sd * decay / np.sqrt(np.sum(decay**2))
 
 
 def disc(shape: tuple[int, int], radius: float, centre: tuple[float, float] | None = None) -> Array:
-    """Mask of a disc [y, x]; lengths in cells, the centre that of the box."""
+    """Mask of a disc.
+
+    Args:
+        shape: cells (ny, nx).
+        radius: of the disc [cells].
+        centre: (y, x) [cells]; that of the box by default.
+
+    Returns:
+        True inside [y, x].
+    """
     cy, cx = ((n - 1) / 2 for n in shape) if centre is None else centre
     y, x = np.indices(shape)
     return jnp.asarray((y - cy) ** 2 + (x - cx) ** 2 < radius**2)

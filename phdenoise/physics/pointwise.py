@@ -21,7 +21,15 @@ Values = Float[Array, "*s"]
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def pointwise(function: Callable[[Array], Array], c: Values) -> Values:
-    """function(c) for a cellwise function that closes over no differentiated array."""
+    """function(c), its derivative one product per tangent.
+
+    Args:
+        function: cellwise; closes over no differentiated array.
+        c: values of any shape.
+
+    Returns:
+        Values of the shape of c.
+    """
     return function(c)
 
 
@@ -33,7 +41,15 @@ def _pointwise_jvp(function, primals, tangents):
 
 
 def legendre_sum(coefficients: Float[Array, " n"], x: Values) -> Values:
-    """Σ pₙ Pₙ(x), n = 0 … N."""
+    """Σ pₙ Pₙ(x), n = 0 … N.
+
+    Args:
+        coefficients: pₙ [n].
+        x: values of any shape.
+
+    Returns:
+        Values of the shape of x.
+    """
     if coefficients.shape[0] == 1:
         # Where nothing depends on x, JAX 0.10.1 loses the batch of x in the custom rule below.
         return coefficients[0] + 0 * x
@@ -59,7 +75,15 @@ def _legendre_sum_jvp(primals, tangents):
 
 
 def legendre(x: Values, degree: int) -> Float[Array, "*s n"]:
-    """P₀(x) … P_degree(x) on a new last axis."""
+    """P₀(x) … P_degree(x).
+
+    Args:
+        x: values [*s].
+        degree: of the last polynomial.
+
+    Returns:
+        Polynomials [*s, degree + 1].
+    """
     return jnp.stack(_columns(x, degree + 1), axis=-1)
 
 

@@ -24,7 +24,15 @@ def forward(x: Float[Array, "*b y x"]) -> Complex[Array, "*b y k"]:
 
 
 def inverse(spectrum: Complex[Array, "*b y k"], width: int) -> Float[Array, "*b y x"]:
-    """Real fields of `width` columns from their spectra."""
+    """Real fields from their spectra.
+
+    Args:
+        spectrum: [*b, ky, kx/2+1].
+        width: columns of the fields.
+
+    Returns:
+        Fields [*b, y, x].
+    """
     return _inverse.bind(spectrum, width=width)
 
 

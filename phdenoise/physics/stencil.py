@@ -28,27 +28,70 @@ Cells = Float[Array, "*cells"]
 
 
 def lower(c: Cells, *, axis: int, sign: int, wrap: bool) -> Cells:
-    """cᵢ + sign · cᵢ₋₁ along a negative axis."""
+    """cᵢ + sign · cᵢ₋₁.
+
+    Args:
+        c: cell values.
+        axis: negative.
+        sign: 1 or −1.
+        wrap: the axis is periodic.
+
+    Returns:
+        Values on the lower faces, of the shape of c.
+    """
     return _lower.bind(c, axis=axis, sign=sign, wrap=wrap)
 
 
 def upper(f: Cells, *, axis: int, sign: int, wrap: bool) -> Cells:
-    """fᵢ + sign · fᵢ₊₁ along a negative axis."""
+    """fᵢ + sign · fᵢ₊₁.
+
+    Args:
+        f: values on the lower faces.
+        axis, sign, wrap: as in `lower`.
+
+    Returns:
+        Cell values, of the shape of f.
+    """
     return _upper.bind(f, axis=axis, sign=sign, wrap=wrap)
 
 
 def second(c: Cells, *, axis: int, wrap: bool) -> Cells:
-    """cᵢ₊₁ − 2cᵢ + cᵢ₋₁ along a negative axis."""
+    """cᵢ₊₁ − 2cᵢ + cᵢ₋₁.
+
+    Args:
+        c: cell values.
+        axis, wrap: as in `lower`.
+
+    Returns:
+        Second differences, of the shape of c.
+    """
     return _second.bind(c, axis=axis, wrap=wrap)
 
 
 def flux(d: Cells, m: Cells, *, axis: int, wrap: bool) -> Cells:
-    """Net inflow F(d, m) along a negative axis."""
+    """Net inflow F(d, m).
+
+    Args:
+        d: mobility of the cells.
+        m: potential of the cells.
+        axis, wrap: as in `lower`.
+
+    Returns:
+        Inflow, of the shape that d and m broadcast to.
+    """
     return _flux.bind(d, m, axis=axis, wrap=wrap)
 
 
 def scaled(factor: Float[Array, ""], c: Cells) -> Cells:
-    """factor · c, whose derivative by the number is summed as a matrix product."""
+    """factor · c, whose derivative by the number is summed as a matrix product.
+
+    Args:
+        factor: a number.
+        c: cell values.
+
+    Returns:
+        Values of the shape of c.
+    """
     return _scaled.bind(factor.astype(c.dtype).reshape((1,) * c.ndim), c)
 
 
@@ -64,7 +107,7 @@ def once(factor: Array) -> Array:
     """The same, kept as an array of its own.
 
     XLA computes sums and products again wherever they are used, in each tangent of a batch, whatever
-    barrier stands between. Divisions it holds for dear and keeps; this one is by 1, so exact.
+    barrier stands between. XLA rates divisions as expensive and keeps their results; this one is by 1, so exact.
     """
     return factor / jax.lax.stop_gradient(jnp.minimum(1 + jnp.abs(factor), 1))
 

@@ -63,7 +63,15 @@ def transforms(grid: Grid) -> tuple[Transform, Transform]:
 
 
 def laplacian_symbol(grid: Grid, dtype: DTypeLike) -> Float[Array, "*k"]:
-    """Eigenvalues λ ≥ 0 of −∇² on the full box, whatever the mask [1/length²]."""
+    """Eigenvalues λ ≥ 0 of −∇² on the full box, whatever the mask.
+
+    Args:
+        grid: domain.
+        dtype: of the eigenvalues.
+
+    Returns:
+        λ [*k] [1/length²] in the layout of `transforms`.
+    """
     kinds = [_kind(grid, axis) for axis in range(grid.ndim)]
     order = list(range(grid.ndim))
     halved = max((axis for axis in order if kinds[axis] == "wave"), default=None)

@@ -1,4 +1,4 @@
-"""Long processes forget what they compiled before the system's limit of memory mappings ends them.
+"""Clear compiled programs before a long process meets the system's limit of memory mappings.
 
 Every program that XLA compiles for the CPU keeps a few mappings. Linux allows a process 65,530 of them by default, some
 thousand programs, after which the next compilation aborts the process.
@@ -12,11 +12,14 @@ _MAPPINGS = Path("/proc/self/maps")
 _LIMIT = Path("/proc/sys/vm/max_map_count")
 
 
-def make_room(share: float = 0.5) -> bool:
-    """Forget compiled programs where the process holds more than a share of the mappings it may; they compile anew when called.
+def clear_caches(share: float = 0.5) -> bool:
+    """Clear compiled programs where the process holds many memory mappings; they compile again when called.
+
+    Args:
+        share: of the mappings that a process may hold, above which the caches are cleared.
 
     Returns:
-        whether it did; never where the system does not tell (no Linux).
+        Whether they were cleared; never where the system does not tell (no Linux).
     """
     try:
         limit = int(_LIMIT.read_text())

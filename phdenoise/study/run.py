@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from phdenoise.io import atomic
-from phdenoise.study.compiled import make_room
+from phdenoise.study.compiled import clear_caches
 from phdenoise.types import InputError
 
 try:
@@ -28,7 +28,7 @@ except ImportError:  # Windows, where a folder is for one process
 Row = dict[str, Any]
 
 
-def canonical(config: Any) -> str:
+def _canonical(config: Any) -> str:
     """Canonical JSON of a dataclass of plain values: sorted keys, no spaces, tuples as lists."""
     return json.dumps(
         dataclasses.asdict(config), sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -37,12 +37,20 @@ def canonical(config: Any) -> str:
 
 def run_id(config: Any) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a config's class name and canonical JSON."""
-    text = f"{type(config).__name__}:{canonical(config)}"
+    text = f"{type(config).__name__}:{_canonical(config)}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(config: Any, prefix: str = "") -> Row:
-    """Nested dataclass fields as dotted columns."""
+    """Nested dataclass fields as dotted columns.
+
+    Args:
+        config: dataclass.
+        prefix: of the names.
+
+    Returns:
+        Name -> value.
+    """
     row: Row = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -108,7 +116,14 @@ def run_sweep(
 
 
 def collect(folder: str | Path, table: str | Path) -> list[Row]:
-    """Gather a folder of runs into one tidy CSV, a row per run, sorted by its configuration.
+    """Gather a folder of runs into one tidy table.
+
+    Args:
+        folder: of `run_sweep`.
+        table: CSV file to write.
+
+    Returns:
+        The rows, one a run, sorted by configuration.
 
     Raises:
         InputError: no finished run in the folder.
@@ -180,7 +195,7 @@ def _claim(path: Path) -> Iterator[bool]:
 
 
 def _record(run: Callable[[Any], Mapping[str, float]], config: Any, path: Path) -> None:
-    make_room()
+    clear_caches()
     try:
         result = {k: float(v) for k, v in run(config).items()}
         outcome = "done"

@@ -19,7 +19,15 @@ Config = TypeVar("Config")
 
 
 def param(name: str, values: Iterable[Any]) -> Sweep:
-    """One field (dotted path) over several values."""
+    """One field over several values.
+
+    Args:
+        name: of the field; nested fields with dots.
+        values: of the field.
+
+    Returns:
+        One set of changes a value.
+    """
     return [{name: value} for value in values]
 
 
@@ -46,7 +54,14 @@ def chain(*sweeps: Sweep) -> Sweep:
 
 
 def apply(base: Config, sweep: Sweep) -> list[Config]:
-    """The configs that a sweep makes of `base`.
+    """The configs that a sweep makes.
+
+    Args:
+        base: frozen dataclass.
+        sweep: sets of changes.
+
+    Returns:
+        A config for each set of changes.
 
     Raises:
         InputError: a path that the dataclass does not have, named with its alternatives.

@@ -1,6 +1,6 @@
 """Weights and interrupted trainings on disk, by Orbax (the only importer of it; v1 interface, synchronous).
 
-Weights are a folder holding the flat mapping name -> array of `phdenoise.denoisers.weights_of`. A training is a
+Weights are a folder holding the flat mapping name -> array of `phdenoise.networks.weights_of`. A training is a
 folder of folders, one per judgement, the last complete one counting: a killed run goes on from there and ends
 with the same bits as one that was never interrupted.
 """
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phdenoise.training.train import Run
+from phdenoise.training.loop import Run
 from phdenoise.types import InputError
 
 

@@ -1,8 +1,8 @@
-"""What a network is trained on: one loss per pixel, whoever made the target.
+"""What a network is trained on: one loss per pixel, for every kind of target.
 
     nll, mse      the pixel itself, hidden from the network                        −log N(y | blind) ,  (y − μ)²/v
     counts        the same                                                         −log NB(y | blind), exact for counts
-    n2v           the same, on the pixels that a masked network may not see
+    n2v           the same, on the pixels that a masked network hides
     noise2noise   a second exposure y′ whose noise is independent                  −log p(y′ | f(y))
     supervised    the clean movie x                                                −log N(x; f, Σ)
     distil        teachers' mean M and variance Σ_M                                KL( N(M, Σ_M) ‖ N(f, Σ) )
@@ -17,36 +17,34 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from phdenoise.denoisers import Denoiser, blind_nll
-from phdenoise.denoisers.core import noise_variance
-from phdenoise.denoisers.counting import counts_nll
-from phdenoise.denoisers.masking import choices_random, grid, period
-from phdenoise.denoisers.risk import pure_terms, sure_terms
-from phdenoise.noise import Correlated, Gaussian, Poisson
+from phdenoise.networks.architecture import Architecture, Corner
+from phdenoise.networks.base import Denoiser
+from phdenoise.networks.context import View
 from phdenoise.types import InputError, Moments, NoiseModel
 
 Objective = Literal["nll", "mse", "counts", "n2v", "noise2noise", "supervised", "sure", "pure"]
-# What a student learns is no one's choice but the distillation's.
+# "distil" is chosen by the distillation alone.
 Goal = Objective | Literal["distil"]
 
-# Share of pixels that a seeing network is denied in training, so that it knows what a gap is.
+# Share of pixels that are marked as not measured in the training of a network with a target, so that it learns to fill gaps;
+# about the share of defects that a movie may have.
 DENIED = 0.03
-# Predicted variance of a network with a sharp target, at least, as a share of the noise's.
-LEAST = 1e-3
+# Predicted variance of a network with a sharp target, at least, as a share of the noise's; it keeps the loss finite.
+LEAST_VARIANCE = 1e-3
 # Step of the divergence's central differences [noise sd]: networks are piecewise linear, and their convolutions have
-# no forward derivative.
+# no forward derivative. Ramani, Blu and Unser (doi:10.1109/TIP.2008.2001404) find the estimate flat around this size.
 STEP = 0.1
-# Phase of the grid that masked networks are judged on and never trained on.
-JUDGED_PHASE = (1, 2)
 
 
 class Crops(NamedTuple):
-    """A batch of crops, scaled as the network sees them; `weight` 1 where the loss counts.
+    """A batch of crops in the network's units.
 
-    `target` and its variance `target_var` are scaled too; None for objectives without.
+    Attributes:
+        context, centre, seen: what the network is shown; see `phdenoise.networks.context.View`.
+        weight: 1 where the loss counts.
+        target, target_var: what to predict and its variance; None for objectives without.
     """
 
     context: Float[Array, "n y x k"]
@@ -56,6 +54,11 @@ class Crops(NamedTuple):
     target: Float[Array, "n y x"] | None = None
     target_var: Float[Array, "n y x"] | None = None
 
+    @property
+    def shown(self) -> View:
+        """What the network is shown."""
+        return View(self.context, self.centre, self.seen)
+
 
 def pixel_loss(
     denoiser: Denoiser,
@@ -63,167 +66,187 @@ def pixel_loss(
     noise: NoiseModel,
     objective: Goal,
     key: PRNGKeyArray,
-    corner: tuple[Array | int, Array | int] | None = None,
+    corner: Corner | None = None,
 ) -> tuple[Float[Array, "n y x"], Float[Array, "n y x"]]:
     """Loss of every pixel, and the weight it counts with.
 
     Args:
-        denoiser, crops, noise: what is judged, on what.
+        denoiser: network that is trained or scored.
+        crops: what it is shown.
+        noise: noise model of the movie.
         objective: see the module's text.
         key: of masks and probes.
-        corner: row and column of the crops in their frame when judging held-out pixels; None when training.
+        corner: row and column of the crops in their frame when scoring held-out pixels; None when training.
+
+    Returns:
+        Loss and weight.
+
+    Raises:
+        InputError: the objective needs a target and there is none.
     """
-    if denoiser.design.network == "n2v":
-        return _masked(denoiser, crops, noise, objective, key, corner)
-    if not denoiser.design.sees:
-        blind = denoiser(crops.context, crops.centre, crops.seen)
-        return _of_measured(
-            blind, _measured(denoiser, crops.centre), noise, objective
-        ), crops.weight
+    return _LOSSES[objective](denoiser, crops, noise, objective, key, corner)
+
+
+def _measured_loss(
+    denoiser: Denoiser,
+    crops: Crops,
+    noise: NoiseModel,
+    objective: Goal,
+    key: PRNGKeyArray,
+    corner: Corner | None,
+) -> tuple[Array, Array]:
+    """The measured pixel against its blind prediction."""
+    blind, counted = denoiser.training_pass(crops.shown, key, corner)
+    loss = _of_measured(blind, denoiser.measured(crops.centre), noise, objective)
+    return loss, crops.weight * counted
+
+
+def _risk_loss(
+    denoiser: Denoiser,
+    crops: Crops,
+    noise: NoiseModel,
+    objective: Goal,
+    key: PRNGKeyArray,
+    corner: Corner | None,
+) -> tuple[Array, Array]:
+    """The estimated risk, and the predicted variance regressed on it."""
     probe, drop = jax.random.split(key)
-    if corner is None:
-        kept = jax.random.bernoulli(drop, 1 - DENIED, crops.seen.shape)
-        crops = crops._replace(seen=crops.seen * kept)
-    if objective in ("sure", "pure"):
-        return _risk(denoiser, crops, noise, objective, probe), crops.weight
-    if crops.target is None:
+    crops = _with_gaps(crops, drop, corner)
+
+    def mean(noisy: Array) -> Array:
+        return denoiser(crops.context, denoiser.scaled(noisy), crops.seen).mean
+
+    noisy = denoiser.measured(crops.centre)
+    out = denoiser(*crops.shown)
+    error = risk_terms(mean, noisy, noise, probe)
+    own = jax.lax.stop_gradient(noise.expected_variance(out))
+    return error / own + ((out.var - jax.lax.stop_gradient(error)) / own) ** 2, crops.weight
+
+
+def _target_loss(
+    denoiser: Denoiser,
+    crops: Crops,
+    noise: NoiseModel,
+    objective: Goal,
+    key: PRNGKeyArray,
+    corner: Corner | None,
+) -> tuple[Array, Array]:
+    """A target against the prediction."""
+    goal = crops.target
+    if goal is None:
         raise InputError(f"Objective {objective} needs a target movie.")
-    out = denoiser(crops.context, crops.centre, crops.seen)
-    target = _measured(denoiser, crops.target)
+    crops = _with_gaps(crops, jax.random.split(key)[1], corner)
+    out = denoiser(*crops.shown)
+    target = denoiser.measured(goal)
     if objective == "noise2noise":
-        return blind_nll(out, target, noise), crops.weight
-    own = jax.lax.stop_gradient(noise_variance(noise, out))
-    known = LEAST * own
+        return noise.blind_nll(out, target), crops.weight
+    own = jax.lax.stop_gradient(noise.expected_variance(out))
+    known = LEAST_VARIANCE * own
     if crops.target_var is not None:
         known = known + crops.target_var * denoiser.spread**2
-    variance = out.var + LEAST * own
+    variance = out.var + LEAST_VARIANCE * own
     loss = 0.5 * (((target - out.mean) ** 2 + known) / variance + jnp.log(variance))
     return loss, crops.weight
 
 
+# Loss of each objective.
+_LOSSES: dict[Goal, Callable[..., tuple[Array, Array]]] = {
+    "nll": _measured_loss,
+    "mse": _measured_loss,
+    "counts": _measured_loss,
+    "n2v": _measured_loss,
+    "noise2noise": _target_loss,
+    "supervised": _target_loss,
+    "distil": _target_loss,
+    "sure": _risk_loss,
+    "pure": _risk_loss,
+}
+
+
+def _with_gaps(crops: Crops, key: PRNGKeyArray, corner: Corner | None) -> Crops:
+    """In training, crops of which some pixels are marked as not measured."""
+    if corner is not None:
+        return crops
+    return crops._replace(seen=crops.seen * jax.random.bernoulli(key, 1 - DENIED, crops.seen.shape))
+
+
 def resolve(
-    network: str,
+    asked: Architecture | None,
     objective: Objective,
     noise: NoiseModel,
     correlated: bool,
     *,
     target: bool,
     clean: bool,
-) -> tuple[Literal["blind", "unet", "n2v"], Objective]:
-    """The network and the objective that were asked for, where "auto" and the default leave a choice.
+) -> Objective:
+    """The objective that was asked for, where the default leaves a choice.
 
     Args:
-        network: auto, blind, unet or n2v.
+        asked: the network; None where that follows from the objective.
         objective: as configured; "nll" is the default.
         noise: noise model of the movie.
         correlated: whether the noise correlates in space.
         target, clean: whether a second exposure, or the clean movie, is given.
 
+    Returns:
+        The objective.
+
     Raises:
         InputError: they do not go together.
     """
-    if network not in ("auto", "blind", "unet", "n2v"):
-        raise InputError(f"Unknown network '{network}': use auto, blind, unet or n2v.")
-    if objective == "nll" and network in ("auto", "unet"):
+    if objective == "nll" and (asked is None or objective not in asked.objectives):
         if target or clean:
             objective = "noise2noise" if target else "supervised"
-        elif network == "unet":
-            # What sees its own noisy pixel would learn to copy it.
-            objective = "sure" if isinstance(noise, Gaussian) or correlated else "pure"
-    if network == "auto":
-        hides = {"nll": "blind", "mse": "blind", "counts": "blind", "n2v": "n2v"}
-        network = hides.get(objective, "unet")
-    allowed = {
-        "blind": ("nll", "mse", "counts"),
-        "n2v": ("n2v", "nll", "mse", "counts"),
-        "unet": ("noise2noise", "supervised", "sure", "pure"),
-    }[network]
-    if objective not in allowed:
+        elif asked is not None:
+            # A network that uses its own noisy pixel would learn to copy it.
+            objective = "sure" if correlated else noise.risk
+    if asked is not None and objective not in asked.objectives:
         raise InputError(
-            f"--network {network} is not trained by --objective {objective}: use {', '.join(allowed)}."
+            f"--network {asked.name} is not trained by --objective {objective}: use {', '.join(asked.objectives)}."
         )
     if target and objective != "noise2noise":
         raise InputError(f"--target is for --objective noise2noise, not {objective}.")
     if clean != (objective == "supervised"):
         raise InputError("--objective supervised and --clean FILE (the clean movie) go together.")
-    if objective == "counts" and not isinstance(noise, Poisson):
+    if objective == "counts" and not noise.has_conjugate:
         raise InputError(
             f"--objective counts is the likelihood of Poisson counts, not of {type(noise).__name__} noise: use nll."
         )
     if objective == "pure" and correlated:
         raise InputError(
-            "PURE knows no noise that neighbouring pixels share: use --objective sure, or a blind network."
+            "PURE is for noise that is independent between pixels: use --objective sure, or a blind network."
         )
-    if objective == "pure" and isinstance(noise, Gaussian):
+    if objective == "pure" and noise.risk != "pure":
         raise InputError("PURE is for counting noise, not Gaussian: use --objective sure.")
-    if objective == "sure" and not (isinstance(noise, Gaussian) or correlated):
+    if objective == "sure" and noise.risk != "sure" and not correlated:
         raise InputError(
             f"SURE is for Gaussian noise, not {type(noise).__name__}: use --objective pure."
         )
-    return network, objective  # type: ignore[return-value]
-
-
-def _masked(
-    denoiser: Denoiser,
-    crops: Crops,
-    noise: NoiseModel,
-    objective: Goal,
-    key: PRNGKeyArray,
-    corner: tuple[Array | int, Array | int] | None,
-) -> tuple[Array, Array]:
-    """One pass with a grid of random phase, or with the judged one; only its centres count."""
-    region = denoiser.region
-    rows, columns = period(region)
-    k_phase, k_choice = jax.random.split(key)
-    if corner is None:
-        phase = jax.random.randint(k_phase, (2,), 0, jnp.asarray((rows, columns)))
-    else:
-        phase = jnp.stack(
-            [(p - c) % n for p, c, n in zip(JUDGED_PHASE, corner, (rows, columns), strict=True)]
-        )
-    choice = choices_random(k_choice, crops.centre.shape)
-    network = nnx.merge(denoiser.graph, denoiser.state)
-    mean, sd = network.masked(crops.context, crops.centre, crops.seen, region, phase, choice)
-    blind = denoiser.in_units(mean, sd)
-    loss = _of_measured(blind, _measured(denoiser, crops.centre), noise, objective)
-    centres, _ = grid((crops.centre.shape[1], crops.centre.shape[2]), region, phase)
-    return loss, crops.weight * centres[None]
+    return objective
 
 
 def _of_measured(blind: Moments, noisy: Array, noise: NoiseModel, objective: Goal) -> Array:
     if objective == "mse":
-        return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise_variance(noise, blind))
-    if objective == "counts" and isinstance(noise, Poisson):
-        return counts_nll(blind, noisy, noise)
-    return blind_nll(blind, noisy, noise)
-
-
-def _risk(
-    denoiser: Denoiser, crops: Crops, noise: NoiseModel, objective: Goal, key: PRNGKeyArray
-) -> Array:
-    def mean(noisy: Array) -> Array:
-        return denoiser(crops.context, denoiser.scaled(noisy), crops.seen).mean
-
-    noisy = _measured(denoiser, crops.centre)
-    out = denoiser(crops.context, crops.centre, crops.seen)
-    error = risk_terms(mean, noisy, noise, objective, key)
-    own = jax.lax.stop_gradient(noise_variance(noise, out))
-    return error / own + ((out.var - jax.lax.stop_gradient(error)) / own) ** 2
+        return (noisy - blind.mean) ** 2 / jax.lax.stop_gradient(noise.expected_variance(blind))
+    return noise.blind_nll(blind, noisy, conjugate=objective == "counts")
 
 
 def risk_terms(
     mean: Callable[[Array], Array],
     noisy: Float[Array, "t y x"],
     noise: NoiseModel,
-    objective: Goal,
     key: PRNGKeyArray,
 ) -> Float[Array, "t y x"]:
-    """Each pixel's share of the risk of `mean`, a function of the noisy frames."""
-    if objective == "sure" or isinstance(noise, Gaussian | Correlated):
-        return sure_terms(mean, noisy, noise, key, step=STEP)
+    """Each pixel's share of the estimated risk of a denoiser.
+
+    Args:
+        mean: denoised frames of noisy frames.
+        noisy: measured frames.
+        noise: noise model.
+        key: of the random probe.
+
+    Returns:
+        Terms whose mean is the risk [intensity²].
+    """
     # The second derivative costs twice as much, and is little more than noise for a piecewise linear network.
-    return pure_terms(mean, noisy, noise, key, step=STEP, curvature=False)
-
-
-def _measured(denoiser: Denoiser, scaled: Array) -> Array:
-    return denoiser.centre + denoiser.spread * scaled
+    return noise.risk_terms(mean, noisy, key, step=STEP, curvature=False)

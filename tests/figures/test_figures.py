@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from phdenoise.figures import (
-    Section,
+from phdenoise.figures.plots import (
     energy_and_mass,
     law_curves,
     movie_panels,
-    report_html,
     residual_autocorrelation,
     save,
     sweep,
     training_curve,
 )
+from phdenoise.report.page import Section, report_html
 
 RNG = np.random.default_rng(0)
 C = np.linspace(0.1, 0.9, 11)
@@ -61,6 +60,16 @@ def _all():
     )
     yield training_curve(list(RNG.normal(size=40)))
     yield sweep(rows, x="s", ys={"A": "a"}, x_label="noise", y_label="error", log_y=True)
+
+
+def test_a_law_that_does_not_hold_is_dashed_and_named():
+    fits = {"noisy": CURVES, "joint": CURVES}
+    figure = law_curves(fits, diffusivity_unit="um^2/s", refuted=["noisy"])
+    assert figure.get_suptitle() == "The law does not hold: noisy"
+    for axis in figure.axes:
+        styles = {line.get_label(): line.get_linestyle() for line in axis.lines}
+        assert styles == {"noisy, does not hold": "--", "joint": "-"}
+    assert not law_curves(fits, diffusivity_unit="um^2/s").get_suptitle()
 
 
 @pytest.mark.parametrize("figure", list(_all()))

@@ -1,6 +1,6 @@
 """The table of a comparison as a figure: every law is there, and the chosen one is filled."""
 
-from phdenoise.figures import comparison
+from phdenoise.figures.law_plots import comparison
 
 
 def _row(model, parameters, held_out, chosen):

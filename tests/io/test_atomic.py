@@ -6,10 +6,13 @@ import os
 import numpy as np
 import pytest
 
-from phdenoise.io import atomic, atomic_directory, check_writable, read, write, write_json
-from phdenoise.io.atomic import MARKER
+from phdenoise.io import atomic
+from phdenoise.io.atomic import MARKER, atomic_directory, check_writable
+from phdenoise.io.jsonfile import write_json
+from phdenoise.io.reading import read
+from phdenoise.io.writing import write
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian
+from phdenoise.noise.models import Gaussian
 from phdenoise.types import InputError
 
 FAILURES = {

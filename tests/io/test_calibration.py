@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from phdenoise.io import read
+from phdenoise.io.reading import read
 from phdenoise.types import InputError
 
 FRAMES = np.random.default_rng(0).integers(0, 4000, (5, 6, 7)).astype(np.uint16)
@@ -243,8 +243,17 @@ def test_times_beside_a_bare_dataset(tmp_path):
     assert movie.time_unit == "s"
 
 
-def test_times_that_run_backwards_are_ignored_and_said(tmp_path):
+def test_times_that_run_backwards_reverse_the_frames(tmp_path):
     np.savez(tmp_path / "m.npz", a=FRAMES, energy_eV=np.arange(5.0)[::-1])
+    movie = read(tmp_path / "m.npz")
+    assert movie.time_unit == "eV"
+    np.testing.assert_array_equal(movie.times, np.arange(5.0))
+    np.testing.assert_array_equal(movie.frames, FRAMES[::-1].astype(np.float32))
+    assert "taken in rising order" in notes(movie)
+
+
+def test_times_without_order_are_ignored_and_said(tmp_path):
+    np.savez(tmp_path / "m.npz", a=FRAMES, energy_eV=[0.0, 2, 1, 3, 4])
     movie = read(tmp_path / "m.npz")
     assert movie.time_unit == "frame"
     assert "does not increase" in notes(movie)

@@ -5,9 +5,13 @@ import pytest
 import tifffile
 
 from phdenoise.channels import Channels, ChannelsEstimate
-from phdenoise.io import read, read_channels, read_channels_estimate, read_estimate, write
+from phdenoise.io.channels import read_channels
+from phdenoise.io.native import read_estimate
+from phdenoise.io.native_channels import read_channels_estimate
+from phdenoise.io.reading import read
+from phdenoise.io.writing import write
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian, Poisson
+from phdenoise.noise.models import Gaussian, Poisson
 from phdenoise.types import InputError
 
 RNG = np.random.default_rng(7)
@@ -233,3 +237,13 @@ def test_channels_must_belong_together():
         Channels((), ())
     with pytest.raises(InputError, match=r"\[c, t, y, x\], got shape \(4, 20, 19\)"):
         Channels.from_array(FRAMES[0])
+
+
+@pytest.mark.parametrize(("dtype", "asked"), [("f4", True), ("u1", False)])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_float_planes_tagged_as_colours_are_questioned(tmp_path, dtype, asked, planar):
+    planes = np.random.default_rng(0).integers(0, 255, (3, 8, 9)).astype(dtype)
+    array = np.moveaxis(planes, 0, -1) if planar == "contig" else planes
+    tifffile.imwrite(tmp_path / "m.tif", array, photometric="rgb", planarconfig=planar)
+    notes = read_channels(tmp_path / "m.tif").movies[0].provenance["notes"]
+    assert any("tagged as red, green and blue" in n for n in notes) == asked

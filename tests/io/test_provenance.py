@@ -4,9 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
-from phdenoise.io import read, write
+from phdenoise.io.reading import read
+from phdenoise.io.writing import write
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian
+from phdenoise.noise.models import Gaussian
 
 FRAMES = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
 SAID = {"boundary": "periodic", "simulated": {"model": "fickian", "twin": {"omega": 3.0}}}

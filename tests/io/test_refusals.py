@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from phdenoise.io import check_values, read, read_estimate, write
+from phdenoise.io.native import read_estimate
+from phdenoise.io.reading import read
+from phdenoise.io.to_movie import check_values
+from phdenoise.io.writing import write
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
 

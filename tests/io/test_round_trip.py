@@ -10,9 +10,12 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phdenoise.io import read, read_estimate, to_json, write, write_json
+from phdenoise.io.jsonfile import to_json, write_json
+from phdenoise.io.native import read_estimate
+from phdenoise.io.reading import read
+from phdenoise.io.writing import write
 from phdenoise.movie import Estimate, Movie
-from phdenoise.noise import Gaussian, PoissonGaussian
+from phdenoise.noise.models import Gaussian, PoissonGaussian
 
 SHAPES = [(1, 1, 1), (1, 5, 3), (3, 1, 7), (2, 3, 4), (5, 17, 13), (2, 130, 131)]
 

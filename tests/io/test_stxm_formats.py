@@ -1,16 +1,16 @@
 """Scans of X-ray microscopes: SDF header and images, NeXus NXstxm, and the streams of .xrm and .txrm."""
 
-import io
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from phdenoise.io import read
-from phdenoise.io.sdf import parse_header
-from phdenoise.io.xrm import read_xrm, source_of
+from phdenoise.io.readers.sdf import parse_header
+from phdenoise.io.readers.xrm import read_xrm, source_of
+from phdenoise.io.reading import read
 from phdenoise.types import InputError
+from tests.io.ole_streams import Streams
 
 STACK = np.arange(3 * 4 * 5, dtype=float).reshape(3, 4, 5)
 
@@ -117,19 +117,6 @@ def test_nxstxm_stack(tmp_path, with_axes):
     assert (movie.time_unit, movie.length_unit) == ("eV", "um")
 
 
-class _Streams:
-    """An OLE file as olefile shows it."""
-
-    def __init__(self, parts):
-        self.parts = parts
-
-    def exists(self, name):
-        return name in self.parts
-
-    def openstream(self, name):
-        return io.BytesIO(self.parts[name])
-
-
 def _txrm(count=102, kind=5):
     image = {5: "<u2", 10: "<f4"}[kind]
     parts = {
@@ -151,12 +138,12 @@ def _txrm(count=102, kind=5):
 
 @pytest.mark.parametrize("kind", [5, 10])
 def test_txrm_streams(kind):
-    source = source_of(_Streams(_txrm(kind=kind)), Path("a.txrm"), None)
+    source = source_of(Streams(_txrm(kind=kind)), Path("a.txrm"), None)
     assert source.array.shape == (102, 4, 5)
     np.testing.assert_array_equal(source.array[:, 0, 0], np.arange(102))
     assert (source.time_unit, source.length_unit) == ("eV", "um")
     np.testing.assert_allclose(source.pixel_size, 0.03, rtol=1e-6)
-    reference = source_of(_Streams(_txrm(kind=kind)), Path("a.txrm"), "reference")
+    reference = source_of(Streams(_txrm(kind=kind)), Path("a.txrm"), "reference")
     np.testing.assert_array_equal(reference.array, np.full((1, 4, 5), 9))
 
 
@@ -171,7 +158,7 @@ def test_txrm_streams(kind):
 def test_txrm_damage_is_one_sentence(change, words):
     parts = {k: v for k, v in (_txrm(5) | change).items() if v is not None}
     with pytest.raises(InputError, match=words):
-        source_of(_Streams(parts), Path("a.txrm"), None)
+        source_of(Streams(parts), Path("a.txrm"), None)
 
 
 def test_file_that_is_no_ole_is_refused(tmp_path):

@@ -7,15 +7,13 @@ import pytest
 from scipy.special import erfc
 
 from phdenoise.grid import Fixed, Flux, Grid
-from phdenoise.physics import (
-    AllenCahn,
-    CahnHilliard,
-    ConstantMobility,
-    DoubleWell,
-    Fickian,
-    simulate,
-)
+from phdenoise.physics import simulate
 from phdenoise.physics.adaptive import integrate
+from phdenoise.physics.equations.allen_cahn import AllenCahn
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import DoubleWell
+from phdenoise.physics.mobility import ConstantMobility
 
 solve = jax.jit(simulate, static_argnames=("substeps", "stepper", "ramp"))
 

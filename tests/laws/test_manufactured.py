@@ -13,25 +13,21 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Fixed, Flux, Grid
-from phdenoise.physics import (
-    ETDRK4,
-    RKC2,
-    AllenCahn,
-    CahnHilliard,
-    DegenerateMobility,
-    DoubleWell,
-    Fickian,
-    LegendreMobility,
-    Model,
-    RegularSolution,
-    RosenbrockW,
-    advance,
-)
-from phdenoise.physics.forced import Forced
+from phdenoise.physics.equations.allen_cahn import AllenCahn
+from phdenoise.physics.equations.base import Law
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.equations.forced import Forced
+from phdenoise.physics.free_energies.regular_solution import DoubleWell, RegularSolution
+from phdenoise.physics.mobility import DegenerateMobility, LegendreMobility
+from phdenoise.physics.simulate import advance
+from phdenoise.physics.steppers.etdrk4 import ETDRK4
+from phdenoise.physics.steppers.rkc2 import RKC2
+from phdenoise.physics.steppers.rosenbrock import RosenbrockW
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, Law] = {
     "fickian": Fickian(LegendreMobility(np.array([-2.0, 0.5]))),
     "cahn-hilliard": CahnHilliard(RegularSolution(2.5), DegenerateMobility(1.0), 0.02),
     "allen-cahn": AllenCahn(DoubleWell(4.0, 0.0, 1.0), DegenerateMobility(2.0), 0.1),
@@ -93,7 +89,7 @@ def faces(model, boundary, u):
 class Continuum(eqx.Module):
     """u_t minus the right-hand side of the equation."""
 
-    model: Model
+    model: Law
     x: jax.Array
     u: Callable = eqx.field(static=True)
 
@@ -112,7 +108,7 @@ class Continuum(eqx.Module):
 class Difference(eqx.Module):
     """u_t minus the right-hand side of the difference equations."""
 
-    model: Model
+    model: Law
     grid: Grid
     x: jax.Array
     u: Callable = eqx.field(static=True)

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    RKC2,
-    CahnHilliard,
-    Fickian,
-    LegendreEnthalpy,
-    LegendreMobility,
-    reference_mobility,
-    simulate,
-)
+from phdenoise.physics import simulate
+from phdenoise.physics.equations.base import reference_mobility
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import LegendreEnthalpy
+from phdenoise.physics.mobility import LegendreMobility
+from phdenoise.physics.steppers.rkc2 import RKC2
 
 THETA = np.array([-3.0, 0.1, 0.05, -1.2, 0.2, np.log(1.5)])
 TIMES = np.linspace(0.0, 12.0, 4)

@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    RKC2,
-    CahnHilliard,
-    ConstantMobility,
-    DegenerateMobility,
-    DoubleWell,
-    Fickian,
-    LegendreMobility,
-    RegularSolution,
-    growth_rate,
-    simulate,
-)
+from phdenoise.physics import simulate
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard, growth_rate
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import DoubleWell, RegularSolution
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
+from phdenoise.physics.steppers.rkc2 import RKC2
 from phdenoise.physics.transforms import laplacian_symbol
 
 solve = jax.jit(simulate, static_argnames=("substeps", "stepper", "ramp"))

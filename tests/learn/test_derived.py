@@ -2,22 +2,28 @@
 
 import numpy as np
 import pytest
+from families import family, point
 from scipy import integrate, optimize
 
-from phdenoise.learn.derived import Series, common_tangent, derive, numbers
+from phdenoise.learn.derived import derive, numbers
 from phdenoise.learn.identifiability import identify
-from phdenoise.learn.laws import LawSpace, Units
+from phdenoise.learn.laws import Units
+from phdenoise.physics.free_energies.phases import LegendrePotential, common_tangent
 
-CH = LawSpace("cahn-hilliard", 3, 1)
+CH = family("cahn-hilliard", 3, 1)
 
 
 def _regular(omega, kappa=0.002):
-    return CH.start(1.0, kappa, omega)
+    return point(CH, 1.0, kappa, omega)
+
+
+def _numbers(family, theta, units):
+    return {k: n.value for k, n in numbers(family, theta[None], units)[0].items()}
 
 
 @pytest.mark.parametrize("omega", [2.1, 3.0, 4.5])
 def test_phases_and_interface_of_the_regular_solution(omega):
-    found = numbers(CH, _regular(omega), Units())
+    found = _numbers(CH, _regular(omega), Units())
     # Symmetric: the tangent is horizontal, ln(c/(1-c)) = -omega (1 - 2c).
     low = optimize.brentq(
         lambda c: np.log(c / (1 - c)) + omega * (1 - 2 * c),
@@ -44,25 +50,28 @@ def test_phases_and_interface_of_the_regular_solution(omega):
 
 def test_a_tilt_moves_no_phase_and_units_scale():
     """A constant added to μ_h changes neither the tangent's touching points nor the interface."""
-    plain, tilted = Series(np.array([0.0, -3.0])), Series(np.array([0.7, -3.0]))
+    plain, tilted = (
+        LegendrePotential(np.array([0.0, -3.0])),
+        LegendrePotential(np.array([0.7, -3.0])),
+    )
     assert common_tangent(plain) == pytest.approx(common_tangent(tilted), abs=1e-9)
-    one, ten = (numbers(CH, _regular(3.0), Units(length=h)) for h in (1.0, 10.0))
+    one, ten = (_numbers(CH, _regular(3.0), Units(length=h)) for h in (1.0, 10.0))
     for name in ("interface_width", "interface_tension"):
         assert ten[name] == pytest.approx(10 * one[name])
     assert ten["barrier"] == pytest.approx(one["barrier"])
 
 
 def test_mixing_laws_have_no_phases():
-    assert numbers(CH, _regular(1.5), Units()) == {}
-    assert numbers(LawSpace("fickian", 3, 1), np.zeros(2), Units()) == {}
+    assert _numbers(CH, _regular(1.5), Units()) == {}
+    assert _numbers(family("fickian", 3, 1), np.zeros(2), Units()) == {}
 
 
 def test_phases_of_a_reaction_are_where_nothing_drives_it():
-    space = LawSpace("allen-cahn", 2, 0)
-    theta = space.start(1.0, 2.0, 3.0)
+    space = family("allen-cahn", 2, 0)
+    theta = point(space, 1.0, 2.0, 3.0)
     theta[0] = 0.1
-    found = numbers(space, theta, Units())
-    series = Series(np.array([0.1, -3.0, 0.0]))
+    found = _numbers(space, theta, Units())
+    series = LegendrePotential(np.array([0.1, -3.0, 0.0]))
     for name in ("phase_low", "phase_high"):
         assert series.potential(np.array(found[name])) == pytest.approx(0.0, abs=1e-9)
     # To first order the tilt times the distance of the phases.
@@ -92,10 +101,11 @@ def test_intervals_and_what_was_not_visited():
 
 
 def test_least_identifiable_direction_is_named():
-    names = ("p_1", "q_0", "ln_kappa")
+    named = [c for c in CH.components if c.name in ("p_1", "q_0", "ln_kappa")]
+    names, labels = (tuple(getattr(c, k) for c in named) for k in ("name", "label"))
     # The data know p_1 + q_0 and ln_kappa well, p_1 − q_0 not at all.
     rows = np.array([[100.0, 100.0, 0.0], [0.0, 0.0, 50.0]])
-    found = identify(rows.T @ rows, np.ones(3), names)
+    found = identify(rows.T @ rows, np.ones(3), names, labels)
     assert found.rank == 2
     assert found.narrowed == pytest.approx(1.0)
     assert abs(found.direction["p_1"] + found.direction["q_0"]) < 1e-9
@@ -103,4 +113,4 @@ def test_least_identifiable_direction_is_named():
     assert "ln D" in found.sentence
     assert "only the prior" in found.sentence
     assert "kappa" not in found.sentence
-    assert identify(np.full((3, 3), np.nan), np.ones(3), names) is None
+    assert identify(np.full((3, 3), np.nan), np.ones(3), names, labels) is None

@@ -3,15 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import family, point
 
 from phdenoise.grid import Grid
+from phdenoise.learn.empirical_bayes import choose_prior_strengths
 from phdenoise.learn.joint import Problem, refine
-from phdenoise.learn.laws import LawSpace
-from phdenoise.learn.objective import SPREAD, Observation, field_prior, first_field
-from phdenoise.learn.weigh import weigh
+from phdenoise.learn.laws import weak_prior
+from phdenoise.learn.objective import FIELD_SD, MeasuredConcentration, field_prior, first_field
 
 GRID = Grid((16, 16), 1.0, "no-flux")
-SPACE = LawSpace("fickian", 0, 0, "constant")
+SPACE = family("fickian", 0, 0)
 
 
 def blurring(times, rate):
@@ -32,22 +33,22 @@ def test_a_fast_edge_is_doubted_where_it_is():
 
 def test_the_spread_stays_within_its_bounds():
     frames = np.stack([np.zeros((8, 8)), np.ones((8, 8))])
-    np.testing.assert_allclose(first_field(frames, np.zeros((8, 8))), SPREAD[1])
-    np.testing.assert_allclose(first_field(np.zeros((2, 8, 8)), np.zeros((8, 8))), SPREAD[0])
+    np.testing.assert_allclose(first_field(frames, np.zeros((8, 8))), FIELD_SD[1])
+    np.testing.assert_allclose(first_field(np.zeros((2, 8, 8)), np.zeros((8, 8))), FIELD_SD[0])
 
 
 def still_problem(truth, noise, sd, seed):
     """A field that hardly moves, measured in 6 frames."""
     rng = np.random.default_rng(seed)
     frames = 0.5 + truth + noise * rng.normal(size=(6, 16, 16))
-    observation = Observation(
+    observation = MeasuredConcentration(
         frames=jnp.asarray(frames, jnp.float32),
         weights=jnp.full(frames.shape, noise**-2.0, jnp.float32),
         times=jnp.arange(6, dtype=jnp.float32),
         grid=GRID,
     )
     prior = field_prior(np.full((16, 16), 0.5), GRID, sd=sd, waves=12, dtype=np.dtype(np.float32))
-    return Problem(SPACE, observation, prior, SPACE.prior(SPACE.start(1e-3, 0.0, 0.0)), 1, 0)
+    return Problem(SPACE, observation, prior, weak_prior(SPACE, point(SPACE, 1e-3, 1.0, 0.0)), 1, 0)
 
 
 def test_the_evidence_finds_how_wide_each_band_is():
@@ -57,10 +58,12 @@ def test_the_evidence_finds_how_wide_each_band_is():
     long = np.zeros((12, 12))
     long[:4, :4] = rng.choice([-3.0, 3.0], size=(4, 4))
     amplitude = float(prior.amplitude)
-    y, x = np.asarray(prior.waves_y), np.asarray(prior.waves_x)
+    y, x = np.asarray(prior.waves.y), np.asarray(prior.waves.x)
     truth = amplitude * (y @ long @ x.T)
     problem = still_problem(truth, 0.02, 0.03, 2)
-    weighed = weigh(problem, refine(problem, problem.start, iterations=5), field=True, iterations=5)
+    weighed = choose_prior_strengths(
+        problem, refine(problem, problem.start, iterations=5), field=True, iterations=5
+    )
     spectrum = np.asarray(weighed.problem.prior.spectrum)
     assert 2 < spectrum[1, 1] < 3.5
     assert 2 < spectrum[2, 1] < 3.5

@@ -5,14 +5,17 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from families import family, point
 
-from phdenoise.learn import FitConfig, LawSpace, fit
-from phdenoise.learn.fit import MOST_SUBSTEPS, SOLVER_BIAS, finer
-from phdenoise.learn.guess import regress_start
-from phdenoise.learn.setting import prepare_setting
+from phdenoise.denoising import denoise
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.fit_problem import prepare_fit_problem
+from phdenoise.learn.joint_fit import MOST_SUBSTEPS, SOLVER_BIAS, finer
 from phdenoise.movie import Movie
-from phdenoise.pipeline import SimulateConfig, simulate
-from phdenoise.training import DenoiseConfig, denoise
+from phdenoise.physics.law_parameters import Parameters
+from phdenoise.simulation import SimulateConfig, simulate
 from phdenoise.types import InputError
 
 # One process: what tests share compiles once.
@@ -51,7 +54,7 @@ def test_clean_twin_gives_its_law_back():
 
 
 @pytest.mark.slow
-def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
+def test_a_noisy_movie_gives_its_law_with_and_without_a_denoiser(twin):
     estimate = denoise(twin.movie, DenoiseConfig("quick", steps=100, width=8))
     quick = replace(FAST, iterations=12, mobility_degree=3, field_waves=6, precision="float32")
     noisy = fit(twin.movie, config=quick)
@@ -59,8 +62,11 @@ def test_joint_fit_halves_the_errors_of_the_noisy_fit_and_knows_its_own(twin):
     # On so small a movie the last steps drown in single precision; then the outcome says so.
     assert joint.converged or "no step lowers the cost" in joint.outcome
     assert joint.statistics["explained_variance"] > 0.8
-    mu_0, mu_1 = _errors(noisy)[0], _errors(joint)[0]
-    assert mu_1 < 0.5 * mu_0
+    # At face value the error of mu_h was 0.5 here: the noise of the start frames entered the solve.
+    assert _errors(noisy)[0] < 0.15
+    assert _errors(joint)[0] < 0.15
+    assert noisy.holds is not False
+    assert joint.holds is not False
     assert joint.statistics["chi2_per_dof"] == pytest.approx(1.0, abs=0.05)
     assert joint.statistics["solver_bias_sd"] <= 0.3
     first, last = joint.frames_used
@@ -125,7 +131,7 @@ def test_diverging_fit_is_an_outcome_not_an_exception():
     frames = rng.uniform(0, 1, size=(4, 16, 16)) * np.array([1, 50, 1, 50])[:, None, None]
     config = replace(FAST, concentration="as-is", iterations=3, substeps=1, mobility_degree=1)
     result = fit(Movie.from_array(frames), config=config)
-    assert "does not move as this law says" in result.outcome or not result.converged
+    assert result.holds is not True
     assert np.isfinite([p.value for p in result.parameters]).all()
 
 
@@ -156,20 +162,24 @@ def test_unfit_movies_are_refused(movie, words):
         fit(movie)
 
 
-def test_law_space_round_trip(x64):
-    space = LawSpace("cahn-hilliard", 4, 3)
-    model = space.build(jax.numpy.asarray(space.start(0.7, 5.0, 3.0)))
+def test_a_named_law_at_a_regular_solution(x64):
+    space = family("cahn-hilliard", 4, 3)
+    model = space.build(jax.numpy.asarray(point(space, 0.7, 5.0, 3.0)))
+    same = space.law.resembling(0.7, 5.0, 3.0)
+    np.testing.assert_allclose(Parameters(same).start, point(space, 0.7, 5.0, 3.0), atol=1e-12)
     c = jax.numpy.linspace(0.1, 0.9, 9)
     expected = np.log(c / (1 - c)) + 3.0 * (1 - 2 * c)
     np.testing.assert_allclose(model.free_energy.chemical_potential(c), expected, atol=1e-10)
     np.testing.assert_allclose(model.mobility(c), 0.7, rtol=1e-10)
     assert float(model.kappa) == pytest.approx(5.0)
-    assert len(space.names) == space.size == len(space.prior_sd())
+    assert len(space.names) == space.size == len(space.sd)
 
 
 def test_regression_finds_the_scale(twin):
     frames = twin.clean.frames[16:30]
-    mobility, kappa, _ = regress_start(frames, np.arange(14.0), _grid(frames))
+    law = family("cahn-hilliard", 4, 3).law
+    guess = law.starts(frames, np.arange(14.0), _grid(frames)).guess
+    mobility, kappa = np.exp(guess.mobility.log_coefficients[0]), float(guess.kappa)
     # True: mean of c(1-c) about 0.1 to 0.25 per (0.01)^2 and 0.005 -> 5..12 px^2/frame; kappa 20 px^2.
     assert 0.5 < mobility < 50
     assert 5 < kappa < 80
@@ -186,9 +196,9 @@ def _grid(frames):
 def test_laws_of_constant_mobility_have_tangents_too(model, x64):
     """A series of one term does not depend on the field, which a batched solve must survive."""
     from phdenoise.grid import Grid
-    from phdenoise.learn.objective import predict
+    from phdenoise.physics.simulate import simulate as solve_law
 
-    space = LawSpace(model, 1, 0)
+    space = family(model, 1, 0)
     fields = jax.random.uniform(jax.random.key(0), (2, 4, 4), minval=0.3, maxval=0.7)
     times = jax.numpy.tile(jax.numpy.arange(3.0)[None], (2, 1))
 
@@ -196,11 +206,11 @@ def test_laws_of_constant_mobility_have_tangents_too(model, x64):
         def solve(field, times):
             grid = Grid((4, 4), 1.0, "periodic")
             options = {"substeps": 2, "checkpoint": False, "uniform": False}
-            return predict(space, theta, field, times, grid, **options)
+            return solve_law(space.build(theta), grid, field, times, **options)
 
         return jax.vmap(solve)(fields, times)
 
-    theta, step = jax.numpy.asarray(space.start(0.02, 1.0, 1.0)), 1e-6
+    theta, step = jax.numpy.asarray(point(space, 0.02, 1.0, 1.0)), 1e-6
     rows = jax.vmap(lambda v: jax.jvp(frames, (theta,), (v,))[1])(jax.numpy.eye(space.size))
     q = space.names.index("q_0")
     ahead, behind = (frames(theta.at[q].add(h)) for h in (step, -step))
@@ -211,8 +221,8 @@ def test_a_copied_frame_is_not_fitted():
     rng = np.random.default_rng(0)
     frames = 0.5 + 0.2 * rng.normal(size=(6, 12, 12))
     frames[4] = frames[3]
-    setting = prepare_setting(
+    fit_problem = prepare_fit_problem(
         Movie.from_array(frames), FitConfig(concentration="as-is", first_frame=0), None
     )
-    assert any("repeat the frame before" in s for s in setting.sentences)
-    assert setting.valid.any((1, 2)).tolist() == [True] * 4 + [False, True]
+    assert any("repeat the frame before" in s for s in fit_problem.sentences)
+    assert fit_problem.valid.any((1, 2)).tolist() == [True] * 4 + [False, True]

@@ -6,23 +6,25 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import family
 
-from phdenoise.learn import FitConfig, LawSpace, fit
-from phdenoise.learn.gauss_newton import Normal, away
+from phdenoise.learn import fit
+from phdenoise.learn.config import FitConfig
+from phdenoise.learn.gauss_newton import Normal, newton_decrement
+from phdenoise.learn.posterior_form import LogPosterior, _multiplicities, _stretches
 from phdenoise.learn.profile import Q90, profile
 from phdenoise.learn.sampling import bootstrap, nuts
-from phdenoise.learn.target import Target, _multiplicities, _stretches
 from phdenoise.learn.uncertainty import stretched
-from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.simulation import SimulateConfig, simulate
 from phdenoise.types import InputError
 
 pytestmark = pytest.mark.xdist_group("uncertainty")
 
-SPACE = LawSpace("fickian", 1, 2)
+SPACE = family("fickian", 1, 2)
 SMALL = FitConfig(mobility_degree=1, windows=2, window_frames=4, iterations=15, substeps=2)
 
 
-def _target(bend: float = 0.0) -> Target:
+def _log_posterior(bend: float = 0.0) -> LogPosterior:
     """A line through 400 points, its slope counted as slope + bend slope³: what every method can be told exactly."""
     rng = np.random.default_rng(4)
     design = np.polynomial.legendre.legvander(np.linspace(-1, 1, 400), 2)
@@ -57,71 +59,75 @@ def _target(bend: float = 0.0) -> Target:
         residual = (jnp.asarray(design, x.dtype) @ (x + bend * x**3) - data) / 2
         return 0.5 * jnp.sum(residual**2) + 0.5 * jnp.sum((x / 10) ** 2)
 
-    def again(rng):
+    def refit(rng):
         prediction = design @ warp(point)
         drawn = (data - prediction)[rng.integers(0, 400, 400)]
         return fitted(prediction + drawn, sd * rng.standard_normal(3))
 
     covariance = np.linalg.inv(normal(point).hessian)
-    return Target(
+    return LogPosterior(
         SPACE,
         point,
         normal,
         lambda x: normal(x).cost,
         lambda x, step: x + step,
         covariance,
-        again,
+        refit,
         density,
         jnp.asarray(data),
     )
 
 
 def test_profile_of_a_normal_posterior_is_laplaces(x64):
-    target = _target()
-    sd = np.sqrt(np.diag(target.covariance))
+    log_posterior = _log_posterior()
+    sd = np.sqrt(np.diag(log_posterior.covariance))
     ratio = lambda theta: float(theta[1] - 2 * theta[2])  # noqa: E731
-    found = profile(target, {"q_0": lambda t: float(t[0]), "mix": ratio})
-    expected = target.point[0] + Q90 * sd[0] * np.array([-1, 1])
+    found = profile(log_posterior, {"q_0": lambda t: float(t[0]), "mix": ratio})
+    expected = log_posterior.point[0] + Q90 * sd[0] * np.array([-1, 1])
     np.testing.assert_allclose(found["q_0"], expected, rtol=1e-6)
     slope = np.array([0, 1, -2])
-    wide = Q90 * np.sqrt(slope @ target.covariance @ slope)
+    wide = Q90 * np.sqrt(slope @ log_posterior.covariance @ slope)
     np.testing.assert_allclose(
-        found["mix"], ratio(target.point) + wide * np.array([-1, 1]), rtol=1e-6
+        found["mix"], ratio(log_posterior.point) + wide * np.array([-1, 1]), rtol=1e-6
     )
 
 
 def test_profile_of_a_curved_likelihood_is_the_warped_interval(x64):
     """x + b x³ is normal: the profile must be its interval seen through the warp, which is not symmetric."""
     bend = 0.5
-    target = _target(bend)
-    low, high = profile(target, {"q_1": lambda t: float(t[1])})["q_1"]
-    x = target.point[1]
+    log_posterior = _log_posterior(bend)
+    low, high = profile(log_posterior, {"q_1": lambda t: float(t[1])})["q_1"]
+    x = log_posterior.point[1]
     straight = x + bend * x**3
-    jacobian = 1 + 3 * bend * target.point**2
-    wide = Q90 * np.sqrt(target.covariance[1, 1]) * jacobian[1]
+    jacobian = 1 + 3 * bend * log_posterior.point**2
+    wide = Q90 * np.sqrt(log_posterior.covariance[1, 1]) * jacobian[1]
     for end, found in ((straight - wide, low), (straight + wide, high)):
         assert found + bend * found**3 == pytest.approx(end, abs=0.02 * wide)
     assert abs((x - low) / (high - x) - 1) > 0.05
 
 
 def test_profile_finds_the_optimum_that_the_fit_stopped_before(x64):
-    target = _target(0.5)
-    off = target.point + 0.6 * np.sqrt(np.diag(target.covariance)) * np.array([1, -1, 1])
+    log_posterior = _log_posterior(0.5)
+    off = log_posterior.point + 0.6 * np.sqrt(np.diag(log_posterior.covariance)) * np.array(
+        [1, -1, 1]
+    )
     number = {"q_1": lambda t: float(t[1])}
-    found, expected = (profile(t, number)["q_1"] for t in (target._replace(point=off), target))
+    found, expected = (
+        profile(t, number)["q_1"] for t in (log_posterior._replace(point=off), log_posterior)
+    )
     np.testing.assert_allclose(found, expected, rtol=2e-3)
 
 
 def test_profile_where_the_number_ends_is_nan(x64):
     gone = {"root": lambda t: float("nan")}
-    assert np.isnan(profile(_target(), gone)["root"]).all()
+    assert np.isnan(profile(_log_posterior(), gone)["root"]).all()
 
 
 def test_bootstrap_of_white_residuals_is_laplaces():
-    target = _target()
-    laws = bootstrap(target, replicates=600, seed=1)
-    np.testing.assert_allclose(laws.std(0), np.sqrt(np.diag(target.covariance)), rtol=0.12)
-    np.testing.assert_allclose(laws.mean(0), target.point, atol=0.03)
+    log_posterior = _log_posterior()
+    laws = bootstrap(log_posterior, replicates=600, seed=1)
+    np.testing.assert_allclose(laws.std(0), np.sqrt(np.diag(log_posterior.covariance)), rtol=0.12)
+    np.testing.assert_allclose(laws.mean(0), log_posterior.point, atol=0.03)
 
 
 def test_blocks_cover_the_data():
@@ -141,13 +147,13 @@ def test_blocks_cover_the_data():
 @pytest.mark.slow
 def test_nuts_samples_the_posterior(x64):
     pytest.importorskip("blackjax")
-    target = _target()
-    chains = nuts(target, samples=500, warmup=150, seed=3)
+    log_posterior = _log_posterior()
+    chains = nuts(log_posterior, samples=500, warmup=150, seed=3)
     assert chains.r_hat < 1.05
     assert chains.divergent == 0.0
-    sd = np.sqrt(np.diag(target.covariance))
+    sd = np.sqrt(np.diag(log_posterior.covariance))
     np.testing.assert_allclose(chains.laws.std(0), sd, rtol=0.15)
-    np.testing.assert_allclose(chains.laws.mean(0), target.point, atol=float(0.3 * sd.max()))
+    np.testing.assert_allclose(chains.laws.mean(0), log_posterior.point, atol=float(0.3 * sd.max()))
 
 
 def test_nuts_without_blackjax_says_what_to_install(monkeypatch):
@@ -170,11 +176,11 @@ def test_bands_are_stretched_between_knots():
 
 
 def test_away_is_in_standard_deviations():
-    target = _target()
-    step = np.sqrt(np.diag(target.covariance))
-    assert away(target.normal(target.point)) < 1e-6
-    moved = away(target.normal(target.point + np.array([step[0], 0, 0])))
-    correlation = np.linalg.inv(target.covariance)[0, 0] * step[0] ** 2
+    log_posterior = _log_posterior()
+    step = np.sqrt(np.diag(log_posterior.covariance))
+    assert newton_decrement(log_posterior.normal(log_posterior.point)) < 1e-6
+    moved = newton_decrement(log_posterior.normal(log_posterior.point + np.array([step[0], 0, 0])))
+    correlation = np.linalg.inv(log_posterior.covariance)[0, 0] * step[0] ** 2
     assert moved == pytest.approx(np.sqrt(correlation))
 
 

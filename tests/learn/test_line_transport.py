@@ -7,8 +7,9 @@ import pytest
 
 from phdenoise.grid import Grid
 from phdenoise.learn.line_transport import ProfileData, ProfileFitConfig, fit_profile
-from phdenoise.physics import LegendreMobility, simulate
-from phdenoise.physics.driven import DrivenFickian
+from phdenoise.physics import simulate
+from phdenoise.physics.boundary_flux import DrivenFickian
+from phdenoise.physics.mobility import LegendreMobility
 from phdenoise.types import InputError
 
 CELLS, TIMES = 16, np.linspace(0.0, 40.0, 17)

@@ -10,7 +10,7 @@ from phdenoise.learn.correlated_errors import correlated_information
 from phdenoise.learn.particle_data import ParticleFitConfig, particle_data
 from phdenoise.learn.particle_fit import fit_particle
 from phdenoise.learn.particle_summary import uniformity
-from phdenoise.physics.particle_twins import ParticleTwinConfig, particle_twin
+from phdenoise.physics.twins.particles import ParticleTwinConfig, particle_twin
 from phdenoise.types import InputError
 
 TWIN = ParticleTwinConfig(shape=(20, 20), radius=8.0, frames=33, modes=12, length=4.0, substeps=3)
@@ -62,7 +62,7 @@ def test_intervals_hold_the_truth_where_noise_goes_along_lines():
         noisy = truth + 0.07 * lfilter([1], [1, -0.7], wide)[..., 64:]
         smooth = gaussian_filter(rng.normal(size=truth.shape), (0, 2, 2))
         starts = np.clip(truth + 0.015 * smooth / smooth.std(), 0.003, 0.997)
-        found = _fit(twin, noisy, 0.07, starts=starts, start_sd=np.full(truth.shape, 0.015))
+        found = _fit(twin, noisy, 0.07, starts=(starts, np.full(truth.shape, 0.015)))
         assert found.converged
         log_k = _log_k(twin.model.rate_constant(), mask)
         z.append((_log_k(found.rate, mask) - log_k) / found.rate_sd[mask])

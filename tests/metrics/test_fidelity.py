@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from phdenoise.metrics import psnr, rmse, ssim
+from phdenoise.metrics.fidelity import psnr, rmse, ssim
 from phdenoise.types import InputError
 
 

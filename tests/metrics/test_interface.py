@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from phdenoise.metrics import interface_width
+from phdenoise.metrics.interface import interface_width
 from phdenoise.types import InputError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from phdenoise.metrics import residual_autocorrelation, residual_whiteness
+from phdenoise.metrics.residuals import residual_autocorrelation, residual_whiteness
 from phdenoise.types import InputError
 
 

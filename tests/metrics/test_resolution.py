@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from phdenoise.metrics import frc, structure_factor
+from phdenoise.metrics.resolution import frc, structure_factor
 from phdenoise.types import InputError
 
 

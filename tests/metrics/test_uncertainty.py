@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from phdenoise.metrics import coverage, curve_error, noise_gain
-from phdenoise.movie import TAILS, Estimate, Movie, half_width
-from phdenoise.noise import Gaussian
+from phdenoise.metrics.calibration import coverage, curve_error, noise_gain
+from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Estimate, Movie, half_width
+from phdenoise.noise.models import Gaussian
 from phdenoise.types import InputError
 
 
@@ -44,7 +44,7 @@ def test_an_estimate_gives_its_intervals():
     estimate = Estimate(movie, movie.frames + 5, sd**2, Gaussian(1.0))
     low, high = estimate.interval(0.9)
     assert low.shape == high.shape == movie.shape
-    assert np.allclose(high - 5, 2 * half_width(0.9, TAILS))
+    assert np.allclose(high - 5, 2 * half_width(0.9, ERROR_DEGREES_OF_FREEDOM))
     assert np.allclose(5 - low, high - 5)
     assert (estimate.interval(0.99)[0] < low).all()
     with pytest.raises(InputError, match="between 0 and 1"):

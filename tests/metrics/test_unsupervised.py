@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from phdenoise.metrics import (
+from phdenoise.metrics.fidelity import psnr
+from phdenoise.metrics.unsupervised import (
     UnsupervisedError,
     block_copies,
-    psnr,
     umse,
     umse_blocks,
     umse_temporal,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from phdenoise.modalities.drift import Drift, find_drift, shifted_variance, without_drift
-from phdenoise.modalities.registration import register, shift
+from phdenoise.modalities.drift import Drift, correct_drift, find_drift, shifted_variance
+from phdenoise.modalities.registration import register, shift, shift_periodic
 from phdenoise.types import InputError
 
 TRUE = np.array([[0, 0], [0.4, -0.7], [2.3, 1.6], [-4.5, 5.25]])
@@ -16,7 +16,7 @@ GAIN = np.array([1.0, 0.93, 1.06, 0.85])
 def moved():
     scene = gaussian_filter(np.random.default_rng(3).normal(size=(136, 140)), 3.0)
     scene = 10 + scene / scene.std()
-    return np.asarray(shift(np.repeat(scene[None], 4, 0), TRUE, "fourier"))[:, 36:100, 34:106]
+    return np.asarray(shift_periodic(np.repeat(scene[None], 4, 0), TRUE))[:, 36:100, 34:106]
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
@@ -48,7 +48,7 @@ def test_light_is_found_and_taken_out_though_a_fifth_of_the_scene_changes(moved)
     both = find_drift(moved * GAIN[:, None, None])
     assert np.allclose(both.gain, GAIN, rtol=2e-3)
     assert np.max(np.abs(both.displacement - TRUE)) < 0.08
-    steady = without_drift(moved * GAIN[:, None, None], np.zeros(moved.shape), both)
+    steady = correct_drift(moved * GAIN[:, None, None], np.zeros(moved.shape), both)
     kept = steady.seen.all(axis=0)
     left = np.asarray(steady.frames)[:, kept]
     assert np.std(left - left[0]) < 0.03 * np.std(left[0])

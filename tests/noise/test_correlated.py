@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from phdenoise.noise import Correlated, Gaussian, Poisson, PoissonGaussian, estimate_noise
-from phdenoise.noise.correlated import told_from_outside
+from phdenoise.noise.estimate import estimate_noise
+from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian
+from phdenoise.noise.models.gaussian import Correlated, predictable_share
 from phdenoise.types import InputError, NoiseModel
 
 TRIANGLE = np.array([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
@@ -26,7 +27,7 @@ def measured(field, dy, dx):
 
 @pytest.mark.parametrize("rho", [BOX, LINE], ids=["box", "line"])
 def test_autocorrelation_is_that_asked_for(rho):
-    model = Correlated.of(Gaussian(0.5), rho)
+    model = Gaussian(0.5).correlated(rho)
     clean = jnp.zeros((60, 50, 70), jnp.float32)
     noise = np.asarray(model.sample(jax.random.key(0), clean), np.float64)
     assert noise.std() == pytest.approx(0.5, rel=0.02)
@@ -50,9 +51,9 @@ def test_any_frame_any_map(ny, nx, ry, rx, seed):
     rng = np.random.default_rng(seed)
     rho = rng.uniform(-1, 1, (2 * ry + 1, 2 * rx + 1))
     rho[ry, rx] = 1
-    model = Correlated.of(Gaussian(1.0), rho)
+    model = Gaussian(1.0).correlated(rho)
     clean = jnp.zeros((int(np.ceil(4e4 / (ny * nx))), ny, nx), jnp.float32)
-    field = np.asarray(model.field(jax.random.key(seed), clean))
+    field = np.asarray(model.unit_field(jax.random.key(seed), clean))
     assert field.shape == clean.shape
     assert np.isfinite(field).all()
     # A strongly correlated frame is one sample.
@@ -64,7 +65,7 @@ def test_any_frame_any_map(ny, nx, ry, rx, seed):
 )
 def test_variance_is_that_of_the_pointwise_model(model):
     clean = jnp.linspace(2.0, 40.0, 50, dtype=jnp.float32)
-    ours = Correlated.of(model, BOX)
+    ours = model.correlated(BOX)
     assert isinstance(ours, NoiseModel)
     np.testing.assert_allclose(ours.variance(clean), model.variance(clean), rtol=1e-5)
     if not isinstance(model, Poisson):
@@ -75,7 +76,7 @@ def test_variance_is_that_of_the_pointwise_model(model):
 
 
 def test_sample_spreads_with_the_intensity():
-    model = Correlated.of(PoissonGaussian(2.0, 1.0, 0.7), BOX)
+    model = PoissonGaussian(2.0, 1.0, 0.7).correlated(BOX)
     clean = jnp.broadcast_to(jnp.array([5.0, 50.0])[:, None, None], (2, 200, 200))
     noisy = np.asarray(model.sample(jax.random.key(1), clean))
     np.testing.assert_allclose(noisy.var(axis=(1, 2)), [8.49, 98.49], rtol=0.08)
@@ -84,7 +85,7 @@ def test_sample_spreads_with_the_intensity():
 def test_the_movie_tells_its_own_model():
     t, y, x = np.mgrid[:16, :96, :80].astype(float)
     clean = jnp.asarray(100 + 50 * np.sin((x - 0.5 * t) / 7) * np.cos(y / 9), jnp.float32)
-    truth = Correlated.of(PoissonGaussian(2.0, 0.0, 3.0), BOX)
+    truth = PoissonGaussian(2.0, 0.0, 3.0).correlated(BOX)
     found = estimate_noise(np.asarray(truth.sample(jax.random.key(0), clean))).correlated()
     np.testing.assert_allclose(found.variance(clean), truth.variance(clean), rtol=0.1)
     r = found.autocorrelation.shape[0] // 2
@@ -94,7 +95,7 @@ def test_the_movie_tells_its_own_model():
 
 def test_single_precision_stays_and_double_too(x64):
     for dtype in (jnp.float32, jnp.float64):
-        model = Correlated.of(Gaussian(1.0), BOX)
+        model = Gaussian(1.0).correlated(BOX)
         assert model.sample(jax.random.key(0), jnp.zeros((2, 8, 8), dtype)).dtype == dtype
 
 
@@ -113,20 +114,20 @@ def test_the_spread_is_differentiable():
 )
 def test_impossible_maps_are_refused(rho):
     with pytest.raises(InputError, match="odd sides"):
-        Correlated.of(Gaussian(1.0), rho)
+        Gaussian(1.0).correlated(rho)
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2])
-def test_noise_told_from_outside_is_that_of_a_markov_chain(hidden):
+def test_noise_predicted_from_outside_is_that_of_a_markov_chain(hidden):
     """Of a chain whose neighbours correlate by a, the two nearest pixels seen, k away, tell 2 a^2k / (1 + a^2k)."""
     a, k = 0.5, hidden + 1
     rho = np.zeros((25, 25))
     rho[12] = a ** np.abs(np.arange(-12, 13))
     want = 2 * a ** (2 * k) / (1 + a ** (2 * k))
-    assert told_from_outside(rho, (0, hidden)) == pytest.approx(want, rel=0.03)
+    assert predictable_share(rho, (0, hidden)) == pytest.approx(want, rel=0.03)
     # The same down a column, and hidden across the chain only.
-    assert told_from_outside(rho.T, (hidden, 0)) == pytest.approx(want, rel=0.03)
-    assert told_from_outside(rho, (hidden, 0)) == pytest.approx(2 * a**2 / (1 + a**2), rel=0.03)
+    assert predictable_share(rho.T, (hidden, 0)) == pytest.approx(want, rel=0.03)
+    assert predictable_share(rho, (hidden, 0)) == pytest.approx(2 * a**2 / (1 + a**2), rel=0.03)
 
 
 @pytest.mark.parametrize(("width", "half"), [((1, 3), (0, 2)), ((3, 3), (2, 2)), ((1, 15), None)])
@@ -134,7 +135,7 @@ def test_a_shelter_is_as_wide_as_the_noise_reaches(width, half):
     white = np.random.default_rng(0).normal(size=(20, 80, 80))
     found = estimate_noise(ndimage.uniform_filter(white, (0, *width)).astype(np.float32))
     assert found.blind == "frame"
-    shelter = found.shelter()
+    shelter = found.blind_half_width()
     if half is None:
         assert shelter is None
     else:

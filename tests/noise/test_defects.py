@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from phdenoise.noise import Gaussian, defects
+from phdenoise.noise import defects
+from phdenoise.noise.models import Gaussian
 from phdenoise.types import InputError
 
 SHAPE = (20, 80, 72)

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from experiments.scenes import expose, leaping
-from phdenoise.noise import Gaussian, Poisson, PoissonGaussian, estimate_noise
-from phdenoise.noise.differences import difference, still
-from phdenoise.pipeline import SimulateConfig, simulate
+from experiments.scenes import expose, jumping_discs
+from phdenoise.noise.correlation import still
+from phdenoise.noise.differences import difference
+from phdenoise.noise.estimate import estimate_noise
+from phdenoise.noise.models import Gaussian, Poisson, PoissonGaussian
+from phdenoise.simulation import SimulateConfig, simulate
 from phdenoise.types import InputError
 
 
@@ -87,7 +89,7 @@ def test_motion_that_differences_keep_is_told():
     for speed, least, most in ((0.0, 0.0, 0.02), (3.0, 0.05, np.inf)):
         clean = scene(speed=speed)
         found = estimate_noise(clean + sigma * rng.normal(size=clean.shape))
-        assert least <= found.excess <= most
+        assert least <= found.motion_log_variance <= most
 
 
 def test_the_asked_family_is_fitted():
@@ -119,11 +121,11 @@ def test_correlated_noise_hides_the_whole_frame():
 def test_noise_of_objects_that_leap_over_a_ground_at_rest(step, counts):
     """Differences of frames hold up to as much motion as noise, and motion looks like correlated noise."""
     rng = np.random.default_rng(0)
-    clean = leaping(rng, 24, 96, step)
+    clean = jumping_discs(rng, 24, 96, step)
     noisy = rng.poisson(20 * clean + 1) / 20 if counts else rng.normal(clean, 0.1)
     found = estimate_noise(noisy)
     assert found.blind == "pixel"
-    assert found.motion > 0.1
+    assert found.motion_share > 0.1
     true = float(np.var(noisy - clean))
     said = float(np.mean(np.asarray(found.model.variance(jnp.asarray(clean + 0.05 * counts)))))
     assert said == pytest.approx(true, rel=0.06)
@@ -132,7 +134,7 @@ def test_noise_of_objects_that_leap_over_a_ground_at_rest(step, counts):
 
 def test_correlated_noise_of_objects_that_leap():
     rng = np.random.default_rng(0)
-    clean = leaping(rng, 24, 96)
+    clean = jumping_discs(rng, 24, 96)
     box = 0.3 * ndimage.uniform_filter(rng.normal(size=clean.shape), (0, 3, 3))
     found = estimate_noise(clean + box)
     assert found.blind == "frame"
@@ -149,7 +151,7 @@ def test_places_at_rest_are_told_from_noise_that_is_everywhere():
     every = np.ones(white.shape, bool)
     for noise in (white, ndimage.uniform_filter(white, (0, 3, 3))):
         assert still(difference(noise, every)).mean() > 0.97
-    clean = leaping(rng, 24, 96, 5.0)
+    clean = jumping_discs(rng, 24, 96, 5.0)
     found = difference(clean + 0.1 * white, every)
     kept = still(found)
     assert 0.2 < kept.mean() < 0.8
@@ -187,9 +189,11 @@ def test_noise_that_persists_in_time_is_measured():
     assert lasting[0] == pytest.approx(0.5, abs=0.07)
     assert found.blind == "pixel"
     assert float(found.model.sigma) < 0.15
-    known = found.that_lasts(np.array([0.5]))
+    known = found.with_temporal_correlation(np.array([0.5]))
     assert float(known.model.sigma) == pytest.approx(0.2, rel=0.05)
-    assert float(found.that_lasts(np.zeros(0)).model.sigma) == float(found.model.sigma)
+    assert float(found.with_temporal_correlation(np.zeros(0)).model.sigma) == float(
+        found.model.sigma
+    )
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +335,7 @@ def test_what_changes_over_wide_areas_is_no_noise(seed):
     clean = ndimage.gaussian_filter(rng.normal(size=(12, 32, 32)), (1.0, 5.0, 5.0), mode="wrap")
     clean *= 0.3 / np.std(clean)
     found = estimate_noise(clean + rng.normal(size=clean.shape))
-    rho = np.asarray(found.correlated().autocorrelation)
+    rho = found.significant_autocorrelation()
     assert np.sum(np.abs(rho)) == pytest.approx(1)
     assert found.reach() == (0, 0)
 
@@ -341,6 +345,6 @@ def test_every_other_pixel_may_correlate():
     white = np.random.default_rng(0).normal(size=(16, 72, 76))
     noise = (white + 0.6 * np.roll(white, 2, axis=2) + 0.3 * np.roll(white, 4, axis=2))[..., :72]
     found = estimate_noise(scene() + 0.2 * noise)
-    rho = np.asarray(found.correlated().autocorrelation)[8]
+    rho = found.significant_autocorrelation()[8]
     np.testing.assert_allclose(rho[8:13], [1, 0, 0.54, 0, 0.21], atol=0.04)
     assert found.reach() == (0, 4)

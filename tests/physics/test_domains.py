@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Fixed, Flux, Grid, NoFlux, Periodic
-from phdenoise.physics import AllenCahn, CahnHilliard, ConstantMobility, DoubleWell, Fickian
+from phdenoise.physics.equations.allen_cahn import AllenCahn
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import DoubleWell
+from phdenoise.physics.mobility import ConstantMobility
 from phdenoise.physics.operators import flux_divergence, gradient_energy, integral, laplacian
 from phdenoise.physics.transforms import laplacian_symbol, transforms
 from phdenoise.types import InputError

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from phdenoise.physics import (
-    ConstantMobility,
-    DegenerateMobility,
+from phdenoise.physics.free_energies.regular_solution import (
     DoubleWell,
     LegendreEnthalpy,
-    LegendreMobility,
     RegularSolution,
-    legendre,
 )
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility, LegendreMobility
+from phdenoise.physics.pointwise import legendre
 
 pytestmark = pytest.mark.usefixtures("x64")
 

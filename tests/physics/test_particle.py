@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import disc, heterogeneity, mask_modes, rim, smooth_prior
 from phdenoise.physics.operators import laplacian
-from phdenoise.physics.particle_twins import (
-    ParticleTwinConfig,
-    packed_discs,
-    particle_twin,
-)
+from phdenoise.physics.particle import disc, heterogeneity, mask_modes, rim, smooth_prior
 from phdenoise.physics.transforms import laplacian_symbol
+from phdenoise.physics.twins.particles import ParticleTwinConfig, particle_twin
 from phdenoise.types import InputError
 
 
@@ -86,16 +82,13 @@ def test_particle_twin_fills_unevenly_by_the_imposed_charge():
     assert inside.min() > -0.05
     assert inside.max() < 1.05
     assert np.all(np.isfinite(twin.voltage))
-    with pytest.raises(InputError, match="room"):
-        packed_discs(jax.random.key(0), (20, 20), 9, (5.0, 6.0))
 
 
-def test_packed_discs_do_not_touch():
-    mask = packed_discs(jax.random.key(1), (48, 48), 5, (4.0, 7.0))
+def test_particles_apart_come_first_among_the_modes():
+    places = [(8.0, 8.0), (8.0, 30.0), (24.0, 20.0), (38.0, 9.0), (38.0, 36.0)]
+    mask = np.any([np.asarray(disc((48, 48), 5.0, place)) for place in places], axis=0)
     grid = Grid((48, 48), 1.0, "no-flux", mask)
     # As many modes without any slope, less the constant, as particles; the next has one.
     _, values = mask_modes(grid, 5)
     np.testing.assert_allclose(values[:4], 0, atol=1e-9)
     assert values[4] > 1e-2
-    assert not mask[0].any()
-    assert not mask[:, -1].any()

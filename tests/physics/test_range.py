@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    RKC2,
-    AllenCahnReaction,
-    ConstantCurrent,
-    ExchangeCurrent,
-    HeldVoltage,
-    Outcome,
-    RegularSolution,
-    SymmetricButlerVolmer,
-    diverged,
-    integrate,
-    simulate,
-)
+from phdenoise.physics import simulate
+from phdenoise.physics.adaptive import Outcome, integrate
+from phdenoise.physics.equations.reaction import AllenCahnReaction, ConstantCurrent, HeldVoltage
+from phdenoise.physics.free_energies.regular_solution import RegularSolution
+from phdenoise.physics.kinetics import ExchangeCurrent, SymmetricButlerVolmer
+from phdenoise.physics.simulate import diverged
+from phdenoise.physics.steppers.rkc2 import RKC2
 from phdenoise.types import InputError
 
 pytestmark = pytest.mark.usefixtures("x64")

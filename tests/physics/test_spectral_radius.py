@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from phdenoise.grid import Grid
-from phdenoise.physics import (
-    CahnHilliard,
-    ConstantMobility,
-    DegenerateMobility,
-    Fickian,
-    RegularSolution,
-)
+from phdenoise.physics.equations.cahn_hilliard import CahnHilliard
+from phdenoise.physics.equations.fickian import Fickian
+from phdenoise.physics.free_energies.regular_solution import RegularSolution
+from phdenoise.physics.mobility import ConstantMobility, DegenerateMobility
 
 ROUGH = np.random.default_rng(0).uniform(0.05, 0.95, (6, 7))
 FRONT = np.where(np.arange(7) < 3, 1e-3, 0.5)[None] * np.ones((6, 1))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.scene_prior import SPOKEN, ScenePrior, score, train
+from experiments.scene_prior import STEPS_BETWEEN_SCORES, ScenePrior, score, train
 from experiments.scenes import expose, scene
 
 
@@ -41,6 +41,6 @@ def test_training_begins_at_the_linear_filter_and_learns(tmp_path):
     list(train(small))
     judged = ScenePrior("score", scenes=2, frames=8, side=32, output=file)
     assert all(abs(r.gain) < 0.01 for r in score(judged))
-    first, last = (v for _, v in train(replace(small, steps=2 * SPOKEN, batch=1)))
+    first, last = (v for _, v in train(replace(small, steps=2 * STEPS_BETWEEN_SCORES, batch=1)))
     assert last < 0.9 * first
     assert all(abs(r.gain) > 0.01 for r in score(judged))

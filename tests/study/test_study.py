@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from phdenoise.study import apply, chain, collect, param, prod, read_table, run_id, run_sweep, zip_
-from phdenoise.study.compiled import make_room
+from phdenoise.study.compiled import clear_caches
+from phdenoise.study.run import collect, read_table, run_id, run_sweep
+from phdenoise.study.sweep import apply, chain, param, prod, zip_
 from phdenoise.types import InputError
 
 
@@ -120,8 +121,8 @@ def _root():
 def test_compiled_programs_are_forgotten_when_they_are_many():
     double = jax.jit(lambda x: 2 * x)
     double(jnp.ones(3))
-    assert not make_room(1.0)
+    assert not clear_caches(1.0)
     assert double._cache_size() == 1
-    assert make_room(0.0)
+    assert clear_caches(0.0)
     assert double._cache_size() == 0
     assert float(double(jnp.ones(3))[0]) == 2

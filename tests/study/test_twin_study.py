@@ -16,10 +16,10 @@ from experiments.cahn_hilliard_twin import (
     run,
     tell,
 )
-from phdenoise.learn import FitConfig
-from phdenoise.pipeline import SimulateConfig, simulate
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.learn.config import FitConfig
+from phdenoise.simulation import SimulateConfig, simulate
 from phdenoise.study.run import flatten
-from phdenoise.training import DenoiseConfig
 
 
 def test_biases_of_the_truth_are_none_and_of_a_blur_those_of_a_blur():

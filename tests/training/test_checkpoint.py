@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from phdenoise.denoisers import PIXEL, build, from_weights, weights_of
+from phdenoise.networks.base import build, from_weights, weights_of
+from phdenoise.networks.context import PIXEL
 from phdenoise.training.checkpoint import load_weights, save_weights
 from phdenoise.types import InputError
 

@@ -1,0 +1,1 @@
+"""The command line: `phdenoise info, denoise, simulate, fit, demo, neutron, stxm, optical`."""

@@ -1,0 +1,203 @@
+"""`phdenoise denoise`: a movie in, mean and variance out."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from phdenoise.channels import Channels
+from phdenoise.cli.batch import is_folder, named_movies, run_batch
+from phdenoise.cli.options import Output, ReadConfig, check_outputs, read_all, read_one
+from phdenoise.cli.progress import ProgressBar
+from phdenoise.denoising.channels import denoise_channels
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.denoising.files import denoise_file, exceeds
+from phdenoise.denoising.hallucination import hallucination
+from phdenoise.io.atomic import atomic
+from phdenoise.io.native import read_estimate
+from phdenoise.io.writing import SUFFIXES, write
+from phdenoise.learn.law_denoise import denoise
+from phdenoise.learn.laws import LawName
+from phdenoise.movie import Estimate
+from phdenoise.types import InputError, within
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """Denoise movies, each from itself; writes mean and variance with everything needed to redo it."""
+
+    file: Positional[tuple[str, ...]]
+    """Movie to denoise, FILE::/dataset or FILE.npz::key picks one; a folder of frames; or several movies or a folder of them, one after the other."""
+    output: Output
+    """Result: .h5 (movie, variance, weights, settings) or .tif (float32, ImageJ-readable); of several movies a folder."""
+    config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
+    reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    report: str | None = None
+    """Also write the trust report as a page with figures: .html."""
+    hallucination: bool = False
+    """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
+    hallucination_steps: int | None = None
+    """Steps of that training; by default those of the first."""
+    target: str | None = None
+    """A second exposure of the same frames, with noise of its own: the network learns to predict it (Noise2Noise)."""
+    clean: str | None = None
+    """The clean movie: the network learns to predict it (supervised), for use on others by --weights."""
+    law: LawName | Literal["auto"] | None = None
+    """Law of motion to denoise with: where it holds the movie is its trajectory, elsewhere the network's. auto: the one that the movie says."""
+    weights: str | None = None
+    """An earlier result (.h5) whose network is the start; --tune says what of it may change."""
+    checkpoint: str | None = None
+    """Folder that keeps the training: an interrupted one goes on from there, to the same result."""
+    overwrite: bool = False
+    """Replace an existing output."""
+
+    def run(self) -> None:
+        """Denoise the movies, one channel or all together, and write the results."""
+        movies = named_movies(self.file)
+        if len(movies) > 1 or is_folder(self.output):
+            self._refuse_single(len(movies))
+            run_batch(movies, self.output, self.overwrite, self._run_into)
+            return
+        self.run_one(movies[0])
+
+    def _refuse_single(self, count: int) -> None:
+        """Refuse what goes with a single movie."""
+        single = {"--target": self.target, "--clean": self.clean, "--checkpoint": self.checkpoint}
+        for flag, value in single.items():
+            if value is not None and count > 1:
+                raise InputError(f"{flag} goes with one movie, not with {count}: leave it out.")
+
+    def _run_into(self, file: str, output: str) -> None:
+        """One movie of several, with its report beside its result."""
+        page = None if self.report is None else str(Path(output).with_suffix(".html"))
+        dataclasses.replace(self, file=(file,), output=output, report=page).run_one(file)
+
+    def run_one(self, file: str) -> None:
+        """Denoise one movie and write the result.
+
+        Args:
+            file: `FILE`, `FILE::DATASET` or a folder of frames.
+
+        Raises:
+            InputError: the movie, a setting or the output cannot be used.
+        """
+        check_outputs(file, [self.output], self.overwrite, SUFFIXES)
+        if self.report is not None:
+            check_outputs(file, [self.report], self.overwrite, [".html"])
+        pretrained = None if self.weights is None else read_estimate(self.weights)
+        if exceeds(file, self.config, channel=self.reading.channel):
+            self._refuse_pairs(file)
+            self._run_in_parts(file, pretrained)
+            return
+        channels = read_all(file, self.reading)
+        if len(channels) > 1:
+            self._refuse_pairs(file)
+            self._run_channels(file, channels)
+            return
+        movie = channels.movies[0]
+        target, clean = (
+            None if path is None else read_one(path, self.reading)
+            for path in (self.target, self.clean)
+        )
+        if self.hallucination and (target or clean):
+            raise InputError(
+                "--hallucination trains on noise alone: leave out --target and --clean."
+            )
+        with ProgressBar() as bar:
+            estimate = denoise(
+                movie,
+                self.config,
+                law=self.law,
+                pretrained=pretrained,
+                checkpoint=self.checkpoint,
+                progress=bar,
+                target=target,
+                clean=clean,
+            )
+            if self.hallucination:
+                steps = self.hallucination_steps or int(estimate.settings["steps"])
+                found = hallucination(
+                    estimate,
+                    dataclasses.replace(self.config, steps=steps),
+                    progress=within(bar, "noise alone"),
+                )
+                estimate = dataclasses.replace(
+                    estimate,
+                    trust={**estimate.trust, "hallucination": found.to_dict()},
+                    log=(*estimate.log, found.sentence),
+                )
+        write(estimate, self.output, overwrite=self.overwrite)
+        self._conclude(estimate)
+
+    def _refuse_pairs(self, file: str) -> None:
+        if self.target or self.clean or self.law:
+            raise InputError(
+                f"--target, --clean and --law go with one channel that fits in memory, {file} is not such a movie: choose "
+                "a --channel, or give more --memory."
+            )
+
+    def _run_in_parts(self, file: str, pretrained: Estimate | None) -> None:
+        """From file to file, where memory does not hold the movie."""
+        if self.hallucination:
+            raise InputError(
+                f"--hallucination denoises all of {file} again, which does not fit in memory: leave it out, or "
+                "give more --memory."
+            )
+        with ProgressBar() as bar:
+            estimate = denoise_file(
+                file,
+                self.output,
+                self.config,
+                pixel_size=self.reading.pixel_size,
+                frame_interval=self.reading.frame_interval,
+                override=self.reading.override,
+                pretrained=pretrained,
+                checkpoint=self.checkpoint,
+                overwrite=self.overwrite,
+                progress=bar,
+            )
+        self._conclude(estimate)
+
+    def _conclude(self, estimate: Estimate) -> None:
+        """What was found, and where it is."""
+        for sentence in estimate.log:
+            print(sentence)
+        print(f"Denoised movie and variance: {Path(self.output).resolve()}")
+        if self.report is not None:
+            from phdenoise.report.trust import trust_page
+
+            with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
+                page.write_text(trust_page(estimate, bar), encoding="utf-8")
+            print(f"Trust report: {Path(self.report).resolve()}")
+
+    def _run_channels(self, file: str, channels: Channels) -> None:
+        """All channels together; what is made for one movie asks for a single channel."""
+        single = {"--weights": self.weights is not None, "--hallucination": self.hallucination}
+        for flag, asked in single.items():
+            if asked:
+                raise InputError(
+                    f"{flag} is for one channel, and {file} has {len(channels)} "
+                    f"({', '.join(channels.names)}): choose one with --channel, or leave {flag} out."
+                )
+        with ProgressBar() as bar:
+            result = denoise_channels(
+                channels,
+                self.config,
+                checkpoint=self.checkpoint,
+                progress=bar,
+            )
+        for sentence in result.sentences():
+            print(sentence)
+        write(result, self.output, overwrite=self.overwrite)
+        print(f"Denoised channels and variances: {Path(self.output).resolve()}")
+        if self.report is not None:
+            from phdenoise.report.trust import trust_page
+
+            page = Path(self.report)
+            for name, estimate in zip(result.names, result.estimates, strict=True):
+                own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
+                with ProgressBar() as bar, atomic(own, self.overwrite) as text:
+                    text.write_text(trust_page(estimate, bar), encoding="utf-8")
+                print(f"Trust report of channel {name}: {own.resolve()}")

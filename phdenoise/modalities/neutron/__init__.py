@@ -1,0 +1,1 @@
+"""Neutron radiography: from radiographs of a cell to lithium and its transport."""

@@ -1,0 +1,1 @@
+"""Evolution equations, one law a file."""

@@ -1,0 +1,1 @@
+"""Free energies of mixing and the chemical potentials that follow from them."""

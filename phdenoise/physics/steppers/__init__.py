@@ -1,0 +1,1 @@
+"""Time steps, one method a file."""

@@ -1,0 +1,1 @@
+"""Simulated movies whose law is known."""
