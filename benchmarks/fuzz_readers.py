@@ -260,6 +260,10 @@ def attack(reader: str, first: int, last: int, seed: int) -> None:
         seed: of the run.
     """
     warnings.simplefilter("ignore")
+    # A reader's library may print to the standard output (RosettaSciIO does where numba is absent): the lines of
+    # this process go to a copy of it, and all else to the standard error.
+    lines = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     with tempfile.TemporaryDirectory() as home:
         read(READERS[reader](Path(home)))  # imports what the reader needs
     base = _address_space()
@@ -269,7 +273,7 @@ def attack(reader: str, first: int, last: int, seed: int) -> None:
     for number in range(first, last):
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
         path = mutated_file(reader, folder, number, seed)
-        print(json.dumps({"begin": number}), flush=True)
+        print(json.dumps({"begin": number}), file=lines, flush=True)
         start = time.process_time()
         try:
             read(path)
@@ -279,7 +283,7 @@ def attack(reader: str, first: int, last: int, seed: int) -> None:
         except BaseException as error:
             outcome = f"{type(error).__name__}: {error}"[:300]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
-        print(json.dumps({"end": number, "outcome": outcome, "seconds": time.process_time() - start, "peak": 1024 * peak}), flush=True)  # fmt: skip
+        print(json.dumps({"end": number, "outcome": outcome, "seconds": time.process_time() - start, "peak": 1024 * peak}), file=lines, flush=True)  # fmt: skip
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -103,8 +103,8 @@ class Linearised(NamedTuple):
 class Posterior(NamedTuple):
     """x at the optimum, θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x].
 
-    `information` is JᵀJ of θ with the field marginalised [p, p], `newton_decrement` the last step in standard deviations,
-    `solver_bias` how many of them solver steps of half the length would move θ. `residual` [t, y, x] is that at x, `rows` its
+    `information` is JᵀJ of θ with the field marginalised [p, p], `newton_decrement` how far a further step would go in standard
+    deviations, `solver_bias` how many of them solver steps of half the length would move θ. `residual` [t, y, x] is that at x, `rows` its
     Jacobian [p + m n, t y x] at most a fraction of a standard deviation before.
     """
 
@@ -330,6 +330,8 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     if cost(problem, last) < normal.cost:
         x = last
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
+    pull = (x - problem.start) / problem.sd**2
+    left = gn.newton_decrement(normal._replace(gradient=slope_at(problem, x) + pull))
     covariance = gn.inverse(normal.hessian)
     finer = problem._replace(substeps=2 * problem.substeps)
     moved = covariance[:size] @ (rows @ (residual_at(finer, x) - residual).ravel())
@@ -342,8 +344,8 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     known = gn.inverse(law)
     information = known - np.diag(problem.law.sd**-2.0)
     path_sd = np.sqrt(variance / np.where(weights > 0, weights, np.nan))
-    bias, decrement = float(np.sqrt(moved @ known @ moved)), gn.newton_decrement(normal)
-    return Posterior(x, x[:size], law, path, path_sd, information, decrement, bias, residual, rows)
+    bias = float(np.sqrt(moved @ known @ moved))
+    return Posterior(x, x[:size], law, path, path_sd, information, left, bias, residual, rows)
 
 
 def descend(
