@@ -1,0 +1,1 @@
+"""Atomic-resolution TEM of nanoparticles: simulation, denoising at low dose, atomic columns."""
