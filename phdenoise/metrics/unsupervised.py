@@ -26,6 +26,8 @@ from phdenoise.types import InputError
 _LARGEST_CORRELATION, _LARGEST_BIAS = 0.1, 0.2
 # Standard deviations of the one-sided 95 % bound of a normal distribution.
 _ONE_SIDED_95 = 1.64
+# Share of the squared range below which no error is stated [1]: 300 dB, far beyond double precision.
+_LEAST_SHARE = 1e-30
 # Standard deviations below zero at which a squared error says that an assumption is wrong.
 _IMPOSSIBLE_DEVIATIONS = 3
 # Side of the spatial blocks whose scatter gives the standard error, at most [px].
@@ -233,7 +235,7 @@ def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:
         be told from zero.
     """
     mse, sd, bias, correlation = (float(v) for v in error)
-    cautions = []
+    least, cautions = _LEAST_SHARE * data_range**2, []
     if abs(correlation) > _LARGEST_CORRELATION:
         cautions.append(
             f"the noise of neighbouring copies looks correlated ({correlation:+.2f}), or the scene "
@@ -243,18 +245,18 @@ def upsnr(error: UnsupervisedError, data_range: float = 1.0) -> UPSNR:
         direction = "low" if bias > 0 else "high"
         cautions.append(
             f"gradients or motion in the scene make the PSNR too {direction} "
-            f"(squared error off by about {abs(bias):.2g} of {mse:.2g})"
+            f"(squared error off by about {100 * abs(bias) / max(abs(mse), least):.0f} %)"
         )
     if mse <= 0:
         # An error is not negative: what was found below zero does not make the bound tighter.
-        bound = 10 * math.log10(data_range**2 / max(_ONE_SIDED_95 * sd, 1e-30))
+        bound = 10 * math.log10(data_range**2 / max(_ONE_SIDED_95 * sd, least))
         cautions.insert(
             0, f"the error is below what the noise lets one see (PSNR above {bound:.1f} dB)"
         )
         if mse < -_IMPOSSIBLE_DEVIATIONS * sd:
             cautions.insert(
                 0,
-                f"the squared error came out {-mse / max(sd, 1e-30):.0f} standard deviations below zero, as noise "
+                f"the squared error came out {-mse / max(sd, least):.0f} standard deviations below zero, as noise "
                 "that is independent between frames does not: this PSNR means little",
             )
         value, spread = math.inf, math.inf

@@ -211,7 +211,7 @@ def _predictive_variance(
     errors = frame_errors(
         start, fit, np.asarray(arrays.weights), noise, movie.autocorrelation, lasting
     )
-    made = PredictiveVariance(1.0, typical, errors)
+    made = PredictiveVariance(1 / float(np.mean(errors)), typical, errors)
     model = fit_bootstrap_variance(made, *bootstrap, mean, valid, float(trained.spread))
     made = made._replace(model=model)
     whole = np.asarray(made(arrays, blind, (slice(ny), slice(nx))).var)
@@ -225,7 +225,7 @@ def _predictive_variance(
     power = frame_power(left, level, stated, errors[used], mse, scatter)
     tempered = whole * (errors ** (power - 1))[:, None, None]
     scale = mse / float(np.mean(tempered[valid]))
-    return made._replace(scale=scale, power=power), jnp.asarray(scale * tempered, jnp.float32)
+    return made._replace(scale=scale * made.scale, power=power), jnp.asarray(scale * tempered, jnp.float32)
 
 
 def _sentence(mse: float, start: StartError, factor: float) -> str:

@@ -92,6 +92,7 @@ class PredictiveVariance(NamedTuple):
         here = slice(first[0], first[0] + len(own))
         errors = self.errors[first[1] : first[1] + len(own)]
         var = np.empty(own.shape, np.float32)
+        # In double precision: powers of a variance leave single precision in large or small units.
         for t, error in enumerate(errors):
             measured = np.asarray(arrays.seen[first[0] + t])[extent]
             if arrays.absent is not None and arrays.absent[first[0] + t]:
@@ -101,7 +102,7 @@ class PredictiveVariance(NamedTuple):
             near = ndimage.gaussian_filter(measured, _SURROUNDINGS, radius=_SURROUNDINGS_END)
             near = np.maximum(near[rows, columns], _SMALLEST_MEASURED_SHARE)
             factor = self.scale * error**self.power / near
-            var[t] = factor * (own[t] + EVEN_SHARE * self.typical)
+            var[t] = factor * (own[t].astype(np.float64) + EVEN_SHARE * self.typical)
         if self.model is not None:
             assert arrays.linear is not None
             linear = np.asarray(arrays.linear[here])[:, :, *extent]

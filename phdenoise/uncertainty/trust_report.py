@@ -218,9 +218,11 @@ def _upsnr(
     mean = jnp.asarray(estimate.mean, jnp.float32)
     own = np.asarray(estimate.noise.variance(mean))
     weight = np.clip(estimate.variance / own, 0.0, 1.0).astype(np.float32)
-    error = umse_temporal(np.asarray(mean), frames, weight, valid, finest)
     low, high = np.quantile(estimate.mean[valid], [0.001, 0.999])
-    value = upsnr(error, data_range=float(max(high - low, np.finfo(np.float32).tiny)))
+    # In units of the range, or of the noise where nothing is seen: squares of squares leave single precision in others.
+    unit = np.float32(high - low if high > low else np.sqrt(own[valid].mean()))
+    error = umse_temporal(np.asarray(mean) / unit, frames / unit, weight, valid, finest)
+    value = upsnr(error, data_range=1.0)
     return value._asdict() | {"biases": UPSNR_BIASES}
 
 

@@ -177,7 +177,7 @@ def pixels_per_error(error: Float[np.ndarray, "t y x"]) -> float:
         slice((n - min(n, most)) // 2, (n + min(n, most)) // 2)
         for n, most in zip(error.shape, _SHARING_WINDOW, strict=True)
     )
-    error = error[middle]
+    error = error[middle].astype(np.float64)
     power = np.abs(np.fft.fftn(error)) ** 2
     total = float(power.sum())
     # Each frequency's power is known from one value, whose square is twice that of the power itself.
