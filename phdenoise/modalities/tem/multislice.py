@@ -1,6 +1,6 @@
 """An electron wave through slices of potential, and the image that a lens makes of it.
 
-    ψ ← F⁻¹[ P(k) F[ A∗exp(iσ V_s) ψ ] ],     P(k) = A(k) exp(−iπ λ Δz k² + 2πi Δz (k_x tan θ_x + k_y tan θ_y))
+    ψ ← F⁻¹[ P(k) F[ A∗exp((i − α) σ V_s) ψ ] ],     P(k) = A(k) exp(−iπ λ Δz k² + 2πi Δz (k_x tan θ_x + k_y tan θ_y))
     I(r) = ∫ p(δ) |F⁻¹[ M(k) exp(−iχ(k, Δf + δ)) F ψ ]|² dδ
     χ(k, Δf) = π/2 C_s λ³ k⁴ − π λ k² (Δf − A₂ cos 2(φ − φ₂))
 
@@ -73,7 +73,7 @@ def interaction(energy: float) -> float:
     return float(2 * np.pi * (_REST + energy) / (_HC * np.sqrt(energy * (2 * _REST + energy))))
 
 
-def band_limit(shape: tuple[int, int], sampling: float) -> Float[np.ndarray, "y x"]:
+def band_limit(shape: tuple[int, int], sampling: Float[Array, ""] | float) -> Float[Array, "y x"]:
     """The factor A(k) of all frequencies.
 
     Args:
@@ -83,20 +83,21 @@ def band_limit(shape: tuple[int, int], sampling: float) -> Float[np.ndarray, "y 
     Returns:
         1 below the cut-off, 0 above.
     """
-    k = np.sqrt(squared_frequency(shape, sampling))
+    k = jnp.sqrt(squared_frequency(shape, sampling))
     cut, edge = CUT_OFF / (2 * sampling), TAPER / sampling
-    inside = np.clip((k - cut + edge) / edge, 0, 1)
-    return (0.5 * (1 + np.cos(np.pi * inside))).astype(np.float32)
+    inside = jnp.clip((k - cut + edge) / edge, 0, 1)
+    return 0.5 * (1 + jnp.cos(jnp.pi * inside))
 
 
-@partial(jax.jit, static_argnames=("sampling", "thickness", "energy"))
+@partial(jax.jit, static_argnames=("energy",))
 def exit_wave(
     potential: Float[Array, "s y x"],
     *,
-    sampling: float,
-    thickness: float,
+    sampling: Float[Array, ""] | float,
+    thickness: Float[Array, ""] | float,
     energy: float,
     tilt: tuple[float | Array, float | Array] = (0.0, 0.0),
+    absorption: Float[Array, ""] | float = 0.0,
 ) -> Complex[Array, "y x"]:
     """Wave behind a stack of slices under a plane wave of amplitude one.
 
@@ -106,20 +107,22 @@ def exit_wave(
         thickness: of a slice [angstrom].
         energy: of the beam [eV].
         tilt: of the beam along y and x [rad]; small tilts of the sample are the same with the other sign.
+        absorption: imaginary part of the potential as a share of its real part: electrons that the aperture stops.
 
     Returns:
         The wave; its mean square is at most one.
     """
     shape = (potential.shape[1], potential.shape[2])
-    limit, sigma = jnp.asarray(band_limit(shape, sampling)), interaction(energy)
+    limit = band_limit(shape, sampling)
+    strength = interaction(energy) * (1j - absorption)
     ky, kx = frequencies(shape, sampling)
     slope = ky[:, None] * jnp.tan(tilt[0]) + kx[None] * jnp.tan(tilt[1])
-    k2 = jnp.asarray(squared_frequency(shape, sampling))
+    k2 = squared_frequency(shape, sampling)
     phase = jnp.pi * thickness * (2 * slope - wavelength(energy) * k2)
     propagator = limit * jnp.exp(1j * phase)
 
     def _through(wave: Array, here: Array) -> tuple[Array, None]:
-        transmission = jnp.fft.ifft2(limit * jnp.fft.fft2(jnp.exp(1j * sigma * here)))
+        transmission = jnp.fft.ifft2(limit * jnp.fft.fft2(jnp.exp(strength * here)))
         return jnp.fft.ifft2(propagator * jnp.fft.fft2(transmission * wave)), None
 
     start = jnp.ones(shape, jnp.result_type(potential.dtype, jnp.complex64))
@@ -127,7 +130,7 @@ def exit_wave(
 
 
 def aberration(
-    lens: Lens, shape: tuple[int, int], *, sampling: float, energy: float
+    lens: Lens, shape: tuple[int, int], *, sampling: Float[Array, ""] | float, energy: float
 ) -> Float[Array, "y x"]:
     """Phase χ of the lens.
 
@@ -141,15 +144,20 @@ def aberration(
         Phase of every frequency [rad].
     """
     ky, kx = frequencies(shape, sampling)
-    k2, wave = jnp.asarray(squared_frequency(shape, sampling)), wavelength(energy)
-    angle = jnp.asarray(np.arctan2(ky[:, None], kx[None]))
+    k2, wave = squared_frequency(shape, sampling), wavelength(energy)
+    angle = jnp.arctan2(ky[:, None], kx[None])
     focus = lens.defocus - lens.astigmatism * jnp.cos(2 * (angle - lens.astigmatism_angle))
     return jnp.pi / 2 * lens.spherical * wave**3 * k2**2 - jnp.pi * wave * k2 * focus
 
 
-@partial(jax.jit, static_argnames=("sampling", "energy", "foci"))
+@partial(jax.jit, static_argnames=("energy", "foci"))
 def image(
-    wave: Complex[Array, "y x"], lens: Lens, *, sampling: float, energy: float, foci: int = 5
+    wave: Complex[Array, "y x"],
+    lens: Lens,
+    *,
+    sampling: Float[Array, ""] | float,
+    energy: float,
+    foci: int = 5,
 ) -> Float[Array, "y x"]:
     """Intensity in the image plane; vacuum is one.
 
@@ -164,7 +172,7 @@ def image(
         Electrons per incident electron.
     """
     shape = (wave.shape[0], wave.shape[1])
-    k2 = jnp.asarray(squared_frequency(shape, sampling))
+    k2 = squared_frequency(shape, sampling)
     inside = jax.nn.sigmoid((lens.aperture - jnp.sqrt(k2)) / (_APERTURE_EDGE / 4))
     spectrum = jnp.fft.fft2(wave) * inside
     nodes, weights = np.polynomial.hermite_e.hermegauss(foci)

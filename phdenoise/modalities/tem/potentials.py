@@ -9,7 +9,6 @@ Vibration is the factor exp(−2π² u² g²), with u the rms displacement along
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,8 +119,8 @@ def scattering_factor(element: str, g2: Float[Array, "*s"]) -> Float[Array, "*s"
 
 
 def frequencies(
-    shape: tuple[int, int], sampling: float
-) -> tuple[Float[np.ndarray, " y"], Float[np.ndarray, " x"]]:
+    shape: tuple[int, int], sampling: Float[Array, ""] | float
+) -> tuple[Float[Array, " y"], Float[Array, " x"]]:
     """Spatial frequencies of the rows and columns of a Fourier transform.
 
     Args:
@@ -131,11 +130,13 @@ def frequencies(
     Returns:
         Frequencies along y and along x, in the order of `fft` [1/angstrom].
     """
-    ky, kx = (np.fft.fftfreq(n, sampling).astype(np.float32) for n in shape)
+    ky, kx = (jnp.asarray(np.fft.fftfreq(n), jnp.float32) / sampling for n in shape)
     return ky, kx
 
 
-def squared_frequency(shape: tuple[int, int], sampling: float) -> Float[np.ndarray, "y x"]:
+def squared_frequency(
+    shape: tuple[int, int], sampling: Float[Array, ""] | float
+) -> Float[Array, "y x"]:
     """|k|² of every pixel of a Fourier transform [1/angstrom²].
 
     Args:
@@ -184,18 +185,17 @@ def sliced(
     return out
 
 
-@partial(jax.jit, static_argnames=("shape", "sampling"))
 def projected_potential(
-    atoms: Mapping[str, Float[Array, "s n 3"]],
+    atoms: Mapping[str, Float[Array | np.ndarray, "s n 3"]],
     vibration: Mapping[str, Float[Array, ""] | float],
     *,
     shape: tuple[int, int],
-    sampling: float,
+    sampling: Float[Array, ""] | float,
 ) -> Float[Array, "s y x"]:
     """Projected potential of slices of atoms in a periodic box.
 
     Args:
-        atoms: y, x [angstrom] and weight of the atoms of each slice, by element.
+        atoms: y, x [angstrom] and weight of the atoms of each slice, by element; see `sliced`.
         vibration: rms displacement of each element along one axis [angstrom].
         shape: rows and columns.
         sampling: distance of pixels [angstrom].
@@ -203,24 +203,39 @@ def projected_potential(
     Returns:
         The potential of each slice [V angstrom].
     """
+    # One compiled program serves every element.
+    parts = [
+        _potential(jnp.asarray(a), _factor(element, vibration[element], shape, sampling), sampling)
+        for element, a in atoms.items()
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def _factor(
+    element: str,
+    vibration: Float[Array, ""] | float,
+    shape: tuple[int, int],
+    sampling: Float[Array, ""] | float,
+) -> Float[Array, "y x"]:
+    """Potential of one atom at the origin, as a Fourier transform on the grid [V angstrom]."""
+    g2 = squared_frequency(shape, sampling)
+    still = VOLT_SQUARE_ANGSTROM / sampling**2 * scattering_factor(element, g2)
+    return still * jnp.exp(-2 * jnp.pi**2 * jnp.asarray(vibration) ** 2 * g2)
+
+
+@jax.jit
+def _potential(
+    atoms: Float[Array, "s n 3"], factor: Float[Array, "y x"], sampling: Float[Array, ""] | float
+) -> Float[Array, "s y x"]:
+    shape = (factor.shape[0], factor.shape[1])
+    half = shape[1] // 2 + 1
     ky, kx = frequencies(shape, sampling)
     # The potential is real: the other half of the columns follows from this one.
-    kx = np.abs(kx[: shape[1] // 2 + 1])
-    g2 = jnp.asarray(ky[:, None] ** 2 + kx[None] ** 2)
-    factors = {
-        element: VOLT_SQUARE_ANGSTROM
-        / sampling**2
-        * scattering_factor(element, g2)
-        * jnp.exp(-2 * jnp.pi**2 * jnp.asarray(vibration[element]) ** 2 * g2)
-        for element in atoms
-    }
+    kx = jnp.abs(kx[:half])
 
-    def _slice(here: Mapping[str, Array]) -> Array:
-        total = jnp.zeros(g2.shape, jnp.complex64)
-        for element, a in here.items():
-            rows = jnp.exp(-2j * jnp.pi * jnp.outer(ky, a[:, 0])) * a[:, 2][None]
-            columns = jnp.exp(-2j * jnp.pi * jnp.outer(a[:, 1], kx))
-            total = total + factors[element] * (rows @ columns)
-        return jnp.fft.irfft2(total, s=shape)
+    def _slice(a: Array) -> Array:
+        rows = jnp.exp(-2j * jnp.pi * jnp.outer(ky, a[:, 0])) * a[:, 2][None]
+        columns = jnp.exp(-2j * jnp.pi * jnp.outer(a[:, 1], kx))
+        return jnp.fft.irfft2(factor[:, :half] * (rows @ columns), s=shape)
 
-    return jax.lax.map(_slice, dict(atoms))
+    return jax.lax.map(_slice, atoms)

@@ -1,0 +1,220 @@
+"""Counts of atomic-resolution TEM, denoised by a network that simulations have trained.
+
+    counts -> sums over bins of about 0.4 angstrom -> network -> raw pixels
+
+The network sees each frame in eight orientations and at shifted bins; the mean of what it answers is the estimate. The
+standard deviation is what the network expects of its error, larger where its answers disagree, and larger throughout where
+the unbiased risk of the frame (PURE, from the counts alone) says that the error is larger than expected.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from phdenoise.modalities.tem.binning import bin_factor, bin_sums, measure_vacuum, spread_back
+from phdenoise.modalities.tem.network import TemUnet, load_network
+from phdenoise.types import InputError
+
+# Flips and turns of a frame.
+SYMMETRIES = 8
+# Bins are laid at this many offsets along each axis: the network's answer depends on where bins fall.
+SHIFTS = 2
+# Bins along the edge of the tiles that large frames are cut into, without their margins: a tile needs about 200 MB.
+TILE = 512
+
+
+class DenoisedCounts(NamedTuple):
+    """Electrons per raw pixel: `mean` and its standard deviation `sd`, shaped as the counts; `vacuum` level."""
+
+    mean: Float[np.ndarray, "*s"]
+    sd: Float[np.ndarray, "*s"]
+    vacuum: float
+
+
+def denoise_counts(
+    counts: Float[np.ndarray, "*s"],
+    *,
+    pixel_size: float,
+    vacuum: float | None = None,
+    network: TemUnet | None = None,
+) -> DenoisedCounts:
+    """Denoise a frame or a movie of counts, each frame by itself.
+
+    Args:
+        counts: electrons of each detector pixel [y, x] or [t, y, x], Poisson with gain 1.
+        pixel_size: of the detector pixels [angstrom].
+        vacuum: mean electrons of a pixel in vacuum; measured from the image where None.
+        network: another network than the package's.
+
+    Returns:
+        Mean and standard deviation of every pixel [electrons], and the vacuum level.
+
+    Raises:
+        InputError: counts that are not finite, negative, or of another dimension; a pixel size out of range.
+    """
+    frames = _checked(counts)
+    if vacuum is None:
+        vacuum = measure_vacuum(frames, pixel_size)
+    network = default_network() if network is None else network
+    factor = bin_factor(pixel_size)
+    shape = (frames.shape[1], frames.shape[2])
+    mean, square = np.zeros(frames.shape), np.zeros(frames.shape)
+    shifts = _shifts(factor)
+    variance = np.zeros(frames.shape)
+    for offset in shifts:
+        bins = bin_sums(frames, factor, offset, network.config.stride)
+        level = np.maximum(frames.mean((1, 2)), 1e-9) * factor**2
+        out, sd = denoise_bins(network, bins.astype(np.float32), level)
+        fine = spread_back(out, factor, offset, shape)
+        mean += fine / len(shifts)
+        square += fine**2 / len(shifts)
+        rough = spread_back(sd**2, factor, offset, shape) * factor**2
+        variance += np.maximum(rough, 0) / factor**4 / len(shifts)
+    # Answers at other bins scatter by what the network makes of the grid.
+    variance += np.maximum(square - mean**2, 0)
+    floor = 1e-4 * max(float(frames.mean()), 1e-9)
+    mean, sd = np.maximum(mean, floor), np.sqrt(variance) + floor
+    dtype = np.float32
+    return DenoisedCounts(
+        mean.reshape(counts.shape).astype(dtype), sd.reshape(counts.shape).astype(dtype), vacuum
+    )
+
+
+def denoise_bins(
+    network: TemUnet, bins: Float[np.ndarray, "t y x"], level: Float[np.ndarray, " t"]
+) -> tuple[Float[np.ndarray, "t y x"], Float[np.ndarray, "t y x"]]:
+    """Mean and standard deviation of binned counts.
+
+    Args:
+        network: trained.
+        bins: counts; sides are multiples of the network's stride.
+        level: mean counts of a bin of each frame.
+
+    Returns:
+        Both [electrons per bin].
+    """
+    means, sds = [], []
+    for frame, m in zip(bins, level, strict=True):
+        z = jnp.asarray((frame - m) / np.sqrt(m), jnp.float32)
+        mean, sd = in_tiles(network, z)
+        means.append(m + np.sqrt(m) * np.asarray(mean, np.float64))
+        sds.append(np.sqrt(m) * np.asarray(sd, np.float64))
+    return np.stack(means), np.stack(sds)
+
+
+def in_tiles(
+    network: TemUnet, z: Float[Array, "y x"], tile: int = TILE
+) -> tuple[Float[np.ndarray, "y x"], Float[np.ndarray, "y x"]]:
+    """`symmetric` of a frame of any size: tiles whose margins hold all that their pixels depend on.
+
+    Args:
+        network: trained.
+        z: scaled counts; sides are multiples of the network's stride.
+        tile: side of the tiles without margins [px], a multiple of the stride.
+
+    Returns:
+        Mean and standard deviation, the same as of the whole frame to rounding.
+
+    Raises:
+        InputError: a tile that is no multiple of the stride.
+    """
+    stride = network.config.stride
+    if tile % stride:
+        raise InputError(f"tile must be a multiple of {stride}, got {tile}.")
+    ny, nx = z.shape
+    margin = -(-network.config.radius // stride) * stride
+    if max(ny, nx) <= tile + 2 * margin:
+        mean, sd = symmetric(network, z)
+        return np.asarray(mean), np.asarray(sd)
+    out = np.zeros((2, ny, nx), np.float32)
+    for top in range(0, ny, tile):
+        for left in range(0, nx, tile):
+            a, b = max(top - margin, 0), min(top + tile + margin, ny)
+            c, d = max(left - margin, 0), min(left + tile + margin, nx)
+            part = np.stack(symmetric(network, z[a:b, c:d]))
+            here = slice(top, min(top + tile, ny)), slice(left, min(left + tile, nx))
+            out[:, here[0], here[1]] = part[
+                :, here[0].start - a : here[0].stop - a, here[1].start - c : here[1].stop - c
+            ]
+    return out[0], out[1]
+
+
+@eqx.filter_jit
+def symmetric(
+    network: TemUnet, z: Float[Array, "y x"]
+) -> tuple[Float[Array, "y x"], Float[Array, "y x"]]:
+    """Mean over the eight orientations, and its standard deviation.
+
+    Args:
+        network: trained.
+        z: scaled counts; sides are multiples of the network's stride.
+
+    Returns:
+        Mean and standard deviation in units of z. The variance is the mean predicted one plus the scatter of orientations.
+    """
+    means, sds = [], []
+    for code in range(SYMMETRIES):
+        mean, sd = network(oriented(z, code)[None])
+        means.append(restored(mean[0], code))
+        sds.append(restored(sd[0], code))
+    mean = sum(means[1:], means[0]) / SYMMETRIES
+    # The mean over orientations is better than one of them, whose error the network predicts: their scatter is what it wins.
+    scatter = sum((m - mean) ** 2 for m in means) / SYMMETRIES
+    variance = sum(s**2 for s in sds) / SYMMETRIES
+    return mean, jnp.sqrt(variance + scatter)
+
+
+def oriented(frame: Float[Array, "y x"], code: int) -> Float[Array, "a b"]:
+    """A frame flipped and turned.
+
+    Args:
+        frame: any.
+        code: 0 to 7.
+
+    Returns:
+        The frame in another orientation.
+    """
+    turned = frame.T if code & 4 else frame
+    turned = turned[::-1] if code & 1 else turned
+    return turned[:, ::-1] if code & 2 else turned
+
+
+def restored(frame: Float[Array, "a b"], code: int) -> Float[Array, "y x"]:
+    """The inverse of `oriented`.
+
+    Args:
+        frame: flipped and turned.
+        code: 0 to 7.
+
+    Returns:
+        The frame as it was.
+    """
+    turned = frame[::-1] if code & 1 else frame
+    turned = turned[:, ::-1] if code & 2 else turned
+    return turned.T if code & 4 else turned
+
+
+@lru_cache(maxsize=1)
+def default_network() -> TemUnet:
+    """The network that the package ships."""
+    return load_network()[0]
+
+
+def _shifts(factor: int) -> list[tuple[int, int]]:
+    steps = sorted({k * factor // SHIFTS for k in range(SHIFTS)})
+    return [(a, b) for a in steps for b in steps]
+
+
+def _checked(counts: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "t y x"]:
+    frames = np.asarray(counts, np.float64)
+    if frames.ndim not in (2, 3) or min(frames.shape) < 1:
+        raise InputError(f"Counts must be [y, x] or [t, y, x], got the shape {frames.shape}.")
+    if not np.isfinite(frames).all() or (frames < 0).any():
+        raise InputError(
+            "Counts must be finite and not negative: subtract the camera's offset, divide by its gain."
+        )
+    return frames if frames.ndim == 3 else frames[None]
