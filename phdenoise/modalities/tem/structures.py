@@ -15,6 +15,9 @@ from scipy.spatial import cKDTree
 
 from phdenoise.types import InputError
 
+# Fractional places of atoms in a cell.
+Places = tuple[tuple[float | int, float | int, float | int], ...]
+
 _FCC = ((0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0))
 _QUARTER = tuple((x, y, z) for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75))
 # Half of the tetrahedral sites, for the diamond lattice.
@@ -23,6 +26,8 @@ _OCTAHEDRAL = ((0.5, 0.5, 0.5), (0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5))
 _ANATASE_METAL = ((0, 0, 0), (0, 0.5, 0.25), (0.5, 0.5, 0.5), (0.5, 0, 0.75))
 # Place of the oxygen along c, in units of c.
 _ANATASE_OXYGEN = 0.208
+# Place of the oxygen of rutile, in units of a.
+_U = 0.305
 # Neighbours of an atom inside a face-centred crystal.
 _BULK_NEIGHBOURS = 12
 
@@ -32,10 +37,10 @@ class Crystal:
     """Edges of the cell [angstrom] and the fractional places of each element."""
 
     cell: tuple[float, float, float]
-    basis: Mapping[str, tuple[tuple[float, float, float], ...]]
+    basis: Mapping[str, Places]
 
 
-def _cubic(a: float, **basis: tuple[tuple[float, float, float], ...]) -> Crystal:
+def _cubic(a: float, **basis: Places) -> Crystal:
     return Crystal((a, a, a), basis)
 
 
@@ -50,6 +55,21 @@ CRYSTALS: Mapping[str, Crystal] = {
     "ZrO2": _cubic(5.09, Zr=_FCC, O=_QUARTER),
     "MgO": _cubic(4.212, Mg=_FCC, O=_OCTAHEDRAL),
     "Si": _cubic(5.431, Si=(*_FCC, *_TETRAHEDRAL)),
+    "Fe": _cubic(2.866, Fe=((0, 0, 0), (0.5, 0.5, 0.5))),
+    "SiC": _cubic(4.36, Si=_FCC, C=_TETRAHEDRAL),
+    "TiN": _cubic(4.242, Ti=_FCC, N=_OCTAHEDRAL),
+    "rutile": Crystal(
+        (4.594, 4.594, 2.959),
+        {
+            "Ti": ((0, 0, 0), (0.5, 0.5, 0.5)),
+            "O": (
+                (_U, _U, 0),
+                (1 - _U, 1 - _U, 0),
+                (0.5 + _U, 0.5 - _U, 0.5),
+                (0.5 - _U, 0.5 + _U, 0.5),
+            ),
+        },
+    ),
     "TiO2": Crystal(
         (3.785, 3.785, 9.514),
         {
