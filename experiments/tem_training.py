@@ -5,9 +5,10 @@
 
     loss = mean over images of log(e + ε) + e + 0.1 ⟨½ (x̂ − x)²/s² + ln s⟩            in units of z
 
-e = ⟨(x̂ − x)²⟩ of an image; x is its clean value, known here; counts of a random dose are drawn anew at each step. The logarithm weighs images of every
-difficulty alike, e brings back what went astray; the last term teaches the standard deviation s and leaves the mean alone. `train` simulates what is
-missing, goes on from its checkpoint, and stops after `minutes`; it writes the weights every thousand steps.
+e = ⟨(x̂ − x)²⟩ of an image; x is its clean value, known here; counts of a random dose are drawn anew at each step. The
+logarithm weighs images of every difficulty alike, e brings back what went astray; the last term teaches the standard
+deviation s and leaves the mean alone. `train` simulates what is missing, goes on from its checkpoint, and stops after
+`minutes`; it writes the weights every two thousand steps.
 """
 
 import json
@@ -32,6 +33,7 @@ from phdenoise.modalities.tem.network import (
     TemUnet,
     build_network,
     load_network,
+    refining,
     save_network,
 )
 from phdenoise.modalities.tem.variety import Variety
@@ -50,8 +52,10 @@ class TemTraining:
     """train writes the weights, score compares them with the noisy counts on scenes that were not learned."""
     minutes: float = 30.0
     """Time of training, without the simulation of the images."""
-    steps: int = 12_000
-    """Steps of training; the learning rate falls to zero at the last."""
+    steps: int = 6000
+    """Steps of the first network; the learning rate falls to zero at the last."""
+    refine_steps: int = 3000
+    """Steps of the network that refines its answer."""
     scenes: int = 1200
     """Structures to learn from."""
     held_out: int = 60
@@ -61,7 +65,7 @@ class TemTraining:
     crop: int = 64
     """Side of the crops [bins]; a multiple of the network's stride."""
     rate: float = 1e-3
-    """Peak learning rate of Adam."""
+    """Peak learning rate of Adam; half of it for the network that refines."""
     dose: tuple[float, float] = (40.0, 1500.0)
     """Electrons per square angstrom, drawn with equal chance on a logarithmic scale."""
     contrast: tuple[float, float] = (0.4, 1.5)
@@ -123,7 +127,7 @@ def draw_crops(
         picture = images[scene, optics].astype(np.float32)
         lam, level = expected_counts(config, picture, float(sizes[scene]), rng)
         y, x = (rng.integers(n - config.crop + 1) for n in lam.shape)
-        part = np.rot90(lam[y : y + config.crop, x : x + config.crop], rng.integers(4))
+        part = np.rot90(lam[y : y + config.crop, x : x + config.crop], int(rng.integers(4)))
         part = part.T if rng.random() < 0.5 else part
         noisy.append((rng.poisson(part) - level) / np.sqrt(level))
         clean.append((part - level) / np.sqrt(level))
@@ -173,51 +177,63 @@ def loss(network: TemUnet, crops: Crops) -> tuple[jax.Array, jax.Array]:
     return jnp.mean(jnp.log(each + PERFECT) + each) + 0.1 * likelihood, each.mean()
 
 
-def optimiser(config: TemTraining) -> optax.GradientTransformation:
+def optimiser(peak: float, steps: int) -> optax.GradientTransformation:
     """Adam with a rate that rises and falls along a cosine.
 
     Args:
-        config: of the training.
+        peak: largest learning rate.
+        steps: of training.
 
     Returns:
         The optimiser.
     """
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.rate, WARM_UP, max(config.steps, WARM_UP + 1), 0.01 * config.rate
+        0.0, peak, WARM_UP, max(steps, WARM_UP + 1), 0.01 * peak
     )
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
-def start(config: TemTraining) -> State:
-    """A fresh state.
+def start(weights: TemUnet, peak: float, steps: int) -> State:
+    """A state before the first step.
 
     Args:
-        config: of the training.
+        weights: to begin with.
+        peak, steps: of `optimiser`.
 
     Returns:
         The state.
     """
-    weights = build_network(config.network, config.seed)
-    slots = optimiser(config).init(_learned(weights))
-    return State(weights, jax.tree.map(jnp.copy, weights), slots, jnp.asarray(0))
+    slots = optimiser(peak, steps).init(_learned(weights))
+    own, average = (jax.tree.map(jnp.copy, weights) for _ in range(2))
+    return State(own, average, slots, jnp.asarray(0))
+
+
+def _kept(network: TemUnet) -> tuple[Any, Any]:
+    """Parts that training does not change: the calibration, and a first network that is trained."""
+    return network.sd_scale, network.first
 
 
 def _learned(network: TemUnet) -> TemUnet:
-    """Parameters that training changes; the calibration is not among them."""
+    """Parameters that training changes."""
     arrays = eqx.filter(network, eqx.is_array)
-    return eqx.tree_at(lambda n: n.sd_scale, arrays, None)
+    return eqx.tree_at(_kept, arrays, (None, None), is_leaf=lambda leaf: leaf is None)
+
+
+def _whole(learned: TemUnet, network: TemUnet) -> TemUnet:
+    """A network with what was learned, and the rest of another."""
+    return eqx.tree_at(_kept, learned, _kept(network), is_leaf=lambda leaf: leaf is None)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _advance(config: TemTraining, state: State, crops: Crops) -> tuple[State, jax.Array]:
+def _advance(plan: tuple[float, int], state: State, crops: Crops) -> tuple[State, jax.Array]:
     learned = _learned(state.weights)
 
     def _of(part: TemUnet) -> tuple[jax.Array, jax.Array]:
-        return loss(eqx.combine(part, state.weights), crops)
+        return loss(_whole(part, state.weights), crops)
 
     (_, squared), slope = jax.value_and_grad(_of, has_aux=True)(learned)
-    change, slots = optimiser(config).update(slope, state.optimiser, learned)
-    weights = eqx.combine(optax.apply_updates(learned, change), state.weights)
+    change, slots = optimiser(*plan).update(slope, state.optimiser, learned)
+    weights = _whole(optax.apply_updates(learned, change), state.weights)
     decay = jnp.minimum(AVERAGE, (1 + state.step) / (10 + state.step))
     average = jax.tree.map(
         lambda a, w: decay * a + (1 - decay) * w if eqx.is_array(a) else a, state.average, weights
@@ -226,7 +242,7 @@ def _advance(config: TemTraining, state: State, crops: Crops) -> tuple[State, ja
 
 
 def train(config: TemTraining) -> TemUnet:
-    """Simulate, train, calibrate, write.
+    """Simulate, train, refine, calibrate, write.
 
     Args:
         config: of the training.
@@ -234,26 +250,48 @@ def train(config: TemTraining) -> TemUnet:
     Returns:
         The network.
     """
-    images, sizes = _images(config, config.scenes + config.held_out)
-    held = images[: config.held_out], sizes[: config.held_out]
-    images, sizes = images[config.held_out :], sizes[config.held_out :]
-    state, checkpoint = start(config), config.folder / f"{config.output.stem}.checkpoint"
+    pictures, sizes = _images(config, config.scenes + config.held_out)
+    ends = time.time() + 60 * config.minutes
+    # A third of the time is for the network that refines, which takes steps that are half as long again.
+    share = config.steps / (config.steps + 1.5 * config.refine_steps)
+    until = time.time() + share * (ends - time.time())
+    network = _stage(
+        config, 1, build_network(config.network, config.seed), (pictures, sizes), until
+    )
+    if config.refine_steps:
+        network = _stage(config, 2, refining(network), (pictures, sizes), ends)
+    return network
+
+
+def _stage(
+    config: TemTraining,
+    number: int,
+    network: TemUnet,
+    data: tuple[np.ndarray, np.ndarray],
+    until: float,
+) -> TemUnet:
+    """Train one network until its steps are made or time is up."""
+    peak, steps = (
+        (config.rate, config.steps) if number == 1 else (config.rate / 2, config.refine_steps)
+    )
+    held = data[0][: config.held_out], data[1][: config.held_out]
+    images, sizes = data[0][config.held_out :], data[1][config.held_out :]
+    state = start(network, peak, steps)
+    checkpoint = config.folder / f"{config.output.stem}.{number}.checkpoint"
     if checkpoint.exists():
         state = eqx.tree_deserialise_leaves(checkpoint, state)
-        print(f"going on from step {int(state.step)}", flush=True)
+        print(f"network {number} goes on from step {int(state.step)}", flush=True)
     begun, errors = time.time(), []
-    while int(state.step) < config.steps and time.time() - begun < 60 * config.minutes:
+    while int(state.step) < steps and time.time() < until:
         step = int(state.step)
-        crops = draw_crops(config, images, sizes, np.random.default_rng([config.seed, step]))
-        state, squared = _advance(config, state, Crops(*map(jnp.asarray, crops)))
+        rng = np.random.default_rng([config.seed, number, step])
+        crops = draw_crops(config, images, sizes, rng)
+        state, squared = _advance((peak, steps), state, Crops(*map(jnp.asarray, crops)))
         errors.append(squared)
         if (step + 1) % BETWEEN == 0:
             mean = float(np.mean([float(e) for e in errors]))
             spent = time.time() - begun
-            print(
-                f"step {step + 1}: error {mean:.4f} of the noise variance, {spent:.0f} s",
-                flush=True,
-            )
+            print(f"step {step + 1}: error {mean:.4f} of the noise, {spent:.0f} s", flush=True)
             errors = []
             eqx.tree_serialise_leaves(checkpoint, state)
             if (step + 1) % (4 * BETWEEN) == 0:

@@ -27,6 +27,12 @@ SHIFTS = 2
 TILE = 512
 
 
+# Step of the finite difference along the random probe [noise standard deviations]; small beside the noise, large beside rounding.
+PROBE = 0.1
+# Side of the blocks whose scatter gives the standard error of the unbiased risk [bins].
+_BLOCK = 8
+
+
 class DenoisedCounts(NamedTuple):
     """Electrons per raw pixel: `mean` and its standard deviation `sd`, shaped as the counts; `vacuum` level."""
 
@@ -72,12 +78,14 @@ def denoise_counts(
         fine = spread_back(out, factor, offset, shape)
         mean += fine / len(shifts)
         square += fine**2 / len(shifts)
-        rough = spread_back(sd**2, factor, offset, shape) * factor**2
-        variance += np.maximum(rough, 0) / factor**4 / len(shifts)
+        if offset == shifts[0]:
+            widening = _widening(network, bins, level, out, sd)
+        # The error is alike over a bin: its standard deviation is shared out as the counts are.
+        variance += np.maximum(spread_back(sd, factor, offset, shape), 0) ** 2 / len(shifts)
     # Answers at other bins scatter by what the network makes of the grid.
     variance += np.maximum(square - mean**2, 0)
     floor = 1e-4 * max(float(frames.mean()), 1e-9)
-    mean, sd = np.maximum(mean, floor), np.sqrt(variance) + floor
+    mean, sd = np.maximum(mean, floor), np.sqrt(widening * variance) + floor
     dtype = np.float32
     return DenoisedCounts(
         mean.reshape(counts.shape).astype(dtype), sd.reshape(counts.shape).astype(dtype), vacuum
@@ -104,6 +112,38 @@ def denoise_bins(
         means.append(m + np.sqrt(m) * np.asarray(mean, np.float64))
         sds.append(np.sqrt(m) * np.asarray(sd, np.float64))
     return np.stack(means), np.stack(sds)
+
+
+def unbiased_error(
+    network: TemUnet,
+    bins: Float[np.ndarray, "y x"],
+    level: float,
+    estimate: Float[np.ndarray, "y x"],
+) -> tuple[float, float]:
+    """Squared error of an estimate from the counts alone (PURE), and its standard error.
+
+        ⟨(f − n)² − n + 2 n ∂f/∂n⟩
+
+    The derivative is a finite difference along a random probe: Luisier et al. (2011), doi:10.1109/TIP.2010.2073477.
+
+    Args:
+        network: whose estimate it is.
+        bins: counts.
+        level: their mean.
+        estimate: of the mean counts.
+
+    Returns:
+        Mean squared error and its standard error [electrons² per bin].
+    """
+    root = np.sqrt(level)
+    probe = np.random.default_rng(0).choice([-1.0, 1.0], bins.shape)
+    moved, _ = in_tiles(network, jnp.asarray((bins - level) / root + PROBE * probe, jnp.float32))
+    slope = probe * (level + root * moved - estimate) / (root * PROBE)
+    terms = (estimate - bins) ** 2 + (2 * slope - 1) * bins
+    ny, nx = (n // _BLOCK for n in terms.shape)
+    blocks = terms[: ny * _BLOCK, : nx * _BLOCK].reshape(ny, _BLOCK, nx, _BLOCK).mean((1, 3))
+    scatter = blocks.std(ddof=1) if blocks.size > 1 else np.inf
+    return float(terms.mean()), float(scatter / np.sqrt(max(blocks.size, 1)))
 
 
 def in_tiles(
@@ -154,18 +194,19 @@ def symmetric(
         z: scaled counts; sides are multiples of the network's stride.
 
     Returns:
-        Mean and standard deviation in units of z. The variance is the mean predicted one plus the scatter of orientations.
+        Mean and standard deviation in units of z.
     """
+    # Flips of a frame share its shape and one pass of the network.
     means, sds = [], []
-    for code in range(SYMMETRIES):
-        mean, sd = network(oriented(z, code)[None])
-        means.append(restored(mean[0], code))
-        sds.append(restored(sd[0], code))
+    for first in (0, SYMMETRIES // 2):
+        codes = range(first, first + SYMMETRIES // 2)
+        mean, sd = network(jnp.stack([oriented(z, code) for code in codes]))
+        means += [restored(mean[k], code) for k, code in enumerate(codes)]
+        sds += [restored(sd[k], code) for k, code in enumerate(codes)]
     mean = sum(means[1:], means[0]) / SYMMETRIES
-    # The mean over orientations is better than one of them, whose error the network predicts: their scatter is what it wins.
-    scatter = sum((m - mean) ** 2 for m in means) / SYMMETRIES
+    # The mean over orientations is better than one of them, whose error the network predicts: the scatter is what it wins.
     variance = sum(s**2 for s in sds) / SYMMETRIES
-    return mean, jnp.sqrt(variance + scatter)
+    return mean, jnp.sqrt(variance)
 
 
 def oriented(frame: Float[Array, "y x"], code: int) -> Float[Array, "a b"]:
@@ -202,6 +243,23 @@ def restored(frame: Float[Array, "a b"], code: int) -> Float[Array, "y x"]:
 def default_network() -> TemUnet:
     """The network that the package ships."""
     return load_network()[0]
+
+
+def _widening(
+    network: TemUnet,
+    bins: np.ndarray,
+    level: np.ndarray,
+    mean: np.ndarray,
+    sd: np.ndarray,
+) -> np.ndarray:
+    """Factor on the variance of each frame [t, 1, 1]: at least one, more where counts contradict the network's error."""
+    out = []
+    for frame, m, estimate, spread in zip(bins, level, mean, sd, strict=True):
+        error, uncertain = unbiased_error(network, frame, float(m), estimate)
+        expected = float(np.mean(spread**2))
+        surely = error - uncertain if np.isfinite(uncertain) else 0.0
+        out.append(max(1.0, surely / max(expected, 1e-30)))
+    return np.asarray(out)[:, None, None]
 
 
 def _shifts(factor: int) -> list[tuple[int, int]]:

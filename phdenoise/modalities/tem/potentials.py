@@ -112,7 +112,7 @@ def scattering_factor(element: str, g2: Float[Array, "*s"]) -> Float[Array, "*s"
             f"No scattering factor for '{element}': known are {', '.join(LOBATO)}; add a row to LOBATO."
         )
     a, b = LOBATO[element]
-    return sum(  # type: ignore[return-value]
+    return sum(
         (ai * (2 + bi * g2) / (1 + bi * g2) ** 2 for ai, bi in zip(a, b, strict=True)),
         jnp.zeros_like(g2),
     )

@@ -169,7 +169,7 @@ def _support(
     depth: float,
     box: tuple[float, float],
 ) -> Support:
-    steps = ()
+    steps: tuple[tuple[float, float], ...] = ()
     if rng.random() < 0.25:
         steps = (
             (float(rng.uniform(0, box[1])), float(rng.choice([-1, 1]) * rng.uniform(1.5, 3.5))),
