@@ -36,6 +36,7 @@ from phdenoise.modalities.neutron.twin import (
 )
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation
 
 UNIT = "mol/cm^3"
 REPEATS = 40  # of open beam and dark field
@@ -205,7 +206,8 @@ def _without_noise(clean: np.ndarray, device: Instrument, config: NeutronConfig,
     )
     cal = replace(cal, dark=jnp.asarray(device.dark), open_beam_variance=jnp.asarray(zeros))
     even = clean / dose[:, None, None]
-    return quantities(even, 0 * even, cal, None, Track(dose, 0 * dose), config, True, movie)
+    exact, alone = Track(dose, 0 * dose), ErrorCorrelation.independent()
+    return quantities(even, 0 * even, cal, None, exact, config, alone, movie)
 
 
 def _counts(config: NeutronStudy) -> np.ndarray:

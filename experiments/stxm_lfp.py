@@ -109,7 +109,9 @@ def scans_of(scene: StxmScene, config: StxmTwinConfig) -> tuple[Scans, StxmConfi
 def _particle(config: StxmStudy) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     scene = simulate_stxm(config.seed, config.twin)
     scans, chain = scans_of(scene, config.twin)
-    chain = replace(chain, denoise=replace(config.denoise, seed=config.seed), fit=config.fit)
+    chain = replace(
+        chain, denoise=replace(config.denoise, seed=config.seed), fit=config.fit, compare_laws=True
+    )
     result = analyse_scans(scans, chain)
     truth = where_scans_are(scene, result.displacement)[(..., *result.box)]
     grid_mask = np.asarray(scene.twin.grid.mask)[result.box]

@@ -166,6 +166,8 @@ class Estimate:
         settings: configuration, seed, versions.
         weights: flat mapping name -> array, the network's parameters.
         trust: what can be said of it without truth (`phdenoise.uncertainty.trust_report`), plain values and arrays; empty if not judged.
+        error_autocorrelation: of the errors of pixels at lags (t, y, x), 1 at the centre (`phdenoise.uncertainty.error_correlation`);
+            None where it is not known.
     """
 
     movie: Movie
@@ -179,6 +181,7 @@ class Estimate:
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     trust: Mapping[str, Any] = field(default_factory=dict)
+    error_autocorrelation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for label, array in (("mean", self.mean), ("variance", self.variance)):

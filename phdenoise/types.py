@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from phdenoise.errors import InputError as InputError
+
 Frames = Float[Array, "t *cells"]
 # Leading axes: the layers of a model that has several.
 Field = Float[Array, "*cells"]
@@ -49,10 +51,6 @@ def within(progress: Progress | None, name: str) -> Progress | None:
         return None
     whole = progress
     return lambda stage, *step: whole(f"{name}: {stage}", *step)
-
-
-class InputError(ValueError):
-    """Something the user gave cannot be used; the message is one sentence: what, expected, what to do."""
 
 
 class Moments(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "phdenoise"
 # The rooms from the lowest to the highest; those on one line do not import each other.
 FLOORS = (
+    ("errors",),
     ("types", "summary"),
     ("grid", "movie", "selfcheck"),
     ("channels",),

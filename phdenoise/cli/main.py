@@ -6,23 +6,16 @@ A user's mistake ends with one sentence on standard error and exit code 2.
 
 import os
 import sys
-from typing import Annotated, Any, Protocol, Union
-
-import tyro
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, Protocol, Union, runtime_checkable
 
 import phdenoise
-from phdenoise import selfcheck
-from phdenoise.cli.demo import Demo
-from phdenoise.cli.denoise import Denoise
-from phdenoise.cli.fit import Fit
-from phdenoise.cli.info import Info
-from phdenoise.cli.neutron import Neutron
-from phdenoise.cli.optical import Optical
-from phdenoise.cli.simulate import Simulate
-from phdenoise.cli.stxm import Stxm
-from phdenoise.types import InputError
+from phdenoise.cli import compilation_cache
+from phdenoise.errors import InputError
 
 
+@runtime_checkable
 class Command(Protocol):
     """A frozen dataclass whose fields are the options of a command."""
 
@@ -31,17 +24,35 @@ class Command(Protocol):
         ...
 
 
+class Entry(NamedTuple):
+    """Where a command is, and what it does: its module is imported when it is asked for, which takes seconds.
+
+    Attributes:
+        module, name: of the dataclass.
+        summary: first line of its docstring.
+    """
+
+    module: str
+    name: str
+    summary: str
+
+    def load(self) -> Any:
+        """The dataclass, a `Command`."""
+        return getattr(import_module(f"phdenoise.cli.{self.module}"), self.name)
+
+
 # The one table of commands, in the order in which the help lists them.
-COMMANDS: dict[str, type[Command]] = {
-    "info": Info,
-    "denoise": Denoise,
-    "simulate": Simulate,
-    "fit": Fit,
-    "demo": Demo,
-    "neutron": Neutron,
-    "stxm": Stxm,
-    "optical": Optical,
-}
+COMMANDS: dict[str, Entry] = {
+    "info": Entry("info", "Info", "Versions and devices; for a file: shape, units, times, noise estimate, suggested settings."),
+    "denoise": Entry("denoise", "Denoise", "Denoise movies, each from itself; writes mean and variance with everything needed to redo it."),
+    "simulate": Entry("simulate", "Simulate", "Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."),
+    "fit": Entry("fit", "Fit", "Fit a law of motion to a movie; writes parameters and curves with standard deviations."),
+    "demo": Entry("demo", "Demo", "The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."),
+    "neutron": Entry("neutron", "Neutron", "Neutron radiographs to lithium: maps, profiles, transport and accumulation, with a report."),
+    "stxm": Entry("stxm", "Stxm", "X-ray scans of a particle to its lithium fraction, denoised, and the law of its reaction, with a report."),
+    "optical": Entry("optical", "Optical", "Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."),
+}  # fmt: skip
+_ABOUT = "Denoise an operando movie without clean labels and learn the law that moved it."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,17 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments == ["--version"]:
         print(f"phdenoise {phdenoise.__version__}")
         return
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_help())
+        sys.exit(0)
     try:
-        kinds: Any = Union[  # noqa: UP007
-            tuple(Annotated[c, tyro.conf.subcommand(n)] for n, c in COMMANDS.items())
-        ]
-        command: Command = tyro.cli(
-            kinds,
-            prog="phdenoise",
-            description="Denoise an operando movie without clean labels and learn the law that moved it.",
-            args=arguments,
-        )
-        selfcheck.check()
+        command = _parse(arguments)
+        compilation_cache.use()
+        _selfcheck()
         command.run()
     except InputError as error:
         print(f"phdenoise: {error}", file=sys.stderr)
@@ -79,3 +86,47 @@ def main(arguments: list[str] | None = None) -> None:
         # Whoever read the output (`| head`) has gone; what is still in the buffer has no reader either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _parse(arguments: list[str]) -> Command:
+    """The command that was asked for; only its own module is imported."""
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        import tyro
+
+        command: Command = tyro.cli(
+            COMMANDS[name].load(), prog=f"phdenoise {name}", args=arguments[1:]
+        )
+        return command
+    if name.startswith("--tyro-"):
+        return _completion(arguments)
+    near = get_close_matches(name, COMMANDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}."
+    said = f"There is no command '{name}': {meant}" if name else f"No command: {meant}"
+    raise InputError(f"{said} `phdenoise --help` says what they do.")
+
+
+def _completion(arguments: list[str]) -> Command:
+    """What a shell completes, which is of all commands."""
+    import tyro
+
+    kinds = [Annotated[e.load(), tyro.conf.subcommand(n)] for n, e in COMMANDS.items()]
+    every: Any = Union[tuple(kinds)]  # noqa: UP007
+    command: Command = tyro.cli(every, prog="phdenoise", description=_ABOUT, args=arguments)
+    return command
+
+
+def _selfcheck() -> None:
+    from phdenoise import selfcheck
+
+    selfcheck.check()
+
+
+def _help() -> str:
+    """The list of commands."""
+    wide = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{wide}}  {entry.summary}" for name, entry in COMMANDS.items())
+    return (
+        f"usage: phdenoise [-h] [--version] COMMAND ...\n\n{_ABOUT}\n\ncommands:\n{listed}\n\n"
+        "`phdenoise COMMAND --help` shows the options of a command."
+    )

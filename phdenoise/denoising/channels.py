@@ -115,8 +115,14 @@ def denoise_channels(
     }
     shape = channels.movies[0].shape
     held_out = HeldOut(shape, config.seed, trained, CentreBlind())
+    errors = _error_autocorrelation(predicted)
     finished = tuple(
-        judge(replace(e, settings=settings), noise.estimate, held_out, whole_window(shape))
+        judge(
+            replace(e, settings=settings, error_autocorrelation=errors),
+            noise.estimate,
+            held_out,
+            whole_window(shape),
+        )
         for e, noise in zip(estimates, scene.noises, strict=True)
     )
     weights = {
@@ -128,6 +134,19 @@ def denoise_channels(
     return ChannelsEstimate(
         finished, channels.names, channels.name, correlation, tuple(log), settings, weights
     )
+
+
+def _error_autocorrelation(predicted: _Components) -> np.ndarray | None:
+    """Autocorrelation of the channels' errors: the mean of the components', each by its variance."""
+    known = {
+        k: e.error_autocorrelation
+        for k, e in predicted.estimates.items()
+        if e.error_autocorrelation is not None
+    }
+    if not known:
+        return None
+    weights = [float(predicted.variance[k].mean()) for k in known]
+    return np.average(list(known.values()), axis=0, weights=weights)
 
 
 def _single(

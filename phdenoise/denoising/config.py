@@ -10,7 +10,7 @@ from phdenoise.training.objectives import Goal, Objective
 from phdenoise.training.optimiser import Tune
 from phdenoise.types import InputError
 
-Preset = Literal["quick", "default", "best"]
+Preset = Literal["instant", "quick", "default", "best"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class _Preset:
         symmetries: averaged by the prediction.
         teachers: blind networks that teach one U-Net.
         batch: crops in a step.
+        network: what "auto" means.
     """
 
     steps: int
@@ -30,11 +31,13 @@ class _Preset:
     symmetries: int
     teachers: int = 0
     batch: int = 4
+    network: str = "auto"
 
 
-# The first two are limited so that a movie takes at most 1 and 3 minutes on two cores; `python benchmarks/denoise_peers.py` measures
+# "instant" trains nothing. "quick" and "default" are limited so that a movie takes at most 1 and 3 minutes on two cores; `python benchmarks/denoise_peers.py` measures
 # time and quality on 30 x 128 x 128 pixels.
 PRESETS = {
+    "instant": _Preset(0, None, 1, network="linear"),
     "quick": _Preset(1000, 35.0, 8),
     "default": _Preset(4000, 140.0, 16),
     "best": _Preset(20000, None, 16, 3),
@@ -46,7 +49,7 @@ class DenoiseConfig:
     """How to denoise."""
 
     preset: Preset = "default"
-    """Effort: quick (within 1 minute on two cores), default (within 3), best (as long as it takes)."""
+    """Effort: instant (a linear filter in closed form, seconds), quick (within 1 minute on two cores), default (within 3), best (as long as it takes)."""
     noise: NoiseKind = "auto"
     """Noise family; auto reads it off the movie's photon-transfer line."""
     sigma: float | None = None
@@ -58,7 +61,7 @@ class DenoiseConfig:
     blind_predict: str | None = None
     """Hidden at prediction, where it differs from training (AT-BSN: train with all:9x9, predict with all:3x3); with --distill a list separated by commas, one for each teacher."""
     network: str = "auto"
-    """auto, blind, unet or n2v: blind hides the region by construction, unet uses the pixel itself, n2v is masked (Noise2Void); auto follows the objective."""
+    """auto, blind, unet, n2v or linear: blind hides the region by construction, unet uses the pixel itself, n2v is masked (Noise2Void), linear is the best blind linear filter; auto follows preset and objective."""
     objective: Objective = "nll"
     """nll learns mean and variance of each hidden pixel, mse the mean, counts the exact likelihood of Poisson noise; n2v the same on masks; a unet: noise2noise, supervised, sure (Gaussian noise), pure (counts)."""
     window: int | None = None
@@ -96,7 +99,11 @@ def check_config(config: DenoiseConfig) -> None:
         InputError: naming the flag.
     """
     if config.preset not in PRESETS:
-        raise InputError(f"Unknown preset '{config.preset}': use quick, default or best.")
+        raise InputError(f"Unknown preset '{config.preset}': use instant, quick, default or best.")
+    if config.preset == "instant" and config.network not in ("auto", "linear"):
+        raise InputError(
+            f"--preset instant trains no network: leave --network {config.network} out, or use --preset quick."
+        )
     if config.sigma is not None and not config.sigma > 0:
         raise InputError(f"--sigma must be positive, got {config.sigma}.")
     if config.crop < 16 or config.crop % 4:

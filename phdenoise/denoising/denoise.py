@@ -161,5 +161,6 @@ def denoise_parts(
         collector.movie(), collector.result, calibrated.noise.model, calibrated.denoiser, trained.run, log,
         calibrated.settings, blind=collector.blind,
     )  # fmt: skip
+    estimate = replace(estimate, error_autocorrelation=calibrated.error_autocorrelation)
     held_out = replace(plan.held_out, region=calibrated.region)
     return judge(estimate, calibrated.noise.estimate, held_out, collector.window)

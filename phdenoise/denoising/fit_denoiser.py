@@ -21,7 +21,11 @@ from phdenoise.networks.predict import predict_arrays
 from phdenoise.noise.estimate import estimate_noise
 from phdenoise.training.held_out import interior
 from phdenoise.types import Moments, Progress, stage
-from phdenoise.uncertainty.calibrate import calibrate_by_error, calibrate_by_likelihood
+from phdenoise.uncertainty.calibrate import (
+    calibrate_by_error,
+    calibrate_by_likelihood,
+    calibrate_linear,
+)
 from phdenoise.uncertainty.evidence import Evidence, Noise
 from phdenoise.uncertainty.missing_frames import MissingFrames, calibrate_missing
 from phdenoise.uncertainty.predictive_variance import PredictiveVariance
@@ -56,6 +60,7 @@ class Calibrated:
         missing: factors for frames without a measurement; None where none are missing.
         region: hidden in training.
         error_noise_covariance: covariance of the prediction's error with the pixel's own noise, over the noise's variance.
+        error_autocorrelation: of the result's errors, see `phdenoise.movie.Estimate`.
         log: how training went, and what was found.
         settings: what is needed to do it again.
     """
@@ -68,6 +73,7 @@ class Calibrated:
     missing: MissingFrames | None
     region: BlindRegion
     error_noise_covariance: float
+    error_autocorrelation: np.ndarray | None
     log: tuple[str, ...]
     settings: dict[str, Any]
 
@@ -181,9 +187,11 @@ def calibrate(
     test = _held_out_pixels(sample, plan) & good
     unlearned = interior(test, region, found.reach())
     evidence = Evidence(frames, good, sample.seen, test, unlearned, noise)
-    if denoiser.architecture.refines_linear:
+    key = jax.random.key(plan.config.seed + 1)
+    if not denoiser.architecture.trains:
+        found_error = calibrate_linear(denoiser, arrays, moments, evidence, key, progress=progress)
+    elif denoiser.architecture.refines_linear:
         start = replace(trained.start, region=denoiser.region)
-        key = jax.random.key(plan.config.seed + 1)
         found_error = calibrate_by_error(
             start, denoiser, arrays, moments, evidence, key, progress=progress
         )
@@ -218,6 +226,7 @@ def calibrate(
         missing=missing,
         region=region,
         error_noise_covariance=found_error.error_noise_covariance,
+        error_autocorrelation=found_error.error_autocorrelation,
         log=(trained.begun, *went, *log),
         settings=settings,
     )

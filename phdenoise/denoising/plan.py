@@ -176,7 +176,8 @@ def _resolve_config(
         config, log = _start_from(pretrained, config, found)
     elif config.tune != "full":
         raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
-    asked = table.named(config.network, config.window, config.depth)
+    network = config.network if config.network != table.AUTO else PRESETS[config.preset].network
+    asked = table.named(network, config.window, config.depth)
     correlated = found.blind == "frame"
     objective = resolve(asked, config.objective, noise, correlated, target=target, clean=clean)
     architecture = asked or table.trained_by(objective, config.window, config.depth)

@@ -264,7 +264,7 @@ def _plan(
     preset = PRESETS[config.preset]
     steps = preset.steps
     seconds = preset.seconds if config.seconds is None else config.seconds
-    if config.tune == "none" or prepared.denoiser.sharing.lasts:
+    if config.tune == "none" or not architecture.trains or prepared.denoiser.sharing.lasts:
         # Noise that is correlated in time would be learned: other frames predict it.
         steps, seconds = 0, None
     elif config.steps:

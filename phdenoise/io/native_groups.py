@@ -23,6 +23,8 @@ DATA, OWN = "/entry/data", "/entry/phdenoise"
 
 # Size [bytes] above which an array is compressed and stored by frames: smaller ones are read faster as they are.
 _COMPRESS_ABOVE = 2**16
+# Dataset of the autocorrelation of an estimate's errors.
+_ERRORS = "error_autocorrelation"
 
 
 def write_header(file: h5py.File, movie: Movie) -> tuple[h5py.Group, h5py.Group]:
@@ -92,6 +94,8 @@ def write_findings(own: h5py.Group, estimate: Estimate) -> None:
     columns = {name: np.asarray(v, np.float64) for name, v in estimate.history.items()}
     write_named(own.create_group("history"), columns)
     write_named(own.create_group("weights"), estimate.weights)
+    if estimate.error_autocorrelation is not None:
+        write_array(own, _ERRORS, estimate.error_autocorrelation)
     if estimate.trust:
         _write_trust(own.create_group("trust"), estimate.trust)
 
@@ -177,6 +181,7 @@ def read_findings(own: h5py.Group, path: str | Path) -> dict[str, Any]:
         "settings": json.loads(own["settings"][()]),
         "weights": read_named(own["weights"]),
         "trust": _read_trust(own["trust"]) if "trust" in own else {},
+        "error_autocorrelation": own[_ERRORS][()] if _ERRORS in own else None,
     }
 
 

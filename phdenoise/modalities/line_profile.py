@@ -2,11 +2,8 @@
 
     p_k = Σ_i w_ki v_i,   var p_k = f Σ_i w_ki² var_i      (bilinear weights; f = 1 + 2Σρ for correlated noise)
 
-Denoising can remove a part of a profile. That part is in the difference to the measured profile: weak at each point, but
-a pattern over many points. `low_rank` estimates the pattern, so that it can be added again. Optimal shrinkage of
-singular values: Gavish and Donoho, IEEE Trans. Inf. Theory 63, 2137 (2017), doi:10.1109/TIT.2017.2653801.
-
-Errors of neighbouring pixels of a denoised map are correlated. For any correlation sd p_k <= Σ_i w_ki sd_i.
+Errors of neighbouring pixels of a denoised map are correlated (`phdenoise.uncertainty.error_correlation`). For any correlation
+sd p_k <= Σ_i w_ki sd_i.
 """
 
 from typing import NamedTuple
@@ -16,7 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from phdenoise.types import InputError
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation
 
+# Errors of measured pixels.
+_INDEPENDENT = ErrorCorrelation.independent()
 # Half a central interval of 90 % of a Gaussian, Φ⁻¹(0.95) [sd].
 _HALF_BAND = 1.6449
 
@@ -109,7 +109,7 @@ def line_profile(
     *,
     pixel_size: tuple[float, float] = (1.0, 1.0),
     inflation: float = 1.0,
-    independent: bool = True,
+    errors: ErrorCorrelation | None = _INDEPENDENT,
 ) -> Profile:
     """Mean along a line with its sd.
 
@@ -118,7 +118,7 @@ def line_profile(
         line: see `Line`.
         pixel_size: (dy, dx) [length unit].
         inflation: f, variance of a mean of neighbours over that of independent ones.
-        independent: False for maps whose errors are correlated over unknown lengths, such as denoised ones.
+        errors: how those of pixels are correlated; None where it is not known, and errors may be common to all.
 
     Returns:
         Mean and sd at each point and time, NaN where nothing is known.
@@ -135,37 +135,31 @@ def line_profile(
     w = w / jnp.where(total > 0, total, 1)[..., None]
     value = jnp.sum(w * jnp.where(ok, v, 0), axis=-1)
     e = jnp.where(ok, e, 0)
-    if independent:
-        spread = jnp.sqrt(inflation * jnp.sum((w * e) ** 2, axis=-1))
-    else:
+    if errors is None:
         spread = jnp.sum(w * e, axis=-1)
+    else:
+        alike = _correlated(take, (values.shape[1], values.shape[2]), errors)
+        shared = jnp.asarray(alike / np.sum(take.weight**2, axis=-1), v.dtype)
+        square = jnp.sum((w * e) ** 2, axis=-1)
+        # At most as if all errors were the same.
+        most = 1 / jnp.maximum(jnp.sum(w**2, axis=-1), jnp.finfo(v.dtype).tiny)
+        spread = jnp.sqrt(inflation * jnp.minimum(shared[None], most) * square)
     empty = total <= 0
     return Profile(
         take.distance, jnp.where(empty, jnp.nan, value), jnp.where(empty, jnp.nan, spread)
     )
 
 
-def low_rank(
-    values: Float[np.ndarray, "t s"], sd: Float[np.ndarray, "t s"]
-) -> Float[np.ndarray, "t s"]:
-    """The part of noisy values that a few patterns in time and space explain, by optimal singular value shrinkage.
-
-    Args:
-        values: signal plus independent noise; not finite values count as 0.
-        sd: of the noise.
-
-    Returns:
-        Estimate of the signal: exactly 0 where no pattern stands out of the noise.
-    """
-    ok = np.isfinite(values) & np.isfinite(sd) & (sd > 0)
-    safe = np.where(ok, sd, 1.0)
-    white = np.where(ok, values, 0.0) / safe
-    long, short = max(white.shape), min(white.shape)
-    u, size, v = np.linalg.svd(white, full_matrices=False)
-    y, beta = size / np.sqrt(long), short / long
-    inner = np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)
-    kept = np.where(y > 1 + np.sqrt(beta), np.sqrt(inner) / np.maximum(y, 1e-12), 0.0)
-    return np.where(ok, (u * kept * np.sqrt(long)) @ v * safe, 0.0)
+def _correlated(
+    take: Sampling, shape: tuple[int, int], errors: ErrorCorrelation
+) -> Float[np.ndarray, " s"]:
+    """Variance of the mean at each point, for errors of unit variance."""
+    found = np.empty(len(take.pixels))
+    for k, (pixels, weight) in enumerate(zip(take.pixels, take.weight, strict=True)):
+        weights = np.zeros(shape)
+        np.add.at(weights.reshape(-1), pixels, weight)
+        found[k] = errors.of_mean(weights)[0]
+    return found
 
 
 def _merged(index: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ class Architecture(ABC):
         centre_in_context: whether the centre frame is among the context. The blind region is then hidden in every frame.
         square: whether frames and crops have to be square.
         frames_needed: measured frames that a movie must have.
+        trains: whether there is anything to train.
         teaches: whether preset "best" averages several of them as the teachers of a U-Net.
         widths: channels of the first scale, by preset; used where the configuration names none.
         widest: channels of the widest layer, in units of the width.
@@ -64,6 +65,7 @@ class Architecture(ABC):
     centre_in_context: bool = False
     square: bool = False
     frames_needed: int = 1
+    trains: bool = True
     teaches: bool = False
     widths: ClassVar[Mapping[str, int]] = {}
     widest: int = 1

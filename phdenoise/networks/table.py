@@ -2,6 +2,7 @@
 
     blind   hides a region by its construction: the centre-blind network, or UDVD where the region is hidden in every frame
     n2v     a U-Net whose hidden pixels are replaced in its input: Noise2Void, StructN2V
+    linear  the best blind linear filter alone, which is not trained
     unet    a U-Net that uses the pixel it predicts: for targets with noise of their own (Noise2Noise, distillation), for clean
             targets, and for risks that need no target (SURE, PURE)
 
@@ -14,6 +15,7 @@ from typing import Any
 from phdenoise.networks.architecture import Architecture
 from phdenoise.networks.centre_blind import CentreBlind
 from phdenoise.networks.context import REACH
+from phdenoise.networks.linear_only import LinearFilter
 from phdenoise.networks.masked_unet import MaskedUnet
 from phdenoise.networks.udvd import Udvd
 from phdenoise.networks.unet import Unet
@@ -24,6 +26,10 @@ AUTO = "auto"
 
 def _centre_blind(window: int | None, depth: int) -> Architecture:
     return CentreBlind(REACH[-1] if window is None else window)
+
+
+def _linear(window: int | None, depth: int) -> Architecture:
+    return LinearFilter(REACH[-1] if window is None else window)
 
 
 def _masked_unet(window: int | None, depth: int) -> Architecture:
@@ -39,6 +45,7 @@ NETWORKS: dict[str, Callable[[int | None, int], Architecture]] = {
     "blind": _centre_blind,
     "n2v": _masked_unet,
     "unet": _unet,
+    "linear": _linear,
 }
 _SHIPPED = tuple(NETWORKS)
 
@@ -105,7 +112,7 @@ def register(architecture: Architecture) -> None:
         InputError: the name is that of a network of the package.
     """
     name = architecture.name
-    if type(architecture) in (CentreBlind, Udvd, Unet, MaskedUnet):
+    if type(architecture) in (CentreBlind, LinearFilter, Udvd, Unet, MaskedUnet):
         return
     if name in (AUTO, *_SHIPPED):
         raise InputError(f"A network is called '{name}' already: give yours another name.")

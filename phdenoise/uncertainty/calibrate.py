@@ -26,6 +26,7 @@ from jaxtyping import Array
 from phdenoise.networks.base import Denoiser
 from phdenoise.networks.context import MovieArrays
 from phdenoise.types import Moments, NoiseModel, Progress, stage
+from phdenoise.uncertainty.error_correlation import error_autocorrelation
 from phdenoise.uncertainty.evidence import (
     SYMMETRIES,
     Evidence,
@@ -44,12 +45,18 @@ from phdenoise.uncertainty.mean_squared_error import (
 )
 from phdenoise.uncertainty.parametric_bootstrap import (
     Bootstrap,
+    Renoised,
     bootstrap_errors,
     denoise_again,
     fit_bootstrap_variance,
     renoise_and_denoise,
 )
-from phdenoise.uncertainty.predictive_variance import PredictiveVariance, frame_errors
+from phdenoise.uncertainty.predictive_variance import (
+    EVEN_SHARE,
+    PredictiveVariance,
+    frame_errors,
+)
+from phdenoise.uncertainty.residual_variance import Residuals, fit_residual_variance
 
 # Prior sd of the log of the variance's factor, where only the held-out likelihood speaks: few pixels must not rule.
 SCALE_PRIOR = 0.3
@@ -62,6 +69,8 @@ _PIXELS_TO_CALIBRATE = 64
 NOISE_SD, MOTION_FACTOR = 0.004, 2.0
 # A noise variance that is corrected by less than this share is not reported: the scatter of small movies' estimates.
 _REPORTED_CORRECTION = 0.03
+# Share of a linear filter's error that is taken for passed noise at most: there is some bias.
+_MOST_EVEN = 0.95
 # Share of motion in the differences of frames that is believed at most, so that the log of the rest exists.
 _MOST_MOTION = 0.99
 
@@ -76,6 +85,8 @@ class Calibration(NamedTuple):
         variance: what `predictive_variance` makes of the prediction that was calibrated [t, y, x].
         noise: factor of the noise variance.
         error_noise_covariance: of the prediction's error with the pixel's own noise, over the noise's variance.
+        error_autocorrelation: of the errors of the denoised movie, `phdenoise.uncertainty.error_correlation`; None where no
+            bootstrap tells it.
     """
 
     scale: float
@@ -84,6 +95,7 @@ class Calibration(NamedTuple):
     variance: jax.Array | None = None
     noise: float = 1.0
     error_noise_covariance: float = 0.0
+    error_autocorrelation: np.ndarray | None = None
 
 
 def calibrate_by_error(
@@ -126,11 +138,11 @@ def calibrate_by_error(
         trained, arrays, movie.seen, movie.learned, at_start.noise, movie.correlated, SYMMETRIES
     )
     step = stage(progress, "parametric bootstrap")
-    twice, second = renoise_and_denoise(bootstrap, mean, jax.random.fold_in(key, 1), step)
+    twice = renoise_and_denoise(bootstrap, mean, jax.random.fold_in(key, 1), step)
     lost = bootstrap_errors(
         partial(denoise_again, bootstrap, progress=step),
         mean,
-        np.asarray(second.mean),
+        np.asarray(twice.blind.mean),
         valid,
         jax.random.fold_in(key, 2),
     )
@@ -143,10 +155,60 @@ def calibrate_by_error(
         float(np.sqrt(scatter)) / left,
     )
     made, variance = _predictive_variance(
-        start, trained, arrays, blind, movie, movie.noise.scaled(factor).model, (twice, second), mse
+        start, trained, arrays, blind, movie, movie.noise.scaled(factor).model, twice, mse
     )
     said, covariance = _sentence(mse, at_start, factor), at_start.error_noise_covariance
-    return Calibration(mse / made.typical, said, made, variance, factor, covariance)
+    noise = movie.noise.scaled(factor).model
+    correlation = _error_correlation(twice, mean, Moments(blind.mean, variance), noise, movie.seen)
+    return Calibration(mse / made.typical, said, made, variance, factor, covariance, correlation)
+
+
+def calibrate_linear(
+    denoiser: Denoiser,
+    arrays: MovieArrays,
+    blind: Moments,
+    movie: Evidence,
+    key: jax.Array,
+    *,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Calibrate the variance of the best linear filter: its error is that of a network at the start of training.
+
+    Where in a frame the error is larger is fitted to the squared residuals, which hold noise and error.
+
+    Args:
+        denoiser: the filter.
+        arrays, blind: its input, and its prediction [t, y, x].
+        movie: measured movie and noise.
+        key: of the noise that is added.
+        progress: called with (stage, step, steps, nan).
+
+    Returns:
+        The variance as a function of the input, and the corrected noise variance.
+    """
+    valid, spread = movie.valid, float(denoiser.spread)
+    found = start_error(denoiser, arrays, movie, blind.mean, key, progress)
+    squares = found.residual[valid] ** 2
+    left = found.power + found.fitted
+    scatter = float(np.sqrt(np.var(squares) * movie.shared / valid.sum())) / left
+    mse, factor = _error_and_noise(movie.noise, left, found.seeming, found.error, scatter)
+    noise, weights = movie.noise.scaled(factor), np.asarray(arrays.weights)
+    lasting = noise.estimate.temporal_correlation
+    fit = linear_fit(denoiser, arrays, movie.frames, movie.learned)
+    errors = frame_errors(denoiser, fit, weights, noise.model, movie.autocorrelation, lasting)
+    typical = float(np.mean(np.asarray(blind.var)))
+    usual = mse / (float(np.mean(errors)) * (1 + EVEN_SHARE) * typical)
+    made = PredictiveVariance(usual, typical, errors)
+    # What is left of the noise by the fit to it is in no pixel.
+    level = np.asarray(noise.model.variance(blind.mean), np.float64) - found.fitted
+    even = float(np.clip(found.passed / mse, 0.0, _MOST_EVEN))
+    left_over = Residuals(found.residual, level, valid)
+    model = fit_residual_variance(made, arrays, blind, left_over, spread, even)
+    made, variance = _tempered(
+        made._replace(model=model), (arrays, blind), movie, noise.model, found.residual, mse
+    )
+    said = f"Error of the linear filter: sd {np.sqrt(mse):.3g}." + _corrected(factor)
+    return Calibration(mse / typical, said, made, variance, factor, found.error_noise_covariance)
 
 
 def calibrate_by_likelihood(
@@ -199,12 +261,12 @@ def _predictive_variance(
     blind: Moments,
     movie: Evidence,
     noise: NoiseModel,
-    bootstrap: tuple[MovieArrays, Moments],
+    twice: Renoised,
     mse: float,
 ) -> tuple[PredictiveVariance, Array]:
     """What makes the variance, its mean over the valid pixels `mse`; and the variance of the prediction [t, y, x]."""
     valid, mean = movie.valid, np.asarray(blind.mean)
-    residual, (_, ny, nx) = movie.residual(mean), mean.shape
+    residual = movie.residual(mean)
     typical = float(np.mean(np.asarray(blind.var, np.float64)[valid]))
     fit = linear_fit(start, arrays, movie.frames, movie.learned)
     lasting = movie.noise.estimate.temporal_correlation
@@ -212,20 +274,49 @@ def _predictive_variance(
         start, fit, np.asarray(arrays.weights), noise, movie.autocorrelation, lasting
     )
     made = PredictiveVariance(1 / float(np.mean(errors)), typical, errors)
-    model = fit_bootstrap_variance(made, *bootstrap, mean, valid, float(trained.spread))
+    model = fit_bootstrap_variance(
+        made, twice.arrays, twice.blind, mean, valid, float(trained.spread)
+    )
     made = made._replace(model=model)
-    whole = np.asarray(made(arrays, blind, (slice(ny), slice(nx))).var)
-    counts = valid.sum(axis=(1, 2))
+    return _tempered(made, (arrays, blind), movie, noise, residual, mse)
+
+
+def _tempered(
+    made: PredictiveVariance,
+    predicted: tuple[MovieArrays, Moments],
+    movie: Evidence,
+    noise: NoiseModel,
+    residual: np.ndarray,
+    mse: float,
+) -> tuple[PredictiveVariance, Array]:
+    """The variance with as much of the frames' errors in it as the residuals show, its mean over the valid pixels `mse`."""
+    blind, errors = predicted[1], made.errors
+    rows, columns = (slice(n) for n in residual.shape[1:])
+    whole = np.asarray(made(*predicted, (rows, columns)).var, np.float64)
+    counts = movie.valid.sum(axis=(1, 2))
     used = counts > 0
     left, level, stated = (
-        np.sum(np.where(valid, a, 0.0), axis=(1, 2))[used] / counts[used]
+        np.sum(np.where(movie.valid, a, 0.0), axis=(1, 2))[used] / counts[used]
         for a in (residual**2, np.asarray(noise.variance(blind.mean), float), whole)
     )
     scatter = np.sqrt(2 * movie.shared / counts[used])
     power = frame_power(left, level, stated, errors[used], mse, scatter)
     tempered = whole * (errors ** (power - 1))[:, None, None]
-    scale = mse / float(np.mean(tempered[valid]))
-    return made._replace(scale=scale * made.scale, power=power), jnp.asarray(scale * tempered, jnp.float32)
+    scale = mse / float(np.mean(tempered[movie.valid]))
+    variance = jnp.asarray(scale * tempered, jnp.float32)
+    return made._replace(scale=scale * made.scale, power=power), variance
+
+
+def _error_correlation(
+    twice: Renoised, truth: np.ndarray, blind: Moments, noise: NoiseModel, seen: np.ndarray
+) -> np.ndarray:
+    """Autocorrelation of the error of the bootstrap, prediction and measurement combined as in the result."""
+    level = np.asarray(noise.variance(blind.mean), np.float64)
+    variance = np.asarray(blind.var, np.float64)
+    own = np.where(seen, variance / (variance + level), 0.0)
+    error = (1 - own) * (np.asarray(twice.blind.mean, np.float64) - truth)
+    error += own * np.where(seen, twice.noisy - truth, 0.0)
+    return error_autocorrelation(error, np.sqrt((1 - own) * variance), seen)
 
 
 def _sentence(mse: float, start: StartError, factor: float) -> str:
@@ -235,9 +326,14 @@ def _sentence(mse: float, start: StartError, factor: float) -> str:
         f"Error of the blind prediction: sd {np.sqrt(mse):.3g}; of the network at the start {np.sqrt(total):.3g} "
         f"without the frame itself, {100 * start.passed / total:.0f} % of its variance noise that passes."
     )
-    if factor < 1 - _REPORTED_CORRECTION:
-        said += (
-            f" The noise has {100 * factor:.0f} % of the variance that differences of frames, which contain motion, "
-            "gave it: the residuals of the prediction are no larger."
-        )
-    return said
+    return said + _corrected(factor)
+
+
+def _corrected(factor: float) -> str:
+    """That the noise variance was corrected by a factor, where that is worth saying."""
+    if factor >= 1 - _REPORTED_CORRECTION:
+        return ""
+    return (
+        f" The noise has {100 * factor:.0f} % of the variance that differences of frames, which contain motion, "
+        "gave it: the residuals of the prediction are no larger."
+    )

@@ -49,8 +49,8 @@ TRAINING_GAIN_SD, MAX_GAIN_SHARE = 0.3, 0.9
 # How well the variance of a frame's error is known where its power is (sd of the log), and the prior sd of that power below
 # one (random scenes, `benchmarks/denoise_intervals.py`).
 FRAME_SD, POWER_SD = 0.3, 0.5
-# Mean squares below this are zero; far below the square of a float32 movie's rounding [intensity²].
-_TINY = 1e-30
+# Mean squares below this are zero: the unit of the intensity may be any [intensity²].
+_TINY = float(np.finfo(float).tiny)
 
 
 def squared_bias(

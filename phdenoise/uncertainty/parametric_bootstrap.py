@@ -56,12 +56,26 @@ class Bootstrap(NamedTuple):
     symmetries: int
 
 
+class Renoised(NamedTuple):
+    """A denoised movie with new noise, denoised again.
+
+    Attributes:
+        noisy: the movie with new noise [t, y, x] [intensity], 0 where nothing was seen.
+        arrays: the same as the network's input.
+        blind: its blind prediction [t, y, x].
+    """
+
+    noisy: np.ndarray
+    arrays: MovieArrays
+    blind: Moments
+
+
 def renoise_and_denoise(
     bootstrap: Bootstrap,
     mean: Float[np.ndarray, "t y x"],
     key: Array,
     progress: Steps | None = None,
-) -> tuple[MovieArrays, Moments]:
+) -> Renoised:
     """Add new noise to a denoised movie and predict it.
 
     Args:
@@ -71,15 +85,14 @@ def renoise_and_denoise(
         progress: called with (step, steps, nan).
 
     Returns:
-        The movie with new noise as the network's input, and its blind prediction [t, y, x].
+        The movie with new noise, and its blind prediction.
     """
     denoiser, arrays, seen, learned, noise, field, symmetries = bootstrap
     level = np.asarray(noise.variance(jnp.asarray(mean, jnp.float32)))
     noisy = np.where(seen, mean + draw_noise(level, field, key), 0).astype(np.float32)
     again = prepare(denoiser, noisy, seen, learned, weights=np.asarray(arrays.weights))
-    return again, predict_arrays(
-        denoiser, again, mean.shape, symmetries=symmetries, progress=progress
-    )
+    blind = predict_arrays(denoiser, again, mean.shape, symmetries=symmetries, progress=progress)
+    return Renoised(noisy, again, blind)
 
 
 def denoise_again(
@@ -96,7 +109,7 @@ def denoise_again(
     Returns:
         Mean and variance [t, y, x].
     """
-    return renoise_and_denoise(bootstrap, mean, key, progress)[1]
+    return renoise_and_denoise(bootstrap, mean, key, progress).blind
 
 
 def draw_noise(

@@ -37,19 +37,21 @@ class VarianceModel(NamedTuple):
         floor: slopes and differences below it count as none, in the network's units.
         middle, width: mean and sd of each feature.
         coefficients: β.
+        even: share of D that is the same everywhere, and not scaled: 0, or that of the noise that passes a linear filter.
     """
 
     floor: float
     middle: Float[np.ndarray, " f"]
     width: Float[np.ndarray, " f"]
     coefficients: Float[np.ndarray, " q"]
+    even: float = 0.0
 
     def __call__(self, shown: Float[np.ndarray, "f y x"]) -> Float[np.ndarray, "y x"]:
-        """exp(φᵀ β) of the features of one frame."""
+        """The factor of D, by the features of one frame."""
         by_pixel = shown.reshape(len(shown), -1).T
-        factor = np.exp(_terms(by_pixel, self.middle, self.width) @ self.coefficients)
+        factor = np.exp(standardised_terms(by_pixel, self.middle, self.width) @ self.coefficients)
         found: np.ndarray = factor.reshape(shown.shape[1:])
-        return found
+        return self.even + (1 - self.even) * found
 
     def factors(
         self,
@@ -58,7 +60,7 @@ class VarianceModel(NamedTuple):
         errors: Float[np.ndarray, " t"],
         inside: tuple[slice, slice],
     ) -> Float[np.ndarray, "t y2 x2"]:
-        """exp(φᵀ β) of several frames.
+        """The factor of D in several frames.
 
         Args:
             linear, variance, errors, inside: as in `features`.
@@ -151,7 +153,7 @@ def fit_variance_model(
         The model.
     """
     middle, width = shown.mean(axis=0), np.maximum(shown.std(axis=0), 1e-6)
-    terms = np.column_stack([np.ones(len(shown)), _terms(shown, middle, width)])
+    terms = np.column_stack([np.ones(len(shown)), standardised_terms(shown, middle, width)])
     level = max(float(np.mean(squares)), float(np.finfo(float).tiny))
     ratio = squares / level * np.mean(believed) / believed
     narrow = np.append(0.0, np.full(terms.shape[1] - 1, COEFFICIENT_SD**-2))
@@ -184,8 +186,20 @@ def pixels_per_error(error: Float[np.ndarray, "t y x"]) -> float:
     return max(0.5 * error.size * float(np.sum(power**2)) / total**2, 1.0) if total > 0 else 1.0
 
 
-def _terms(shown: np.ndarray, middle: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Standardised, and their products [n, q]."""
+def standardised_terms(
+    shown: Float[np.ndarray, "n f"],
+    middle: Float[np.ndarray, " f"],
+    width: Float[np.ndarray, " f"],
+) -> Float[np.ndarray, "n q"]:
+    """Standardised features and their products.
+
+    Args:
+        shown: features, by pixel.
+        middle, width: mean and sd of each feature.
+
+    Returns:
+        The terms of the model, without the constant.
+    """
     unit = np.clip((shown - middle) / width, -CLIPPED_AT, CLIPPED_AT)
     one, other = np.triu_indices(unit.shape[1])
     return np.column_stack([unit, unit[:, one] * unit[:, other]])

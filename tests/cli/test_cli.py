@@ -242,7 +242,40 @@ def test_version_and_the_table_of_commands(capsys):
         main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    assert all(name in said for name in COMMANDS)
+    for name, entry in COMMANDS.items():
+        assert f"{name} " in said
+        # The table says what the command's own help says.
+        assert entry.load().__doc__.splitlines()[0] == entry.summary
+
+
+def test_a_command_that_is_not_there_is_named(capsys):
+    for asked, words in (["denoize"], "did you mean denoise?"), ([], "use one of info, denoise"):
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+        assert stop.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_help_and_refusals_import_no_jax():
+    code = "import sys; sys.argv = ['phdenoise', *sys.argv[1:]]\nfrom phdenoise.cli.main import main\ntry:\n    main()\nfinally:\n    assert 'jax' not in sys.modules, 'jax was imported'"
+    for arguments, status in (["--help"], 0), (["denoize"], 2):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == status, done.stderr
+
+
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    code = "from phdenoise.cli import compilation_cache as c; c.use(); import jax; print(jax.config.jax_compilation_cache_dir)"
+
+    def folder(**settings):
+        env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"} | settings
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert folder(XDG_CACHE_HOME=str(tmp_path)) == str(tmp_path / "phdenoise/compiled")
+    assert folder(PHDENOISE_CACHE="") == "None"
+    assert folder(PHDENOISE_CACHE="/proc/nowhere") == "None"
+    assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
 
 
 def test_a_reader_that_stops_reading_is_no_accident():

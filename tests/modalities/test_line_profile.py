@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phdenoise.modalities.line_profile import Line, line_profile, low_rank
+from phdenoise.modalities.line_profile import Line, line_profile
 from phdenoise.types import InputError
 
 Y, X = np.mgrid[:30, :40].astype(float)
@@ -39,7 +39,7 @@ def test_errors_are_those_of_monte_carlo(name):
 
 def test_correlated_errors_are_bounded_and_gaps_are_left_out():
     line, sd = LINES["along x"], np.ones((1, 30, 40))
-    common = line_profile(np.ones((1, 30, 40)), sd, line, independent=False)
+    common = line_profile(np.ones((1, 30, 40)), sd, line, errors=None)
     assert np.allclose(common.sd, 1)
     assert np.allclose(line_profile(sd, sd, line, inflation=4.0).sd, 2 / np.sqrt(30))
     holes = np.where((X == 7) | (Y < 3), np.nan, 5.0)[None]
@@ -55,17 +55,3 @@ def test_lines_that_leave_the_frame_are_refused():
         line_profile(values, values, Line((2.0, 0.0), (2.0, 39.0), 9))
     with pytest.raises(InputError, match="length"):
         line_profile(values, values, Line((2.0, 3.0), (2.0, 3.0)))
-
-
-def test_patterns_are_given_back_and_noise_is_not():
-    rng = np.random.default_rng(4)
-    sd = 0.5 + rng.random((50, 64))
-    pattern = np.outer(np.sin(np.arange(50)), np.exp(-np.arange(64) / 9))
-    noise = sd * rng.standard_normal((50, 64))
-    found = low_rank(3 * pattern + noise, sd)
-    # One pattern has as many numbers as rows and columns together: sd sqrt((50 + 64) / (50 * 64)), at best.
-    error = np.sqrt(np.mean((found - 3 * pattern) ** 2))
-    assert error < 1.3 * np.sqrt(np.mean(sd**2) * (50 + 64) / (50 * 64))
-    assert np.sqrt(np.mean(low_rank(noise, sd) ** 2)) < 0.15
-    gap = np.where(np.arange(64) == 5, np.nan, pattern + noise)
-    assert np.all(low_rank(gap, sd)[:, 5] == 0)

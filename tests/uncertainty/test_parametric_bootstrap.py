@@ -39,7 +39,7 @@ def told():
     blind = predict_arrays(denoiser, arrays, SHAPE, symmetries=1)
     mean = np.asarray(blind.mean, np.float64)
     noise = Gaussian(SIGMA)
-    again, second = renoise_and_denoise(
+    _, again, second = renoise_and_denoise(
         Bootstrap(denoiser, arrays, everything, everything, noise, noise.correlated(WHITE), 1),
         mean,
         jax.random.key(1),

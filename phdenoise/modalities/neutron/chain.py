@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from phdenoise.denoising import denoise
 from phdenoise.learn.line_transport import ProfileData, ProfileFit, fit_profile
-from phdenoise.modalities.line_profile import low_rank
 from phdenoise.modalities.neutron.config import NeutronConfig, check_config, line_of
 from phdenoise.modalities.neutron.corrections import spots
 from phdenoise.modalities.neutron.quantities import Track, Version, quantities
@@ -24,6 +23,7 @@ from phdenoise.modalities.settings import box_mask
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise.estimate import estimate_noise
 from phdenoise.types import InputError, Progress
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation, no_worse
 
 # Places along an electrode between which sources may be shared, and knots in time where no current is known: chosen; they
 # are the numbers of unknowns of the source, fewer than the profiles have.
@@ -119,16 +119,8 @@ def analyse_radiographs(
     if estimate is None:
         estimate = denoise(corrected, config.denoise, progress=progress)
     variance = gain * np.maximum(same, gain) / dose.value[:, None, None]
-    raw = quantities(
-        np.where(valid, same, np.nan), variance, corrections, cal, dose, config, True, movie
-    )
-    clean = quantities(
-        estimate.mean.astype(float), estimate.variance.astype(float), corrections, cal, dose, config, False, movie
-    )  # fmt: skip
-    # A denoised profile is no worse than the measured one. Signal that denoising removed from the profile is added again.
-    sd = np.minimum(clean.profile.sd, raw.profile.sd)
-    removed = low_rank(raw.profile.value - clean.profile.value, raw.profile.sd)
-    clean = replace(clean, profile=Track(clean.profile.value + removed, sd))
+    measured = Track(np.where(valid, same, np.nan), variance)
+    raw, clean = _versions(measured, estimate, (corrections, cal), dose, config, movie)
     distance = line_of(movie, config)[1]
     wrong = _impossible(raw, cal, config)
     fit = None
@@ -142,6 +134,31 @@ def analyse_radiographs(
         corrected, estimate, dose, distance, raw, clean, fit, gain, tuple(warnings),
         tuple(_sentences(raw, clean, fit, dose, share, config, movie)), wrong,
     )  # fmt: skip
+
+
+def _versions(
+    measured: Track,
+    estimate: Estimate,
+    calibrations: tuple[Calibration, Calibration | None],
+    dose: Track,
+    config: NeutronConfig,
+    movie: Movie,
+) -> tuple[Version, Version]:
+    """What the counts give as measured and denoised; `measured` has the variance of the counts in place of their sd."""
+    alone, known = ErrorCorrelation.independent(), estimate.error_autocorrelation
+    errors = None if known is None else ErrorCorrelation(known)
+    mean, variance = (a.astype(float) for a in (estimate.mean, estimate.variance))
+    raw = quantities(measured.value, measured.sd, *calibrations, dose, config, alone, movie)
+    clean = quantities(mean, variance, *calibrations, dose, config, errors, movie)
+    clean = replace(clean, profile=_better(raw.profile, clean.profile))
+    if raw.collector is not None and clean.collector is not None:
+        clean = replace(clean, collector=_better(raw.collector, clean.collector))
+    return raw, clean
+
+
+def _better(measured: Track, denoised: Track) -> Track:
+    """The denoised averages where they are better known than the measured ones."""
+    return Track(*no_worse(measured, denoised)[:2])
 
 
 def _impossible(raw: Version, cal: Calibration | None, config: NeutronConfig) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
     N = (I − DF − S)/D,   Δc = −ln(N/N₀)/(σ N_A d),   var Δc = [ var N/N² + var N₀/N₀² + var D/D² ]/(σ N_A d)²
 
-Errors of measured pixels are independent; those of denoised ones are taken as common to all that is averaged,
-which bounds the error of the mean from above.
+Errors of measured pixels are independent; those of denoised ones are correlated as the denoiser's own bootstrap tells
+(`phdenoise.uncertainty.error_correlation`), and common to all that is averaged where that is not known.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from phdenoise.modalities.line_profile import line_profile
+from phdenoise.modalities.line_profile import Line, line_profile, sampling
 from phdenoise.modalities.neutron.config import NeutronConfig, line_of
 from phdenoise.modalities.neutron.corrections import ring_gain
 from phdenoise.modalities.neutron.radiograph import Calibration
 from phdenoise.movie import Movie
 from phdenoise.observation.lithium_change import LithiumChange
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation, mean_of_series
 
 # Least mean of counts whose logarithm is taken, as a share of the highest at rest.
 _LEAST_COUNTS = 1e-6
@@ -58,7 +59,7 @@ def quantities(
     cal: Calibration | None,
     dose: Track,
     config: NeutronConfig,
-    independent: bool,
+    errors: ErrorCorrelation | None,
     movie: Movie,
 ) -> Version:
     """All quantities of one version of the counts.
@@ -70,7 +71,7 @@ def quantities(
         cal: open beam too, where there is one; without it no transmission is given.
         dose: of each frame relative to the open beam, and sd [t].
         config: of the chain.
-        independent: True where errors of pixels are independent, as measured ones are.
+        errors: how those of pixels are correlated; None where it is not known, and averages are as uncertain as pixels.
         movie: with pixel size and times.
 
     Returns:
@@ -91,7 +92,7 @@ def quantities(
             through = Track(through.value / gain, through.sd / gain)
     rest = slice(0, config.rest)
     dose_part = (dose.sd / dose.value)[:, None]
-    first, first_sd = _mean(net[rest], sd[rest], independent)
+    first, first_sd = _mean(net[rest], sd[rest], errors.of_frames(config.rest) if errors else 1.0)
     instrument = LithiumChange(
         reference=jnp.asarray(first),
         dark=jnp.zeros_like(jnp.asarray(first)),
@@ -103,8 +104,11 @@ def quantities(
     spread = jnp.sqrt(var + jnp.asarray(dose_part[..., None] / config.scale) ** 2)
     change = Track(np.asarray(mean, float), np.asarray(spread, float))
     line, _ = line_of(movie, config)
-    along = line_profile(net, sd, line, independent=independent)
-    profile = _log_change(Track(np.asarray(along.value), np.asarray(along.sd)), dose_part, config, independent)  # fmt: skip
+    along = line_profile(net, sd, line, errors=errors)
+    shared = 1.0 if errors is None else mean_of_series(errors.of_mean(_cross_section(line, net.shape[1:])), config.rest)  # fmt: skip
+    profile = _log_change(
+        Track(np.asarray(along.value), np.asarray(along.sd)), dose_part, config, shared
+    )
     variability = {"over frames at rest": _over_frames(change.value[rest])}
     if config.uniform is not None:
         a, b, c, e = config.uniform
@@ -112,17 +116,17 @@ def quantities(
     collector = None
     if config.collector is not None:
         a, b, c, e = config.collector
-        means = _mean_box(net[:, a:b, c:e], sd[:, a:b, c:e], independent)
-        track = _log_change(Track(means[0][:, None], means[1][:, None]), dose_part, config, independent)  # fmt: skip
+        level, level_sd, shared = _mean_box(
+            net[:, a:b, c:e], sd[:, a:b, c:e], errors, config.rest
+        )
+        track = _log_change(Track(level[:, None], level_sd[:, None]), dose_part, config, shared)
         collector = Track(track.value[:, 0], track.sd[:, 0])
     return Version(Track(net, sd), change, through, profile, collector, variability)
 
 
-def _log_change(
-    net: Track, dose_part: np.ndarray, config: NeutronConfig, independent: bool
-) -> Track:
-    """Δc [t, s] of averaged net counts."""
-    first, first_sd = _mean(net.value[: config.rest], net.sd[: config.rest], independent)
+def _log_change(net: Track, dose_part: np.ndarray, config: NeutronConfig, shared: float) -> Track:
+    """Δc [t, s] of averaged net counts; `shared`: variance of a mean over the frames at rest, over that of one frame."""
+    first, first_sd = _mean(net.value[: config.rest], net.sd[: config.rest], shared)
     scale = config.scale
     floor = _LEAST_COUNTS * np.nanmax(first)
     ratio = np.maximum(net.value, floor) / np.maximum(first, floor)[None]
@@ -130,20 +134,35 @@ def _log_change(
     return Track(-np.log(ratio) / scale, np.sqrt(relative + dose_part**2) / scale)
 
 
-def _mean(values: np.ndarray, sd: np.ndarray, independent: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the first axis of what is finite, and its sd."""
+def _mean(values: np.ndarray, sd: np.ndarray, shared: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis of what is finite, and its sd: `shared` times the mean variance, more where values are missing."""
     ok = np.isfinite(values) & np.isfinite(sd)
     n = np.maximum(ok.sum(0), 1)
     mean = np.where(ok, values, 0).sum(0) / n
-    total = np.where(ok, sd**2, 0).sum(0)
-    return np.where(ok.any(0), mean, np.nan), np.sqrt(total) / (n if independent else np.sqrt(n))
+    variance = np.where(ok, sd**2, 0).sum(0) / n
+    part = np.minimum(shared * len(values) / n, 1.0)
+    return np.where(ok.any(0), mean, np.nan), np.sqrt(part * variance)
 
 
 def _mean_box(
-    values: np.ndarray, sd: np.ndarray, independent: bool
-) -> tuple[np.ndarray, np.ndarray]:
+    values: np.ndarray, sd: np.ndarray, errors: ErrorCorrelation | None, rest: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean of a box [t] and its sd; variance of its mean over the frames at rest, over that of one frame."""
     flat, flat_sd = (a.reshape(len(a), -1).T for a in (values, sd))
-    return _mean(flat, flat_sd, independent)
+    if errors is None:
+        return *_mean(flat, flat_sd, 1.0), 1.0
+    size = values.shape[1:]
+    rho = errors.of_mean(np.full(size, 1 / np.prod(size)))
+    return *_mean(flat, flat_sd, float(rho[0])), mean_of_series(rho, rest)
+
+
+def _cross_section(line: Line, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights of the pixels that make the middle of a line [y, x]."""
+    take = sampling((shape[0], shape[1]), line, (1.0, 1.0))
+    middle = len(take.pixels) // 2
+    weights = np.zeros(shape)
+    np.add.at(weights.reshape(-1), take.pixels[middle], take.weight[middle])
+    return weights
 
 
 def _over_frames(change: np.ndarray) -> float:

@@ -19,7 +19,12 @@ from phdenoise.modalities.drift import Drift, correct_drift, find_drift, inside
 from phdenoise.modalities.optical.colours import Colours
 from phdenoise.modalities.optical.config import OpticalConfig, check_config
 from phdenoise.modalities.optical.illumination import correct_illumination, illumination
-from phdenoise.modalities.optical.particle_charge import Charge, fronts, particle_charge
+from phdenoise.modalities.optical.particle_charge import (
+    Charge,
+    better_charge,
+    fronts,
+    particle_charge,
+)
 from phdenoise.modalities.optical.particles import Particles, find_particles
 from phdenoise.modalities.optical.phase_mixture import (
     GRAPHITE_PHASES,
@@ -34,6 +39,7 @@ from phdenoise.modalities.plausibility import Limits, impossible
 from phdenoise.modalities.settings import box_mask
 from phdenoise.movie import Movie
 from phdenoise.types import Progress, stage, within
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation
 
 # Colours of the phases are known to some percent of their differences, which shifts the charge by as much.
 _CHARGE = Limits("The state of charge of the particles", 0.0, 1.0, 0.1, why="is there graphite?")
@@ -103,8 +109,10 @@ def analyse_graphite(
     phases = GRAPHITE_PHASES[: config.phases]
     warnings += phase_warnings(mixture, config, phases, denoised.variance, denoised.rho)
     found = Found(labels, mixture, light_sd, corrected.movies[0])
-    raw = _version(measured, found, config, None)
-    clean = _version(denoised, found, config, raw.charge)
+    raw = _version(measured, found, config)
+    rho = estimate.estimates[0].error_autocorrelation
+    errors = None if rho is None else ErrorCorrelation(rho)
+    clean = _version(denoised, found, config, raw.charge, errors)
     off = np.nanmean(np.abs(clean.charge.area - 0.5) > _AREA_OUT_OF_RANGE)
     if off > _SHARE_OUT_OF_RANGE:
         warnings.append(
@@ -177,7 +185,11 @@ def _mixture(colours: Colours, labels: np.ndarray, config: OpticalConfig) -> Pha
 
 
 def _version(
-    colours: Colours, found: Found, config: OpticalConfig, measured: Charge | None
+    colours: Colours,
+    found: Found,
+    config: OpticalConfig,
+    measured: Charge | None = None,
+    errors: ErrorCorrelation | None = None,
 ) -> OpticalVersion:
     """Phases, charge and fronts of one version; the denoised one is no less certain than the measured one."""
     labels, mixture = found.labels, found.mixture
@@ -191,9 +203,13 @@ def _version(
         maps = classify_colours(mixture, *frame.pixels(particle))
         probability[:, t, particle] = maps.probability
         fraction[t, particle], sd[t, particle] = maps.fraction, maps.sd
+    if measured is None:
+        errors = ErrorCorrelation.independent()
     charge = particle_charge(
-        colours, labels, mixture, found.light_sd, composition_sd=config.composition_sd, measured=measured
+        colours, labels, mixture, found.light_sd, composition_sd=config.composition_sd, errors=errors
     )  # fmt: skip
+    if measured is not None:
+        charge = better_charge(measured, charge)
     moved = fronts(
         charge, labels, found.movie.times, found.movie.pixel_size, half=config.speed_frames
     )

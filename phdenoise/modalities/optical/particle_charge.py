@@ -20,7 +20,10 @@ from scipy import ndimage
 
 from phdenoise.modalities.optical.colours import Colours
 from phdenoise.modalities.optical.phase_mixture import PhaseMixture
+from phdenoise.uncertainty.error_correlation import ErrorCorrelation, no_worse
 
+# Errors of measured pixels.
+_INDEPENDENT = ErrorCorrelation.independent()
 # Share of a particle below which no front is given, or twice its error: the front is not there yet, or no more. 3 % of a
 # disc is a rim of 1.5 % of its radius, less than a pixel for all radii below 60 px.
 _FRONT_SHARE = 0.03
@@ -68,7 +71,7 @@ def particle_charge(
     light_sd: Float[np.ndarray, "c t"],
     *,
     composition_sd: float = 0.0,
-    measured: Charge | None = None,
+    errors: ErrorCorrelation | None = _INDEPENDENT,
 ) -> Charge:
     """Areas of phases and state of charge.
 
@@ -78,9 +81,7 @@ def particle_charge(
         mixture: the colours of the phases.
         light_sd: relative standard deviation of the light's correction.
         composition_sd: how well the lithium fraction of a phase is known; common to all frames.
-        measured: charge from the measured colours, where `colours` are denoised. Errors of neighbouring denoised pixels
-            may be alike: they then add up instead of averaging out, which is the most they can do, and the mean of a
-            particle is no less certain than the measured one.
+        errors: how those of pixels are correlated; None where it is not known, and errors may be common to a particle.
 
     Returns:
         Shares of the phases and state of charge, NaN where a particle is not seen.
@@ -99,15 +100,34 @@ def particle_charge(
             pixels[p, t] = particle.sum()
             if not particle.any():
                 continue
-            a, own, shared = _areas(frame, particle, mixture, light_sd[:, t], measured is not None)
+            alike = 1.0 if errors is None else errors.of_mean(particle / pixels[p, t])[0]
+            a, own, shared = _areas(frame, particle, mixture, light_sd[:, t], alike)
             area[p, :, t], soc[p, t] = a, x @ a
-            limit_area, limit_soc = np.diag(own), x @ own @ x
-            if measured is not None:
-                limit_area = np.minimum(limit_area, measured.area_sd[p, :, t] ** 2)
-                limit_soc = np.minimum(limit_soc, measured.soc_sd[p, t] ** 2)
-            area_var[p, :, t] = limit_area + np.diag(shared)
-            soc_var[p, t] = limit_soc + x @ shared @ x + np.sum((composition_sd * a) ** 2)
+            area_var[p, :, t] = np.diag(own + shared)
+            soc_var[p, t] = x @ (own + shared) @ x + np.sum((composition_sd * a) ** 2)
     return Charge(area, np.sqrt(area_var), soc, np.sqrt(soc_var), pixels)
+
+
+def better_charge(measured: Charge, denoised: Charge) -> Charge:
+    """The denoised charge of each particle where it is better known than the measured one, and the measured one elsewhere.
+
+    Args:
+        measured, denoised: of the same particles.
+
+    Returns:
+        Both the areas and the state of charge of a particle at a time are of one of them.
+    """
+    soc, soc_sd, better = no_worse(
+        (measured.soc.T, measured.soc_sd.T), (denoised.soc.T, denoised.soc_sd.T)
+    )
+    taken = better.T[:, None]
+    return Charge(
+        np.where(taken, denoised.area, measured.area),
+        np.where(taken, np.minimum(denoised.area_sd, measured.area_sd), measured.area_sd),
+        soc.T,
+        soc_sd.T,
+        measured.pixels,
+    )
 
 
 def fronts(
@@ -200,15 +220,15 @@ def _areas(
     particle: np.ndarray,
     mixture: PhaseMixture,
     light_sd: np.ndarray,
-    correlated: bool,
+    alike: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of the phases in a particle [phase]; their covariance by the pixels, and by light and colours."""
+    """Shares of the phases in a particle [phase]; their covariance by the pixels, and by light and colours.
+
+    `alike`: variance of the particle's mean over that of a pixel.
+    """
     values, covariance = frame.pixels(particle)
     mean, own = values.mean(axis=0), covariance.mean(axis=0)
-    noise = own / len(values)
-    if correlated:
-        root = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).mean(axis=0)
-        noise = frame.rho * np.outer(root, root)
+    noise = alike * own
     from_mean, offset = _unmixing(mixture.colours, own + mixture.scatter)
     a = from_mean @ mean + offset
     # The light's share is common to all pixels, and the colours' enter by the areas that carry them.

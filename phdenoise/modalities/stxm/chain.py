@@ -2,8 +2,8 @@
 
     counts -> I₀ and flicker -> one place -> OD − background -> c ± sd -> denoised c -> μ_h, j₀, k(x,y)
 
-The law is fitted three times: to c as measured, to the denoised c, and jointly: to c as measured, whose errors are known, with
-stretches that start from the denoised frames. What the last one predicts is an estimate of c of its own.
+The law is fitted jointly: to c as measured, whose errors are known, with stretches that start from the denoised frames. What it
+predicts is an estimate of c of its own. Where a study asks, it is fitted to c as measured and to the denoised c alone, too.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class StxmResult:
         beam: I₀ and flicker.
         displacement: of the scans (dy, dx) [e, t, 2] [px].
         noise: of c; None for a single frame.
-        fits: by version: "measured", "denoised", "joint".
+        fits: by version: "joint", and "measured" and "denoised" where they were asked for.
         skipped: why a fit is absent.
         uniformity: uniformity coefficient by version.
         warnings, sentences: for a reader.
@@ -188,13 +188,14 @@ def _fits(
     measured, better = (v.movie.frames.astype(float) for v in (by_frame, at_mean))
     clean = estimate.mean.astype(float)
     clean_sd = np.where(mask, np.sqrt(estimate.variance.astype(float)), np.nan)
-    # A stretch starts from a whole field.
-    filled = np.where(np.isfinite(measured), measured, clean)
-    runs = {
-        "measured": (measured, by_frame.sd, filled, by_frame.sd),
-        "denoised": (clean, clean_sd, clean, clean_sd),
-        "joint": (better, at_mean.sd, clean, clean_sd),
-    }
+    runs = {"joint": (better, at_mean.sd, clean, clean_sd)}
+    if config.compare_laws:
+        # A stretch starts from a whole field.
+        filled = np.where(np.isfinite(measured), measured, clean)
+        runs = {
+            "measured": (measured, by_frame.sd, filled, by_frame.sd),
+            "denoised": (clean, clean_sd, clean, clean_sd),
+        } | runs
     fits, skipped = {}, {}
     for name, (frames, errors, starts, start_sd) in runs.items():
         try:

@@ -37,6 +37,9 @@ class StxmConfig:
     """Fit the law of the particle, where it fills or empties."""
     fit: ParticleFitConfig = field(default_factory=ParticleFitConfig)
     """How to fit it."""
+    compare_laws: bool = False
+    """Fit the law to the measured and to the denoised lithium alone, too. Their intervals leave out the errors of the frames that
+    stretches start from, and miss the truth: for studies of what the joint fit is worth."""
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     """How to denoise."""
 

@@ -77,7 +77,7 @@ def test_headless_chain(folder, tmp_path, capsys):
     assert float(rows[-1]["measured mean [1]"]) == pytest.approx(0.95, abs=0.05)
     assert float(rows[0]["measured mean [1]"]) == pytest.approx(0.06, abs=0.05)
     laws = json.loads((out / "FIT_particle.json").read_text())["laws"]
-    assert set(laws) == {"measured", "denoised", "joint"}
+    assert set(laws) == {"joint"}
     units = {p["name"]: p["unit"] for p in laws["joint"]["parameters"]}
     assert units["k_0"] == "1/s"
     with h5py.File(out / "quantities.h5") as file:
