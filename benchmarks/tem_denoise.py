@@ -34,7 +34,7 @@ from phdenoise.noise.stabilise import anscombe, inverse_anscombe
 # Dose [electrons/angstrom²], vacuum of the score, and pixel of the shared images [angstrom].
 DOSE, VACUUM, SHARED_PIXEL = 187.0, 0.45, 0.049
 # Pixel of the simulated images [angstrom], their side [px], and how many of the training set's kind.
-PIXEL, SIDE, OWN = 0.2, 220, 12
+PIXEL, SIDE, OWN = 0.2, 220, 8
 # Sizes of bins that peers choose from [angstrom].
 BINS = (0.2, 0.3, 0.4, 0.5, 0.6)
 COLUMNS = ["set", "image", "seed", "method", "psnr", "sd_ratio", "setting", "seconds"]

@@ -41,7 +41,7 @@ from phdenoise.modalities.tem.variety import Variety
 # Squared error below which an image counts as perfect [noise variance of a bin]; keeps the logarithm finite.
 PERFECT = 0.01
 # Steps over which the learning rate rises; decay of the averaged weights a step; steps between checkpoints and scores.
-WARM_UP, AVERAGE, BETWEEN = 300, 0.998, 500
+WARM_UP, AVERAGE, BETWEEN = 300, 0.998, 250
 
 
 @dataclass(frozen=True)

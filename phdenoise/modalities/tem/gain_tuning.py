@@ -43,7 +43,7 @@ class GainTuning:
     """What is made small: pure, resampling or blind_spot."""
     steps: int = 40
     """Largest number of steps of Adam."""
-    rate: float = 4e-3
+    rate: float = 1e-2
     """Its learning rate."""
     folds: int = 3
     """Parts that the electrons are divided into for the stopping rule."""
