@@ -142,7 +142,7 @@ def _fit(task: Task, known: FitResult | None, field: bool) -> FitResult:
         substeps = finer(substeps, bias)
     minimum = found.minimum
     if not field:
-        misfit = windows_misfit(family, found, substeps)
+        misfit = windows_misfit(family, found, substeps, fit_problem)
         statistics = {
             "chi2_per_dof": found.chi2,
             "explained_variance": explained(family, minimum.point, windows, substeps=substeps),

@@ -319,6 +319,7 @@ class Fit(NamedTuple):
     Attributes:
         residual: √w (prediction − measurement) [..., t, y, x].
         valid: False where nothing was measured, of the same shape.
+        tested: False also near open faces [y, x], where errors of the measured rim are in the residual.
         rows: derivative of the residual by all that was fitted [q, n].
         covariance: of that, by the priors of the fit [q, q].
         loose: the same, by far wider priors of what is not the law's [q, q].
@@ -333,6 +334,7 @@ class Fit(NamedTuple):
 
     residual: np.ndarray
     valid: np.ndarray
+    tested: np.ndarray
     rows: np.ndarray
     covariance: np.ndarray
     loose: np.ndarray
@@ -367,11 +369,12 @@ def judge_misfit(
     left = flat - (fit.loose @ (fit.rows @ flat)) @ fit.rows
     groups = {k: extra[v] for k, v in columns.items()}
     groups["blur"] = _blur(fit)[None]
+    keep = keep & fit.tested
     found = [_score(name, rows, fit, left, noise, keep) for name, rows in groups.items()]
     structure, least = 0.0, NEGLIGIBLE
     if fit.white:
         found += [_frames(name, rows, fit, residual, noise, keep) for name, rows in _per_frame(fit)]
-        blocks, structure = _blocks(residual, keep, fit, noise)
+        blocks, structure = _blocks(np.where(keep, residual, 0.0), keep, fit, noise)
         found += blocks
     else:
         least = max(least, float(np.sqrt(LEAST_EXPLAINED * total / max(fit.change, 1e-30))))

@@ -9,6 +9,8 @@ from jaxtyping import Array
 
 from phdenoise.grid import Grid
 from phdenoise.learn import joint
+from phdenoise.learn.edge_evidence import STRIP
+from phdenoise.learn.edges import rim
 from phdenoise.learn.fit_problem import FitProblem
 from phdenoise.learn.gauss_newton import inverse, normal_equations, with_prior
 from phdenoise.learn.misfit import (
@@ -62,6 +64,7 @@ def joint_misfit(
     fit = Fit(
         residual,
         fit_problem.valid,
+        _tested(fit_problem),
         rows,
         inverse(normal.hessian),
         inverse(loose),
@@ -76,13 +79,16 @@ def joint_misfit(
     return judge_misfit(fit, extra, near.columns())
 
 
-def windows_misfit(family: Parameters, found: WindowFit, substeps: int) -> Misfit | None:
+def windows_misfit(
+    family: Parameters, found: WindowFit, substeps: int, fit_problem: FitProblem
+) -> Misfit | None:
     """Test a law that was fitted to stretches of a movie at face value.
 
     Args:
         family: what the components of θ are.
         found: the fit.
         substeps: solver steps a frame interval.
+        fit_problem: the movie.
 
     Returns:
         The tests; None where the solve diverged.
@@ -102,6 +108,7 @@ def windows_misfit(family: Parameters, found: WindowFit, substeps: int) -> Misfi
     fit = Fit(
         residual,
         valid,
+        _tested(fit_problem),
         rows.reshape(len(rows), -1),
         covariance,
         covariance,
@@ -113,6 +120,12 @@ def windows_misfit(family: Parameters, found: WindowFit, substeps: int) -> Misfi
         False,
     )
     return judge_misfit(fit, extra, near.columns())
+
+
+def _tested(fit_problem: FitProblem) -> np.ndarray:
+    """Cells that tests count [y, x]: not those near open faces, which the measured rim drives with its errors."""
+    shape = fit_problem.grid.shape
+    return ~rim(shape, fit_problem.faces, min(STRIP, min(shape) // 3))
 
 
 def widened(covariance: np.ndarray, misfit: Misfit | None) -> np.ndarray:

@@ -37,6 +37,7 @@ def linear_fit(rng, size=4, extra=3, amount=0.0, off=0.0, wider=10.0):
     fit = Fit(
         residual.reshape(SHAPE),
         np.ones(SHAPE, bool),
+        np.ones(SHAPE[-2:], bool),
         fitted,
         covariance,
         loose,
@@ -48,6 +49,22 @@ def linear_fit(rng, size=4, extra=3, amount=0.0, off=0.0, wider=10.0):
         True,
     )
     return fit, lacking
+
+
+def test_errors_of_a_measured_rim_are_no_misfit_of_the_law():
+    strip = np.zeros(SHAPE[-2:], bool)
+    strip[:, :4] = True
+    alarms = {"everywhere": 0, "inside": 0}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        fit, lacking = linear_fit(rng)
+        off = np.where(strip, gaussian_filter(rng.normal(size=SHAPE), (1, 2, 2)) * 8, 0.0)
+        fit = fit._replace(residual=fit.residual + off)
+        columns = {"velocity": np.arange(2), "source": np.arange(2, 3)}
+        alarms["everywhere"] += not judge_misfit(fit, lacking, columns).holds
+        alarms["inside"] += not judge_misfit(fit._replace(tested=~strip), lacking, columns).holds
+    assert alarms["everywhere"] >= 15
+    assert alarms["inside"] <= 4
 
 
 def test_false_alarms_are_no_more_than_stated():
