@@ -83,6 +83,9 @@ def _summary(rows: list[dict[str, str]]) -> None:
         mine = [r for r in rows if r["chain"] == chain]
         for name in dict.fromkeys(r["name"] for r in mine):
             values = np.array([float(r["value"]) for r in mine if r["name"] == name])
+            values = values[np.isfinite(values)]
+            if not values.size:
+                continue
             print(f"{chain:<9} {name:<32} mean {values.mean():.4g}  {values.min():.4g} .. {values.max():.4g}  ({values.size} seeds)")  # fmt: skip
 
 

@@ -173,9 +173,12 @@ def _cell(config: NeutronStudy) -> tuple[dict[str, float], dict[str, np.ndarray]
     fit = result.fit
     assert fit is not None
     d = np.exp(np.polynomial.legendre.legval(2 * fit.curves["u"] - 1, cell.log_diffusivity))
+    inside = (fit.curves["D_low"] <= d) & (d <= fit.curves["D_high"])
+    stated = fit.determined
     numbers |= {
-        "D_relative_rms": rms(fit.curves["D"] / d - 1),
-        "D_covered_90": float(np.mean((fit.curves["D_low"] <= d) & (d <= fit.curves["D_high"]))),
+        "D_determined": float(stated),
+        "D_relative_rms": rms(fit.curves["D"] / d - 1) if stated else np.nan,
+        "D_covered_90": float(np.mean(inside)) if stated else np.nan,
         "D_sd_relative": float(np.median(fit.curves["D_sd"] / fit.curves["D"])),
     }
     arrays = {

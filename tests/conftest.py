@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+# As on the command line: XLA warns of every stored program that the machine lacks what is no feature of a machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import jax
 import numpy as np
 import pytest

@@ -40,6 +40,9 @@ from phdenoise.types import InputError
 
 # Concentrations of the reported curves: enough to draw them.
 CURVE_POINTS = 101
+# Standard deviation of ln D above which D is not determined: the 90 % band is then wider than a factor of 25, the prior's own is not
+# far, and the posterior is no Gaussian.
+LARGEST_SD = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,14 @@ class ProfileFit:
     theta: np.ndarray
     covariance: np.ndarray
 
+    @property
+    def determined(self) -> bool:
+        """Whether the profiles determine D: its curves are no finding where they do not."""
+        return _spread(self.curves) <= LARGEST_SD
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the profiles."""
-        return plain_law(self)
+        return plain_law(self) | {"determined": self.determined}
 
 
 def fit_profile(
@@ -191,11 +199,22 @@ def fit_profile(
 
 def _outcome(converged: bool, message: str, chi2: float, curves: dict[str, np.ndarray]) -> str:
     """How the fit ended, in one sentence."""
-    relative = float(np.median(curves["D_sd"] / curves["D"]))
+    relative = _spread(curves)
     state = "converged" if converged else message
+    if not relative <= LARGEST_SD:
+        factor = float(np.exp(min(1.6449 * relative, 9.0)))
+        return (
+            f"D is not determined: the profiles leave it open by a factor of {factor:.2g} either way (90 %). The profile fit {state}; "
+            "longer movies, more dose or a known current would tell more."
+        )
     fits = f"; chi2 per degree of freedom is {chi2:.2g}: more than noise is left"
     fits = "" if chi2 < 2 else fits
     return f"The profile fit {state}: D is known to {100 * relative:.2g} % (median sd){fits}."
+
+
+def _spread(curves: dict[str, np.ndarray]) -> float:
+    """Median standard deviation of ln D."""
+    return float(np.median(curves["D_sd"] / curves["D"]))
 
 
 def _parameters(

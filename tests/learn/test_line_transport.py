@@ -80,6 +80,17 @@ def test_intervals_cover(truth):
     assert 0.83 < np.mean(inside) < 0.96  # 240 numbers, six of them a fit: 0.90 +- 0.025
 
 
+@pytest.mark.slow
+def test_a_diffusivity_that_noise_hides_is_not_stated(truth):
+    noisy = truth + np.random.default_rng(0).standard_normal(truth.shape)
+    hidden, seen = (fit_profile(_data(m, s), CONFIG) for m, s in ((noisy, 1.0), (truth, 0.01)))
+    assert not hidden.determined
+    assert hidden.outcome.startswith("D is not determined: the profiles leave it open by a factor")
+    assert hidden.to_dict()["determined"] is False
+    assert seen.determined
+    assert "D is known to" in seen.outcome
+
+
 def test_what_cannot_be_fitted_is_said(truth):
     with pytest.raises(InputError, match="3 profiles"):
         fit_profile(_data(truth[:2], 0.1))

@@ -118,7 +118,8 @@ def numbers(result: NeutronResult) -> NumberTable:
         if before > 0:
             table.add("variability", f"reduction {name}", 100 * (1 - after / before), unit="%")
     if result.fit is not None:
-        for p in result.fit.parameters:
+        stated = result.fit.parameters if result.fit.determined else ()
+        for p in stated:
             table.add("fit", p.name, p.value, p.sd, p.unit)
         for name, value in result.fit.statistics.items():
             if name != "spacing":
@@ -190,7 +191,7 @@ def draw(result: NeutronResult, config: NeutronConfig) -> Drawn:
             ),
             "Mean change of lithium in the collector's box with 90 % bands; lines mark the ends of cycles.",
         )  # fmt: skip
-    if result.fit is not None:
+    if result.fit is not None and result.fit.determined:
         drawn["diffusivity"] = (
             diffusivity(
                 {"fit": result.fit.curves},
