@@ -37,6 +37,12 @@ from phdenoise.types import InputError
 TINY = NetworkConfig(scales=2, widths=(8, 8), windows=(8,))
 
 
+def _wiener():
+    """A small network whose answer is the Wiener filter alone: it is compiled quickly."""
+    network = build_network(TINY, 0)
+    return eqx.tree_at(lambda n: n.mean, network, 0 * network.mean)
+
+
 def _lattice(shape=(96, 96), period=6.0, amplitude=0.3, vacuum=True):
     y, x = np.indices(shape)
     wave = np.cos(2 * np.pi * x / period) * np.cos(2 * np.pi * y / period)
@@ -109,7 +115,7 @@ def test_whole_frame_and_tiles_agree():
 def test_nothing_depends_on_pixels_beyond_the_radius():
     network = build_network(TINY, 0)
     z = jnp.asarray(np.random.default_rng(0).standard_normal((128, 128)), jnp.float32)
-    row = jax.grad(lambda s: network(s[None])[0][0, 64, 64])(z)
+    row = jax.jit(jax.grad(lambda s: network(s[None])[0][0, 64, 64]))(z)
     y, x = np.nonzero(np.asarray(row))
     reach = max(np.abs(y - 64).max(), np.abs(x - 64).max())
     assert 0 < reach <= TINY.radius
@@ -150,7 +156,7 @@ def test_mean_level_is_kept_at_any_dose():
     rng = np.random.default_rng(0)
     for level in (0.05, 0.45, 20.0):
         counts = rng.poisson(level, (120, 130)).astype(float)
-        out = denoise_counts(counts, pixel_size=0.1)
+        out = denoise_counts(counts, pixel_size=0.1, network=_wiener())
         assert out.mean.shape == out.sd.shape == counts.shape
         assert float(out.mean.mean()) == pytest.approx(counts.mean(), rel=0.01)
         assert (out.sd > 0).all()
@@ -159,16 +165,16 @@ def test_mean_level_is_kept_at_any_dose():
 
 def test_movie_is_its_frames():
     counts = np.random.default_rng(0).poisson(0.5 * _lattice((64, 72)), (2, 64, 72)).astype(float)
-    movie = denoise_counts(counts, pixel_size=0.2, vacuum=0.5)
+    network = _wiener()
+    movie = denoise_counts(counts, pixel_size=0.2, vacuum=0.5, network=network)
     for k in range(2):
-        one = denoise_counts(counts[k], pixel_size=0.2, vacuum=0.5)
+        one = denoise_counts(counts[k], pixel_size=0.2, vacuum=0.5, network=network)
         np.testing.assert_allclose(movie.mean[k], one.mean, atol=1e-5)
 
 
 def test_movie_at_rest_gains_and_a_change_is_kept():
     rng = np.random.default_rng(0)
-    network = build_network(TINY, 0)
-    network = eqx.tree_at(lambda n: n.mean, network, 0 * network.mean)
+    network = _wiener()
     truth = np.repeat(20 * _lattice((48, 48))[None], 7, axis=0)
     truth[4:, 30:36, 8:40] = 20.0
     counts = rng.poisson(truth).astype(float)
@@ -192,6 +198,7 @@ def test_sums_of_frames_keep_counts_and_know_their_number():
     np.testing.assert_array_equal(pooled(frames, 0)[0], frames)
 
 
+@pytest.mark.slow
 def test_shipped_network_beats_a_gaussian_and_knows_its_error():
     from scipy.ndimage import gaussian_filter
 
@@ -245,13 +252,14 @@ def test_every_loss_runs_and_one_fold_is_refused(loss):
         GainTuning(folds=1)
 
 
+@pytest.mark.slow
 def test_tuning_repairs_a_spoiled_network_and_leaves_a_useless_step_alone():
     rng = np.random.default_rng(0)
     truth = 30 * _lattice((64, 64), period=6.5, amplitude=0.35)
     counts = rng.poisson(truth).astype(float)
     network = load_network()[0]
     spoiled = eqx.tree_at(lambda n: n.up[0][1], network, 3.0 * network.up[0][1])
-    config = GainTuning(steps=10, rate=3e-2, folds=2)
+    config = GainTuning(loss="pure", steps=10, folds=2)
     found = tune_gains(spoiled, counts, pixel_size=0.4, config=config)
     before, after = (
         np.mean((denoise_counts(counts, pixel_size=0.4, network=n).mean - truth) ** 2)
@@ -267,6 +275,7 @@ def test_tuning_repairs_a_spoiled_network_and_leaves_a_useless_step_alone():
     assert left.network is network
 
 
+@pytest.mark.slow
 def test_equivalent_filter_keeps_intensities_and_predicts_a_small_change():
     rng = np.random.default_rng(0)
     counts = rng.poisson(30 * _lattice((64, 64))).astype(float)
