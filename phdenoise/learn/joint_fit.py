@@ -20,6 +20,7 @@ from phdenoise.learn.joint_loss import joint_problem, minimise_joint_loss, netwo
 from phdenoise.learn.laws import LawPrior, weak_prior
 from phdenoise.learn.misfit_tests import joint_misfit, widened
 from phdenoise.learn.posterior_form import field_log_posterior
+from phdenoise.learn.prior_influence import Influence, without_field_prior
 from phdenoise.learn.result import FitResult
 from phdenoise.learn.summary import Optimum, summarise
 from phdenoise.movie import Estimate, Movie
@@ -98,12 +99,13 @@ def fit_jointly(task: Task, theta: np.ndarray) -> FitResult:
     statistics = state.statistics | numbers
     statistics |= {"substeps": float(problem.substeps), "solver_bias_sd": found.solver_bias}
     misfit = joint_misfit(problem, found, fit_problem)
+    law = _law(problem, found, config)
     # A law that misses structure leaves chi2 above one; its intervals widen accordingly.
-    covariance = widened(found.covariance * max(1.0, chi2), misfit)
+    covariance = widened(law.covariance * max(1.0, chi2), misfit)
     log_posterior = field_log_posterior(problem, found.x, covariance)
     optimum = Optimum(
         minimum,
-        found.theta,
+        law.theta,
         covariance,
         statistics,
         found.information,
@@ -113,9 +115,19 @@ def fit_jointly(task: Task, theta: np.ndarray) -> FitResult:
     )
     frames = fit_problem.observed.shape[0]
     said = f"Single shooting: {frames} frames from an initial field that is estimated with the law."
-    fit_problem = fit_problem.saying(said, *held_by(family, problem.law, config))
+    fit_problem = fit_problem.saying(said, *law.sentences, *held_by(family, problem.law, config))
     result = summarise(task.movie, family, config, fit_problem, optimum, task.progress)
     return replace(result, trajectory=path, trajectory_sd=found.trajectory_sd)
+
+
+def _law(problem: joint.Problem, found: joint.Posterior, config: FitConfig) -> Influence:
+    """The law of a posterior; other intervals than Laplace's are those of the posterior as it is."""
+    size = problem.family.size
+    prior = problem.start, problem.sd
+    law = without_field_prior(found.residual, found.rows, found.x, prior, size)
+    if config.uncertainty == "laplace" and np.isfinite(law.theta).all():
+        return law
+    return Influence(found.theta, found.covariance, 0.0, np.zeros(size))
 
 
 def near_law(task: Task) -> np.ndarray | None:
