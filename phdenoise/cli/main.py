@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "neutron": Entry("neutron", "Neutron", "Neutron radiographs to lithium: maps, profiles, transport and accumulation, with a report."),
     "stxm": Entry("stxm", "Stxm", "X-ray scans of a particle to its lithium fraction, denoised, and the law of its reaction, with a report."),
     "optical": Entry("optical", "Optical", "Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."),
+    "tem": Entry("tem", "Tem", "TEM images of a nanoparticle to columns with errors, and which surface atoms to believe, with a report."),
 }  # fmt: skip
 _ABOUT = "Denoise an operando movie without clean labels and learn the law that moved it."
 

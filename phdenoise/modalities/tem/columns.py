@@ -43,6 +43,8 @@ _VISIBLE = 1.0
 _REPLICAS, _SEED = 2, 0
 # Median of the square of a Gaussian of variance 1.
 _MEDIAN_SQUARE = 0.4549
+# κ of white noise behind a Gaussian, whose power is exp(−k²s²): <k²> = 1/s², <k⁴> = 2/s⁴; heights of the fit are such.
+_GAUSSIAN_KAPPA = 1.0
 # Rounds of adding and taking away.
 _ROUNDS = 2
 # Steps of the fits between the rounds, which only need to say which columns there are.
@@ -152,10 +154,14 @@ def find_columns(
         response(small, width, sign=chosen.sign, seen=whole), apart=_SPARROW * width, seen=whole
     )
     found = first.position[kept_by_false_share(first.p_value, _CANDIDATES)]
+    if not kept_by_false_share(first.p_value, config.false_share).any():
+        # Nothing stands out of the noise: in vacuum, that is so in all images but the share of false ones.
+        found = found[:0]
+        guide = None if guide is None else np.full(counts.shape, counts.mean())
     task = _Task(small, whole, width, chosen.sign, config)
     if guide is None:
-        fit, score, tests = _refined(task, found, add=True)
-        p_value = height_p_value(score)
+        fit, score, tests = _refined(task, found, add=len(found) > 0)
+        p_value = height_p_value(score, _GAUSSIAN_KAPPA)
         kept = kept_by_false_share(p_value, config.false_share, max(tests, len(first.height)))
     else:
         seeds = _of_guide(task, binned(np.asarray(guide, float), binning))
@@ -208,7 +214,7 @@ def matched_filter(
             f"An image of {counts.shape[0]} x {counts.shape[1]} px of {pixel_size:g} Å is too small to find columns in."
         )
     signs = {"bright": 1, "dark": -1, None: best[2]}
-    return Filter(best[1], signs[config.contrast])
+    return Filter(float(best[1]), signs[config.contrast])
 
 
 def binned(image: Float[np.ndarray, "y x"], binning: int) -> Float[np.ndarray, "y1 x1"]:
