@@ -14,7 +14,7 @@ import numpy as np
 
 from phdenoise.modalities.plausibility import Limits, impossible
 from phdenoise.modalities.tem.binning import measure_vacuum
-from phdenoise.modalities.tem.columns import Columns, binned, find_columns
+from phdenoise.modalities.tem.columns import WIDER, Columns, binned, find_columns
 from phdenoise.modalities.tem.config import TemConfig, angstroms, check_config, electrons
 from phdenoise.modalities.tem.denoiser import DenoisedCounts, denoise_counts
 from phdenoise.modalities.tem.likelihood import SiteTest, judge_sites, verdicts
@@ -152,7 +152,7 @@ def _hidden(
     counts = np.random.default_rng(0).poisson(vacuum, shape).astype(float)
     guide = denoise_counts(counts, pixel_size=size, vacuum=vacuum).mean if config.network else None
     contrast: Literal["bright", "dark"] = "bright" if columns.sign > 0 else "dark"
-    own = replace(config.columns, width=columns.filter_width * size, contrast=contrast)
+    own = replace(config.columns, width=columns.filter_width * size / WIDER, contrast=contrast)
     return len(find_columns(counts, pixel_size=size, config=own, guide=guide).position)
 
 

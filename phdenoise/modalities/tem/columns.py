@@ -34,7 +34,7 @@ _SPARROW = 2.0
 # Distance of the background's knots [widths of a column]: about that of two columns, so that it cannot be one.
 _KNOTS = 5.0
 # Width of the first filter over that of columns: 1 in a close-packed lattice, √3 for columns that stand alone.
-_WIDER = 1.2
+WIDER = 1.2
 # Share of false ones among the first candidates. A column that is missing bends the background, one too many costs little.
 _CANDIDATES = 0.5
 # Response of the denoised image from which on it shows a column [sd of the counts' response]: below, counts say nothing.
@@ -120,7 +120,7 @@ class Filter(NamedTuple):
 
 
 def find_columns(
-    counts: Float[np.ndarray, "y x"],
+    counts: Float[np.ndarray, "*s"],
     *,
     pixel_size: float,
     config: ColumnsConfig | None = None,
@@ -195,7 +195,7 @@ def matched_filter(
     config = ColumnsConfig() if config is None else config
     seen = np.ones(counts.shape, bool) if seen is None else seen
     if config.width is not None:
-        widths = np.asarray([config.width])
+        widths = np.asarray([config.width * WIDER])
     else:
         number = int(np.log(_WIDEST / _NARROWEST) / np.log(_RATIO)) + 1
         widths = _NARROWEST * _RATIO ** np.arange(number)
@@ -277,8 +277,8 @@ class _Task(NamedTuple):
 def _of_guide(task: _Task, guide: np.ndarray) -> np.ndarray:
     """Maxima of the denoised image that would stand out of the noise of the counts by one standard deviation."""
     # The response of an image without noise, over the noise that counts of its level have.
-    z = response(np.maximum(guide, 1e-9), task.width / _WIDER, sign=task.sign, seen=task.seen)
-    tops = maxima(z, apart=_SPARROW * task.width / _WIDER, seen=task.seen)
+    z = response(np.maximum(guide, 1e-9), task.width / WIDER, sign=task.sign, seen=task.seen)
+    tops = maxima(z, apart=_SPARROW * task.width / WIDER, seen=task.seen)
     return tops.position[tops.height > _VISIBLE]
 
 
@@ -294,7 +294,7 @@ def _refined(task: _Task, position: np.ndarray, add: bool) -> tuple[Fit, np.ndar
         fit = task.fit(start, rough=True)
         score = sign * fit.values[:, 2] / np.sqrt(fit.covariance[:, 2, 2])
         stays = score > _VISIBLE
-        start, own = fit.values[stays], task.width / _WIDER
+        start, own = fit.values[stays], task.width / WIDER
         comes = np.zeros((0, 2))
         if add:
             left = _left_over(task, fit, own * np.sqrt(3))
@@ -305,7 +305,7 @@ def _refined(task: _Task, position: np.ndarray, add: bool) -> tuple[Fit, np.ndar
             break
         start = np.concatenate([start, _start(counts, comes, task.width, sign)])
         start[:, 3] = np.log(own)
-    start[:, 3] = np.log(task.width / _WIDER)
+    start[:, 3] = np.log(task.width / WIDER)
     fit = task.fit(start, rough=False)
     return fit, sign * fit.values[:, 2] / np.sqrt(fit.covariance[:, 2, 2]), tests
 
@@ -315,7 +315,7 @@ def _start(counts: np.ndarray, position: np.ndarray, width: float, sign: int) ->
     start = np.empty((len(position), 4))
     start[:, :2] = position
     start[:, 2] = 0.2 * sign * counts.mean()
-    start[:, 3] = np.log(width / _WIDER)
+    start[:, 3] = np.log(width / WIDER)
     return start
 
 

@@ -14,8 +14,8 @@ from phdenoise.modalities.tem.detection import (
 from phdenoise.modalities.tem.surface import agreement, surface_columns
 from phdenoise.types import InputError
 
-# Width [px], distance [px] and height [electrons/px] of simulated columns: an isolated one is 7 sd.
-WIDTH, APART, HEIGHT, LEVEL = 5.0, 22.0, 0.5, 0.45
+# Width [px], distance [px] and height [electrons/px] of simulated columns: an isolated one is some 15 sd.
+WIDTH, APART, HEIGHT, LEVEL = 5.0, 22.0, 1.2, 0.45
 
 
 def lattice(shape: tuple[int, int], sign: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ def test_positions_are_as_good_as_the_bound_and_errors_honest(sign):
         bounds.append(1 / np.sum(slope**2 / clean))
     for seed in range(2):
         counts = np.random.default_rng(seed).poisson(clean).astype(float)
-        found = find_columns(counts, pixel_size=0.1)
+        found = find_columns(counts, pixel_size=0.1, config=ColumnsConfig(width=0.5))
         assert found.sign == sign
         match = agreement(found.position, truth, 8.0)
         assert match.f1 > 0.9
@@ -123,13 +123,13 @@ def test_unmeasured_pixels_and_bad_input():
     off = np.abs(found.position[:, 1] - 59.5)
     assert (off > 3).all()
     with pytest.raises(InputError, match="negative"):
-        find_columns(clean - 1, pixel_size=0.1)
+        find_columns(clean - 0.5, pixel_size=0.1)
     with pytest.raises(InputError, match="pixel size"):
         find_columns(clean, pixel_size=0.0)
     with pytest.raises(InputError, match=r"\[y, x\]"):
         find_columns(clean[None], pixel_size=0.1)
     with pytest.raises(InputError, match="too small"):
-        find_columns(clean[:4, :4], pixel_size=0.1)
+        find_columns(clean[:4, :4], pixel_size=0.1, config=ColumnsConfig(width=0.5))
     with pytest.raises(InputError, match="no counts"):
         find_columns(np.zeros((40, 40)), pixel_size=0.1)
     assert binned(np.ones((5, 7)), 2).tolist() == [[4.0] * 3] * 2
