@@ -50,7 +50,7 @@ def truth_of(clean: np.ndarray) -> np.ndarray:
         basis = np.stack([np.ones_like(yy), yy, xx, yy**2, xx**2, yy * xx], -1).reshape(-1, 6)
         _, b, c, d, e, f = np.linalg.lstsq(basis, patch.ravel(), rcond=None)[0]
         step = np.linalg.solve([[2 * d, f], [f, 2 * e]], [-b, -c])
-        out.append([y, x, *np.clip(step, -3, 3)])
+        out.append(np.array([y, x]) + np.clip(step, -3, 3))
     return np.asarray(out)
 
 
