@@ -58,6 +58,9 @@ def particle_panels(
             at[:, 1], at[:, 0], xerr=error[:, 1], yerr=error[:, 0], fmt="none", ecolor=colour, elinewidth=0.7,
             label=name,
         )  # fmt: skip
+    # Error bars reach beyond the image.
+    axes[2].set_xlim(extent[:2])
+    axes[2].set_ylim(extent[2:])
     if len(position):
         axes[2].legend(fontsize=6, loc="upper right")
     return figure

@@ -116,9 +116,7 @@ def quantities(
     collector = None
     if config.collector is not None:
         a, b, c, e = config.collector
-        level, level_sd, shared = _mean_box(
-            net[:, a:b, c:e], sd[:, a:b, c:e], errors, config.rest
-        )
+        level, level_sd, shared = _mean_box(net[:, a:b, c:e], sd[:, a:b, c:e], errors, config.rest)
         track = _log_change(Track(level[:, None], level_sd[:, None]), dose_part, config, shared)
         collector = Track(track.value[:, 0], track.sd[:, 0])
     return Version(Track(net, sd), change, through, profile, collector, variability)

@@ -16,6 +16,9 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 # Radius of the shape over the distance of neighbours: triangles of a close-packed lattice have 0.58, of a square one 0.71,
 # those across a missing column 1 and more.
 ALPHA = 0.95
+# Distance from the edge of the frame within which a column's neighbours may lie outside of it [spacings]: the larger distance of
+# neighbours in a square lattice.
+CUT_OFF = 1.5
 
 
 class Agreement(NamedTuple):
@@ -114,7 +117,7 @@ def surface_columns(
             alpha = ALPHA * float(np.quantile(near, 0.9))
         surface = _border(position, alpha)
     if shape is not None and number >= 2:
-        margin = spacing(position)
+        margin = CUT_OFF * spacing(position)
         edge = np.minimum(position, np.asarray(shape[-2:]) - 1 - position).min(axis=1)
         surface &= edge > margin
     return surface
