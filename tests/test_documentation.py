@@ -183,7 +183,8 @@ def test_pages_name_what_exists(path):
         if not name.startswith("tests/extend"):
             assert (ROOT / name).exists(), name
     for flag in set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", text)):
-        field = flag.replace("-", "_")
+        # A switch that is on is turned off by --no-SWITCH.
+        field = flag.removeprefix("no-").replace("-", "_")
         known = re.search(rf"\b{field}\b *[:=]", source + scripts) or f"--{flag}" in scripts
         assert known or flag in ("strict", "help"), flag
     for name in set(re.findall(r"\bph\.([a-zA-Z_]+)", text)) - {"joint_loss", "joint_data"}:
