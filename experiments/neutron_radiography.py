@@ -36,7 +36,7 @@ from phdenoise.modalities.neutron.twin import (
 )
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
-from phdenoise.uncertainty.error_correlation import ErrorCorrelation
+from phdenoise.uncertainty.error_correlation import INDEPENDENT
 
 UNIT = "mol/cm^3"
 REPEATS = 40  # of open beam and dark field
@@ -209,8 +209,8 @@ def _without_noise(clean: np.ndarray, device: Instrument, config: NeutronConfig,
     )
     cal = replace(cal, dark=jnp.asarray(device.dark), open_beam_variance=jnp.asarray(zeros))
     even = clean / dose[:, None, None]
-    exact, alone = Track(dose, 0 * dose), ErrorCorrelation.independent()
-    return quantities(even, 0 * even, cal, None, exact, config, alone, movie)
+    exact = Track(dose, 0 * dose)
+    return quantities(even, 0 * even, cal, None, exact, config, INDEPENDENT, movie)
 
 
 def _counts(config: NeutronStudy) -> np.ndarray:

@@ -129,6 +129,24 @@ def normal_equations(residual: Array | np.ndarray, rows: Array | np.ndarray) -> 
     return Normal(cost, gradient, hessian)
 
 
+def gradient(residual: Array | np.ndarray, rows: Array | np.ndarray) -> Float[np.ndarray, " p"]:
+    """Gradient of ½|residual|², summed in double precision; see `normal_equations`.
+
+    Args:
+        residual: of any shape with n values.
+        rows: derivative by each parameter [p, n].
+
+    Returns:
+        Σ rows · residual [p].
+    """
+    value, rows = np.asarray(residual).reshape(-1), np.asarray(rows)
+    parts = (slice(k, k + RESIDUAL_CHUNK) for k in range(0, value.size, RESIDUAL_CHUNK))
+    found = np.zeros(rows.shape[0])
+    for part in parts:
+        found += rows[:, part].astype(float) @ value[part].astype(float)
+    return found
+
+
 def half_square(residual: Array | np.ndarray) -> float:
     """½|r|² summed in double precision, inf where r is not finite or a diverged solve overflows it."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -104,7 +104,8 @@ class Posterior(NamedTuple):
     """x at the optimum, θ [p], its covariance [p, p], and the predicted movie with its standard deviation [t, y, x].
 
     `information` is JᵀJ of θ with the field marginalised [p, p], `newton_decrement` how far a further step would go in standard
-    deviations, `solver_bias` how many of them solver steps of half the length would move θ. `residual` [t, y, x] is that at x, `rows` its
+    deviations, `solver_bias` how many of them solver steps of half the length would move θ. `data` are the normal equations of the
+    data alone. `residual` [t, y, x] is that at x, `rows` its
     Jacobian [p + m n, t y x] at most a fraction of a standard deviation before.
     """
 
@@ -118,6 +119,7 @@ class Posterior(NamedTuple):
     solver_bias: float
     residual: np.ndarray
     rows: np.ndarray
+    data: gn.Normal
 
 
 @eqx.filter_jit
@@ -318,18 +320,24 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     data, static = _arguments(problem)
     observation, dtype = problem.observation, problem.observation.frames.dtype
     residual, rows = rows_at(problem, x)
-    normal = gn.with_prior(gn.normal_equations(residual, rows), x, problem.start, problem.sd)
+    equations = gn.normal_equations(residual, rows)
+    normal = gn.with_prior(equations, x, problem.start, problem.sd)
     size = problem.family.size
     weights = np.asarray(observation.weights, float)
     if not np.isfinite(normal.hessian).all():
         path = _predicted(observation, residual)
         unknown = np.full((size, size), np.nan)
         wild = np.full(path.shape, np.nan)
-        return Posterior(x, x[:size], unknown, path, wild, unknown, np.nan, np.nan, residual, rows)
+        return Posterior(
+            x, x[:size], unknown, path, wild, unknown, np.nan, np.nan, residual, rows, equations
+        )
     last = move(problem, x, gn.dense_step(normal, 0.0)[0])
     if cost(problem, last) < normal.cost:
         x = last
         residual = np.asarray(_misfit(jnp.asarray(x, dtype), data, static))
+        equations = equations._replace(
+            cost=gn.half_square(residual), gradient=gn.gradient(residual, rows)
+        )
     pull = (x - problem.start) / problem.sd**2
     left = gn.newton_decrement(normal._replace(gradient=slope_at(problem, x) + pull))
     covariance = gn.inverse(normal.hessian)
@@ -345,7 +353,9 @@ def posterior(problem: Problem, x: np.ndarray) -> Posterior:
     information = known - np.diag(problem.law.sd**-2.0)
     path_sd = np.sqrt(variance / np.where(weights > 0, weights, np.nan))
     bias = float(np.sqrt(moved @ known @ moved))
-    return Posterior(x, x[:size], law, path, path_sd, information, left, bias, residual, rows)
+    return Posterior(
+        x, x[:size], law, path, path_sd, information, left, bias, residual, rows, equations
+    )
 
 
 def descend(

@@ -124,7 +124,7 @@ def _law(problem: joint.Problem, found: joint.Posterior, config: FitConfig) -> I
     """The law of a posterior; other intervals than Laplace's are those of the posterior as it is."""
     size = problem.family.size
     prior = problem.start, problem.sd
-    law = without_field_prior(found.residual, found.rows, found.x, prior, size)
+    law = without_field_prior(found.data, found.x, prior, size)
     if config.uncertainty == "laplace" and np.isfinite(law.theta).all():
         return law
     return Influence(found.theta, found.covariance, 0.0, np.zeros(size))

@@ -12,7 +12,7 @@ from phdenoise.learn import joint
 from phdenoise.learn.edge_evidence import STRIP
 from phdenoise.learn.edges import rim
 from phdenoise.learn.fit_problem import FitProblem
-from phdenoise.learn.gauss_newton import inverse, normal_equations, with_prior
+from phdenoise.learn.gauss_newton import inverse
 from phdenoise.learn.misfit import (
     Fit,
     Misfit,
@@ -23,13 +23,10 @@ from phdenoise.learn.misfit import (
     judge_misfit,
 )
 from phdenoise.learn.objective import misfit_residual
+from phdenoise.learn.prior_influence import wide_prior
 from phdenoise.learn.shooting import law_residual, linearise
 from phdenoise.learn.window_fit import WindowFit
 from phdenoise.physics.law_parameters import Parameters
-
-# Factor by which the prior of the field is wider in the tests of a fit: what it holds back by three of its standard deviations is then
-# projected out but for a hundredth. That of the law stays: along its weak directions a fit is not linear.
-LOOSENED = 10.0
 
 
 def joint_misfit(
@@ -46,9 +43,10 @@ def joint_misfit(
         The tests; None where the solve diverged.
     """
     residual, rows = found.residual, found.rows
-    normal = with_prior(normal_equations(residual, rows), found.x, problem.start, problem.sd)
-    if not np.isfinite(normal.hessian).all():
+    curvature = found.data.hessian
+    if not np.isfinite(curvature).all():
         return None
+    wide = wide_prior(problem.sd, problem.family.size)
     theta, z = problem.split(found.x)
     near = _near(problem.family, theta, fit_problem.grid, fit_problem.times)
     dtype = problem.observation.frames.dtype
@@ -58,16 +56,13 @@ def joint_misfit(
         near.zero,
     )
     weights = fit_problem.weights
-    loose = normal.hessian.copy()
-    waves = np.arange(problem.family.size, len(loose))
-    loose[waves, waves] -= (1 - LOOSENED**-2.0) * problem.sd[waves] ** -2.0
     fit = Fit(
         residual,
         fit_problem.valid,
         _tested(fit_problem),
         rows,
-        inverse(normal.hessian),
-        inverse(loose),
+        inverse(curvature + np.diag(problem.sd**-2.0)),
+        inverse(curvature + np.diag(wide**-2.0)),
         problem.family.size,
         # Outside the domain the law predicts nothing.
         np.where(np.isfinite(found.trajectory), found.trajectory, fit_problem.observed),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from phdenoise.learn.gauss_newton import Normal, inverse, normal_equations, with_prior
+from phdenoise.learn.gauss_newton import Normal, inverse, with_prior
 
 # Factor by which the wide prior of the field is wider: what the prior holds back by three of its standard deviations is then free
 # but for a hundredth.
@@ -50,9 +50,21 @@ class Influence(NamedTuple):
         )
 
 
+def wide_prior(sd: Float[np.ndarray, " q"], size: int) -> Float[np.ndarray, " q"]:
+    """The prior with that of the field `WIDER` times as wide. That of the law stays: along its weak directions a fit is not linear.
+
+    Args:
+        sd: standard deviations of law and field.
+        size: how many of them are the law's.
+
+    Returns:
+        Standard deviations.
+    """
+    return np.where(np.arange(sd.size) < size, sd, WIDER * sd)
+
+
 def without_field_prior(
-    residual: np.ndarray,
-    rows: Float[np.ndarray, "q n"],
+    data: Normal,
     x: Float[np.ndarray, " q"],
     prior: tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]],
     size: int,
@@ -60,7 +72,7 @@ def without_field_prior(
     """The law with as much of the field's prior taken back as the data contradict.
 
     Args:
-        residual, rows: at x, and the derivative by x.
+        data: normal equations of the data alone at x.
         x: law and field at the optimum.
         prior: centre and standard deviations of x.
         size: how many numbers of x are the law's.
@@ -69,8 +81,7 @@ def without_field_prior(
         Law and covariance, as they were where a solve diverged.
     """
     start, sd = prior
-    data = normal_equations(residual, rows)
-    wide = np.where(np.arange(x.size) < size, sd, WIDER * sd)
+    wide = wide_prior(sd, size)
     (step, own), (free, loose) = (_step(with_prior(data, x, start, s), size) for s in (sd, wide))
     theta, nothing = x[:size], np.zeros(size)
     if not (np.isfinite(own).all() and np.isfinite(loose).all() and np.isfinite(free).all()):

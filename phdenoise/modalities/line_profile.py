@@ -13,10 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from phdenoise.types import InputError
-from phdenoise.uncertainty.error_correlation import ErrorCorrelation
+from phdenoise.uncertainty.error_correlation import INDEPENDENT, ErrorCorrelation
 
-# Errors of measured pixels.
-_INDEPENDENT = ErrorCorrelation.independent()
 # Half a central interval of 90 % of a Gaussian, Φ⁻¹(0.95) [sd].
 _HALF_BAND = 1.6449
 
@@ -109,7 +107,7 @@ def line_profile(
     *,
     pixel_size: tuple[float, float] = (1.0, 1.0),
     inflation: float = 1.0,
-    errors: ErrorCorrelation | None = _INDEPENDENT,
+    errors: ErrorCorrelation | None = INDEPENDENT,
 ) -> Profile:
     """Mean along a line with its sd.
 

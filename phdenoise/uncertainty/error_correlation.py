@@ -36,6 +36,11 @@ class ErrorCorrelation(NamedTuple):
         """That of measured pixels."""
         return cls(np.ones((1, 1, 1)))
 
+    @classmethod
+    def known(cls, values: np.ndarray | None) -> "ErrorCorrelation | None":
+        """That of an estimate (`phdenoise.movie.Estimate.error_autocorrelation`), which may be unknown."""
+        return None if values is None else cls(values)
+
     def of_mean(self, weights: Float[np.ndarray, "y x"]) -> Float[np.ndarray, " kt"]:
         """ρ_R: covariance of the error of an average of pixels of unit variance with that of a later frame.
 
@@ -70,6 +75,9 @@ class ErrorCorrelation(NamedTuple):
         """
         rt, ry, rx = (n // 2 for n in self.values.shape)
         return mean_of_series(self.values[rt:, ry, rx], count)
+
+
+INDEPENDENT = ErrorCorrelation.independent()
 
 
 def mean_of_series(rho: Float[np.ndarray, " kt"], count: int) -> float:

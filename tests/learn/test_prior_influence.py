@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from phdenoise.learn.gauss_newton import normal_equations
 from phdenoise.learn.prior_influence import without_field_prior
 
 LAW, FIELD, DATA = 2, 30, 400
@@ -22,7 +23,8 @@ def _trials(true_sd, seed, trials=300):
         hessian = design @ design.T + np.diag(sd**-2.0)
         found = np.linalg.solve(hessian, design @ data)
         residual = design.T @ found - data
-        law = without_field_prior(residual, design, found, (np.zeros(x.size), sd), LAW)
+        equations = normal_equations(residual, design)
+        law = without_field_prior(equations, found, (np.zeros(x.size), sd), LAW)
         own = np.sqrt(np.diag(np.linalg.inv(hessian))[:LAW])
         before.append((found[:LAW] - x[:LAW]) / own)
         after.append((law.theta - x[:LAW]) / np.sqrt(np.diag(law.covariance)))
@@ -50,7 +52,8 @@ def test_a_prior_that_is_right_stays():
 
 def test_a_solve_that_diverged_changes_nothing():
     rows = np.full((3, 5), np.nan)
-    law = without_field_prior(np.ones(5), rows, np.arange(3.0), (np.zeros(3), np.ones(3)), 1)
+    equations = normal_equations(np.ones(5), rows)
+    law = without_field_prior(equations, np.arange(3.0), (np.zeros(3), np.ones(3)), 1)
     assert law.theta.tolist() == [0.0]
     assert law.weight == 0
     assert not law.sentences

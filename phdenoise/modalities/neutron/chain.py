@@ -23,7 +23,7 @@ from phdenoise.modalities.settings import box_mask
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise.estimate import estimate_noise
 from phdenoise.types import InputError, Progress
-from phdenoise.uncertainty.error_correlation import ErrorCorrelation, no_worse
+from phdenoise.uncertainty.error_correlation import INDEPENDENT, ErrorCorrelation, no_worse
 
 # Places along an electrode between which sources may be shared, and knots in time where no current is known: chosen; they
 # are the numbers of unknowns of the source, fewer than the profiles have.
@@ -145,10 +145,9 @@ def _versions(
     movie: Movie,
 ) -> tuple[Version, Version]:
     """What the counts give as measured and denoised; `measured` has the variance of the counts in place of their sd."""
-    alone, known = ErrorCorrelation.independent(), estimate.error_autocorrelation
-    errors = None if known is None else ErrorCorrelation(known)
+    errors = ErrorCorrelation.known(estimate.error_autocorrelation)
     mean, variance = (a.astype(float) for a in (estimate.mean, estimate.variance))
-    raw = quantities(measured.value, measured.sd, *calibrations, dose, config, alone, movie)
+    raw = quantities(measured.value, measured.sd, *calibrations, dose, config, INDEPENDENT, movie)
     clean = quantities(mean, variance, *calibrations, dose, config, errors, movie)
     clean = replace(clean, profile=_better(raw.profile, clean.profile))
     if raw.collector is not None and clean.collector is not None:

@@ -39,7 +39,7 @@ from phdenoise.modalities.plausibility import Limits, impossible
 from phdenoise.modalities.settings import box_mask
 from phdenoise.movie import Movie
 from phdenoise.types import Progress, stage, within
-from phdenoise.uncertainty.error_correlation import ErrorCorrelation
+from phdenoise.uncertainty.error_correlation import INDEPENDENT, ErrorCorrelation
 
 # Colours of the phases are known to some percent of their differences, which shifts the charge by as much.
 _CHARGE = Limits("The state of charge of the particles", 0.0, 1.0, 0.1, why="is there graphite?")
@@ -110,8 +110,7 @@ def analyse_graphite(
     warnings += phase_warnings(mixture, config, phases, denoised.variance, denoised.rho)
     found = Found(labels, mixture, light_sd, corrected.movies[0])
     raw = _version(measured, found, config)
-    rho = estimate.estimates[0].error_autocorrelation
-    errors = None if rho is None else ErrorCorrelation(rho)
+    errors = ErrorCorrelation.known(estimate.estimates[0].error_autocorrelation)
     clean = _version(denoised, found, config, raw.charge, errors)
     off = np.nanmean(np.abs(clean.charge.area - 0.5) > _AREA_OUT_OF_RANGE)
     if off > _SHARE_OUT_OF_RANGE:
@@ -204,7 +203,7 @@ def _version(
         probability[:, t, particle] = maps.probability
         fraction[t, particle], sd[t, particle] = maps.fraction, maps.sd
     if measured is None:
-        errors = ErrorCorrelation.independent()
+        errors = INDEPENDENT
     charge = particle_charge(
         colours, labels, mixture, found.light_sd, composition_sd=config.composition_sd, errors=errors
     )  # fmt: skip

@@ -20,10 +20,8 @@ from scipy import ndimage
 
 from phdenoise.modalities.optical.colours import Colours
 from phdenoise.modalities.optical.phase_mixture import PhaseMixture
-from phdenoise.uncertainty.error_correlation import ErrorCorrelation, no_worse
+from phdenoise.uncertainty.error_correlation import INDEPENDENT, ErrorCorrelation, no_worse
 
-# Errors of measured pixels.
-_INDEPENDENT = ErrorCorrelation.independent()
 # Share of a particle below which no front is given, or twice its error: the front is not there yet, or no more. 3 % of a
 # disc is a rim of 1.5 % of its radius, less than a pixel for all radii below 60 px.
 _FRONT_SHARE = 0.03
@@ -71,7 +69,7 @@ def particle_charge(
     light_sd: Float[np.ndarray, "c t"],
     *,
     composition_sd: float = 0.0,
-    errors: ErrorCorrelation | None = _INDEPENDENT,
+    errors: ErrorCorrelation | None = INDEPENDENT,
 ) -> Charge:
     """Areas of phases and state of charge.
 
