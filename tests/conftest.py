@@ -10,6 +10,9 @@ from pathlib import Path
 # As on the command line: XLA warns of every stored program that the machine lacks what is no feature of a machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Two processes on two cores: threads of the linear algebra that wait for one another by spinning take 100 times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import pytest

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from phdenoise.denoising.combine import (
     assemble,
@@ -87,6 +88,9 @@ def denoise(
     )
 
 
+# Matrices here are small: threads of the linear algebra would wait for one another longer than they compute, on a busy
+# machine 100 times as long.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def denoise_parts(
     source: Source,
     keep: Keep,

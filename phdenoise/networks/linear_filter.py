@@ -18,11 +18,12 @@ Everything is a sum over frames near t, so a movie may pass in pieces: frames co
 zero beyond the ends of the movie. Memories pool over at most a `SEGMENT` of frames and its surroundings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from numpy.typing import DTypeLike
 from scipy import linalg, ndimage, signal
 
 from phdenoise.networks.context import REACH
@@ -196,29 +197,59 @@ def normal_equations(
     Returns:
         The normal equations of each fold.
     """
-    reach, (frames, ny, nx) = weights.shape[2] // 2, target.shape
-    size = weights.shape[1] * len(SCALES) + 1
+    (frames, ny, nx), size = target.shape, weights.shape[1] * len(SCALES) + 1
     normal = Normal(
         np.zeros((frames, 2, size, size)), np.zeros((frames, 2, size)), np.zeros((frames, 2))
     )
     # With noise that both folds share, too short a memory would look as good as the right one.
     sides = np.asarray(sharing.folds).astype(int)
     blocks = [(c + np.arange(n)) // s for c, n, s in zip(corner, (ny, nx), sides, strict=True)]
-    fold = np.add.outer(*blocks) % 2
-    for i in range(frames):
-        near, mix = _window(padded, weights, i)
-        context = np.tensordot(mix, near, axes=1)
-        blurred = [
-            ndimage.gaussian_filter(context, (0, s, s), mode="reflect") if s else context
-            for s in SCALES
-        ]
-        features = np.concatenate([*blurred, np.ones((1, *fold.shape))])
-        values = padded[i + reach].astype(np.float64)
-        for k in range(2):
-            chosen = target[i] & (fold == k)
-            f, y = features[:, chosen], values[chosen]
-            normal.a[i, k], normal.b[i, k], normal.c[i, k] = f @ f.T, f @ y, y @ y
+    fold = (np.add.outer(*blocks) % 2).ravel()
+    # Fold by fold, so that a fold is a slice of the features.
+    order: np.ndarray = np.argsort(fold, kind="stable")
+    folds = slice(0, int(np.sum(fold == 0))), slice(int(np.sum(fold == 0)), None)
+    values = padded.reshape(len(padded), -1)[:, order]
+    chosen = target.reshape(frames, -1)[:, order]
+    features = np.ones((size, fold.size))
+    # Features in single precision lie far below the least ridge; their products are summed in double precision.
+    windows = _blurred_windows(padded, weights.shape[2], order, np.float32)
+    for i, (near, slots) in enumerate(windows):
+        mix = np.empty(weights.shape[1:], np.float32)
+        mix[:, slots] = weights[i]
+        features[:-1] = np.matmul(mix, near).reshape(size - 1, -1)
+        y = values[i + weights.shape[2] // 2].astype(np.float64)
+        for k, part in enumerate(folds):
+            a, b, c = _products(features[:, part], y[part], chosen[i, part])
+            normal.a[i, k], normal.b[i, k], normal.c[i, k] = a, b, c
     return normal
+
+
+def _products(
+    f: np.ndarray, y: np.ndarray, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """f fᵀ, f y and y y of the chosen pixels: their own products, or those of all less the others', what takes less."""
+    most = 2 * chosen.sum() > chosen.size
+    some = np.flatnonzero(chosen != most)
+    g, z = f[:, some], y[some]
+    found = g @ g.T, g @ z, float(z @ z)
+    if not most:
+        return found
+    return f @ f.T - found[0], f @ y - found[1], float(y @ y) - found[2]
+
+
+def _blurred_windows(
+    padded: np.ndarray, span: int, order: np.ndarray, dtype: DTypeLike = np.float64
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each `span` of successive frames their blurred pixels [scales, span, order], and where each frame stands in them.
+
+    A frame is blurred once: its place is that of the frame which is no longer needed.
+    """
+    window = np.zeros((len(SCALES), span, order.size), dtype)
+    for i, frame in enumerate(padded):
+        for k, s in enumerate(SCALES):
+            window[k, i % span] = _blur(frame.astype(np.float64), s).ravel()[order]
+        if i >= span - 1:
+            yield window, np.arange(i - span + 1, i + 1) % span
 
 
 def solve(
@@ -278,18 +309,22 @@ def apply_linear(
     Returns:
         The predictions of each frame.
     """
-    frames, channels = weights.shape[:2]
-    size = padded[0][inside].shape
-    out = np.empty((frames, len(coefficients), *size), np.float32)
-    for t in range(frames):
-        near, mix = _window(padded, weights, t)
-        near = near.astype(np.float64)
-        for k, w in enumerate(c[t] for c in coefficients):
-            # Mixing frames first and blurring then costs one blur a scale.
-            mixed = np.tensordot(w[:-1].reshape(len(SCALES), channels) @ mix, near, axes=1)
-            used = [(m, s) for m, s in zip(mixed, SCALES, strict=True) if np.any(m)]
-            blurred = sum((_blur(m, s) for m, s in used), np.zeros(near.shape[1:]))
-            out[t, k] = w[-1] + blurred[inside]
+    span, rows = weights.shape[2], range(padded.shape[1])[inside[0]]
+    columns = len(range(padded.shape[2])[inside[1]])
+    out = np.empty((len(weights), coefficients.shape[0], len(rows), columns), np.float32)
+    kernels = coefficients[..., :-1].reshape(*coefficients.shape[:2], len(SCALES), -1)
+    step = max(FITTED_PIXELS // padded.shape[2], 1)
+    for first in range(rows.start, rows.stop, step):
+        last = min(first + step, rows.stop)
+        low, high = max(first - BLUR_RADIUS, 0), last + BLUR_RADIUS
+        places = np.arange(padded[0, low:high].size).reshape(-1, padded.shape[2])
+        wanted = places[first - low : last - low, inside[1]].ravel()
+        for t, (near, slots) in enumerate(_blurred_windows(padded[:, low:high], span, wanted)):
+            mix = np.empty((len(coefficients), len(SCALES), span))
+            mix[..., slots] = kernels[:, t] @ weights[t].astype(np.float64)
+            found = mix.reshape(len(mix), -1) @ near.reshape(-1, wanted.size)
+            found += coefficients[:, t, -1:]
+            out[t, :, first - rows.start : last - rows.start] = found.reshape(len(mix), -1, columns)
     return out
 
 
@@ -356,13 +391,6 @@ def _parts(channels: int) -> list[np.ndarray]:
     return [np.append(np.flatnonzero(c), scale.size) for c in chosen]
 
 
-def _window(padded: np.ndarray, weights: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """The frames that the context of t uses, and the weights [k, those frames]."""
-    used = np.flatnonzero(weights[t].any(axis=0))
-    low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 1)
-    return padded[t + low : t + high], weights[t, :, low:high].astype(np.float64)
-
-
 def _blur(image: np.ndarray, scale: float) -> np.ndarray:
     return ndimage.gaussian_filter(image, scale, mode="reflect") if scale else image
 
@@ -393,23 +421,25 @@ def _solve(normal: Normal, used: np.ndarray) -> np.ndarray:
     frames, size = normal.b.shape[0], normal.b.shape[2]
     a, b, c = normal.a[..., used, :][..., used], normal.b[..., used], normal.c
     distance = np.abs(np.subtract.outer(np.arange(frames), np.arange(frames)))
-    choices = [(memory, ridge) for memory in MEMORIES for ridge in RIDGES]
-    scores = np.empty((len(choices), frames))
-    for m, (memory, ridge) in enumerate(choices):
+    scores = np.zeros((len(MEMORIES), len(RIDGES), frames))
+    for m, memory in enumerate(MEMORIES):
         pool = np.exp(-distance / memory)
-        error = np.zeros(frames)
         for k in range(2):
-            w = _ridge(
-                np.tensordot(pool, a[:, k], axes=1), np.tensordot(pool, b[:, k], axes=1), ridge
-            )
-            error += np.einsum("ti,tij,tj->t", w, a[:, 1 - k], w)
-            error += c[:, 1 - k] - 2 * np.einsum("ti,ti->t", b[:, 1 - k], w)
-        # Neighbouring frames share the choice: that of a single frame is noisy.
-        scores[m] = ndimage.uniform_filter1d(error, min(3, frames), mode="nearest")
+            pooled_a, pooled_b = (np.tensordot(pool, e[:, k], axes=1) for e in (a, b))
+            for r, ridge in enumerate(RIDGES):
+                w = _ridge(pooled_a, pooled_b, ridge)
+                other = np.matmul(a[:, 1 - k], w[..., None])[..., 0] - 2 * b[:, 1 - k]
+                scores[m, r] += c[:, 1 - k] + np.einsum("ti,ti->t", w, other)
+    # Neighbouring frames share the choice: that of a single frame is noisy.
+    scores = ndimage.uniform_filter1d(scores, min(3, frames), axis=-1, mode="nearest")
     # A frame without values takes the choice of the nearest frame that has some.
     known = np.flatnonzero(normal.a[:, :, -1, -1].sum(axis=1))
     nearest = known[np.argmin(distance[:, known], axis=1)] if known.size else np.arange(frames)
-    memory, ridge = np.asarray(choices)[np.argmin(scores, axis=0)[nearest]].T
+    best = np.argmin(scores.reshape(-1, frames), axis=0)[nearest]
+    memory, ridge = (
+        np.asarray(values)[i]
+        for values, i in zip((MEMORIES, RIDGES), np.divmod(best, len(RIDGES)), strict=True)
+    )
     pool = np.exp(-distance / memory[:, None])
     out = np.zeros((frames, size))
     a, b = (np.tensordot(pool, part.sum(1), axes=1) for part in (a, b))
