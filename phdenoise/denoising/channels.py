@@ -25,7 +25,7 @@ from phdenoise.denoising.channel_survey import (
     survey_channels,
 )
 from phdenoise.denoising.combine import judge, with_structure_error
-from phdenoise.denoising.config import PRESETS, DenoiseConfig, check_config
+from phdenoise.denoising.config import DenoiseConfig, check_config
 from phdenoise.denoising.denoise import denoise
 from phdenoise.denoising.noise_adjusted_pca import (
     Mixing,
@@ -202,7 +202,8 @@ def _predict(
                 f"{snr}: no signal in its noise, none is predicted (may hide {hidden[k]:.2g})."
             )
             continue
-        settings = replace(config, seconds=_seconds(config, shares[k]), **_AS_IT_IS)
+        seconds = None if config.seconds is None else shares[k] * config.seconds
+        settings = replace(config, effort=shares[k] * config.effort, seconds=seconds, **_AS_IT_IS)
         folder = None if checkpoint is None else Path(checkpoint) / f"component_{k}"
         movie = _component(u[k], line, valid, scene.channels)
         part = denoise(
@@ -220,11 +221,6 @@ def _shares(power: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Share of the training that each component deserves: its information, none where there is no signal."""
     bits = np.where(found, np.log1p(power) + 0.05, 0.0)
     return bits / max(bits.sum(), np.finfo(float).tiny)
-
-
-def _seconds(config: DenoiseConfig, share: float) -> float | None:
-    seconds = PRESETS[config.preset].seconds if config.seconds is None else config.seconds
-    return None if seconds is None else share * seconds
 
 
 def _sign(line: tuple[float, float, float]) -> float:

@@ -19,7 +19,7 @@ class _Preset:
 
     Attributes:
         steps: of the training, at most.
-        seconds: for the training [s]; None: as long as the steps take.
+        work: floating-point operations of the training, at most; None: as many as the steps take.
         symmetries: averaged by the prediction.
         teachers: blind networks that teach one U-Net.
         batch: crops in a step.
@@ -27,19 +27,22 @@ class _Preset:
     """
 
     steps: int
-    seconds: float | None
+    work: float | None
     symmetries: int
     teachers: int = 0
     batch: int = 4
     network: str = "auto"
 
 
+# Work is counted in operations and not in seconds: the same seed gives the same result on any machine and under any load.
+# Two cores do some 3e10 of them in a second (`python benchmarks/training_work.py`).
+_SECOND = 3e10
 # "instant" trains nothing. "quick" and "default" are limited so that a movie takes at most 1 and 3 minutes on two cores; `python benchmarks/denoise_peers.py` measures
 # time and quality on 30 x 128 x 128 pixels.
 PRESETS = {
     "instant": _Preset(0, None, 1, network="linear"),
-    "quick": _Preset(1000, 35.0, 8),
-    "default": _Preset(4000, 140.0, 16),
+    "quick": _Preset(1000, 35 * _SECOND, 8),
+    "default": _Preset(4000, 140 * _SECOND, 16),
     "best": _Preset(20000, None, 16, 3),
 }
 
@@ -73,9 +76,11 @@ class DenoiseConfig:
     seed: int = 0
     """Seed of weights, crops and held-out pixels; the same seed gives the same result."""
     steps: int | None = None
-    """Training steps; by default the preset's, half of them from the prior, fewer where its time does not suffice or the movie is tiny."""
+    """Training steps; by default the preset's, half of them from the prior, fewer where its work does not suffice or the movie is tiny."""
+    effort: float = 1.0
+    """Factor on the work that the preset trains with."""
     seconds: float | None = None
-    """Time for training [s]; by default the preset's."""
+    """Time for training [s] in place of the preset's work; how many steps fit in then depends on the machine and its load."""
     width: int | None = None
     """Channels of the network's first scale; by default the preset's."""
     learning_rate: float = 3e-3
@@ -112,6 +117,8 @@ def check_config(config: DenoiseConfig) -> None:
         raise InputError(f"--symmetries must be 1 to 16, got {config.symmetries}.")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps must be at least 1, got {config.steps}.")
+    if not config.effort > 0:
+        raise InputError(f"--effort must be positive, got {config.effort}.")
     if config.seconds is not None and not config.seconds > 0:
         raise InputError(f"--seconds must be positive, got {config.seconds}.")
 

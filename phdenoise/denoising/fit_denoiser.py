@@ -211,6 +211,10 @@ def calibrate(
         moments = Moments(moments.mean, factors * moments.var)
         log.append(missing.sentence(sample.present))
     went = [trained.run.sentence] if trained.run.scores or plan.pretrained is not None else []
+    if plan.config.seconds is not None and went:
+        went.append(
+            f"The training had {plan.config.seconds:g} s: how many steps fit in depends on the machine and its load."
+        )
     settings = settings_of(plan.config, plan.architecture, plan.objective, region) | {
         "region": str(denoiser.region),
         "trained_region": str(region),

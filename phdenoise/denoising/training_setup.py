@@ -262,8 +262,7 @@ def _plan(
     architecture = prepared.denoiser.architecture
     side = architecture.crop_shape((arrays.seen.shape[1], arrays.seen.shape[2]), config.crop)
     preset = PRESETS[config.preset]
-    steps = preset.steps
-    seconds = preset.seconds if config.seconds is None else config.seconds
+    steps, seconds, work = preset.steps, config.seconds, None
     if config.tune == "none" or not architecture.trains or prepared.denoiser.sharing.lasts:
         # Noise that is correlated in time would be learned: other frames predict it.
         steps, seconds = 0, None
@@ -273,6 +272,8 @@ def _plan(
         pixels = int(prepared.learned.sum() + prepared.test.sum())
         enough = CROPS_PER_PIXEL * pixels / (preset.batch * side[0] * side[1])
         steps = int(np.clip(enough, min(LEAST_STEPS, steps), steps))
+        if seconds is None and preset.work is not None:
+            work = config.effort * preset.work
     independent = unknown.sum() / np.prod([2 * r + 1 for r in task.reach])
     return TrainingPlan(
         steps,
@@ -283,6 +284,7 @@ def _plan(
         task.objective,
         float(MARGIN / np.sqrt(max(independent, 1))),
         config.tune,
+        work=work,
     )
 
 

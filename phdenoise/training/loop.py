@@ -27,6 +27,7 @@ from phdenoise.training.optimiser import (
     Tune,
     advance,
     first_weights,
+    judged_window,
     schedule,
     score,
     start_state,
@@ -39,6 +40,8 @@ from phdenoise.types import NoiseModel, Steps
 TIMED = 20
 # Share of the time left that is planned with: judging costs a few steps each time.
 PLANNED_TIME = 0.9
+# Share of a step's work that is the prediction: the gradient takes twice as much.
+FORWARD_SHARE = 1 / 3
 # Judgements in one training, and steps between them at least.
 JUDGEMENTS, STEPS_BETWEEN = 24, 25
 
@@ -208,14 +211,18 @@ def train(
     Returns:
         The denoiser with the best averaged weights, and the course of the training.
     """
-    start = time.monotonic()
+    start, static = time.monotonic(), plan.static
     run = start_run(denoiser, plan.tune) if hooks.run is None else hooks.run
     # Donated buffers must not be shared with the caller's arrays.
     state = jax.tree.map(jnp.copy, run.state)
     step, steps, best = run.step, run.steps, run.best
     losses: list[Any] = list(run.losses)
     scores = list(run.scores)
-    timed, static = start, plan.static
+    timed = start
+    if steps == 0 and plan.work is not None:
+        steps = _affordable_by_work(
+            plan, (state, denoiser, arrays, weight, noise, key, jnp.float32(0))
+        )
     while not run.ended and step < (steps or plan.steps):
         if step == 0 and not scores:
             scores.append((0, score(denoiser, run.best, arrays, judged, noise, plan)))
@@ -227,7 +234,7 @@ def train(
             clock = time.monotonic()
             steps = _affordable(plan, (clock - timed) / max(step - 1, 1), clock - start)
         planned = steps or plan.steps
-        rate = schedule(step, planned, plan.learning_rate)
+        rate = jnp.float32(schedule(step, planned, plan.learning_rate))
         state, loss = _train_step(
             state, denoiser, arrays, weight, noise, jax.random.fold_in(key, step), rate, static
         )
@@ -272,3 +279,20 @@ def _affordable(plan: TrainingPlan, each: float, spent: float) -> int:
         return plan.steps
     left = PLANNED_TIME * (plan.seconds - spent) / max(each, 1e-6)
     return int(np.clip(TIMED + left, min(2 * WARM_UP, plan.steps), plan.steps))
+
+
+def _affordable_by_work(plan: TrainingPlan, arguments: tuple[Any, ...]) -> int:
+    """Steps that fit in the work, with their judgements; the same on every machine."""
+    assert plan.work is not None
+    if plan.steps == 0:
+        return 0
+    denoiser, arrays = arguments[1:3]
+    # Of the program as it is written, before a compiler makes it that of one device.
+    step = float(_train_step.lower(*arguments, plan.static).cost_analysis()["flops"])
+    count, side = judged_window(arrays.seen.shape, denoiser.architecture.stride)
+    crops = plan.batch * plan.side[0] * plan.side[1]
+    judgement = step * FORWARD_SHARE * count * side[0] * side[1] / crops
+    often = plan.work / (step + judgement / STEPS_BETWEEN)
+    seldom = (plan.work - JUDGEMENTS * judgement) / step
+    least = min(2 * WARM_UP, plan.steps)
+    return int(np.clip(max(often, seldom), least, plan.steps))

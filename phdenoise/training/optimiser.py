@@ -96,7 +96,7 @@ class TrainingPlan:
     """How long and how to train.
 
     Attributes:
-        steps: at most; fewer where `seconds` do not suffice.
+        steps: at most; fewer where `work` or `seconds` do not suffice.
         seconds: time for the loop [s]; None is unlimited.
         learning_rate: peak of a warm-up and cosine decay.
         batch, side: crops per step, and their sides [px].
@@ -106,6 +106,7 @@ class TrainingPlan:
             (GainTuning, Mohan et al., NeurIPS 2021, arXiv:2107.12815); "none" nothing.
         kept: names of layers that stay as they are.
         fresh: names of layers without learned weights, and the factor on their learning rate.
+        work: floating-point operations of steps and judgements; None is unlimited.
     """
 
     steps: int
@@ -118,11 +119,12 @@ class TrainingPlan:
     tune: Tune = "full"
     kept: tuple[str, ...] = ()
     fresh: tuple[tuple[str, ...], float] = ((), 1.0)
+    work: float | None = None
 
     @property
     def static(self) -> "TrainingPlan":
         """What a compiled step depends on: nothing that changes with the length of the run."""
-        return replace(self, steps=0, seconds=None, learning_rate=0.0, margin=0.0)
+        return replace(self, steps=0, seconds=None, learning_rate=0.0, margin=0.0, work=None)
 
 
 def first_weights(denoiser: Denoiser, tune: Tune) -> PyTree:
@@ -181,9 +183,7 @@ def score(
     """
     t, ny, nx = arrays.seen.shape
     stride = denoiser.architecture.stride
-    most = JUDGED_SIDE // stride * stride
-    side = (min(ny, most), min(nx, most))
-    count = int(np.clip(JUDGED_PIXELS // (side[0] * side[1]), 1, t))
+    count, side = judged_window((t, ny, nx), stride)
     corner = tuple((n - s) // (2 * stride) * stride for n, s in zip((ny, nx), side, strict=True))
     changed, static = with_weights(denoiser, weights, plan.tune), plan.static
     parts = [
@@ -192,6 +192,22 @@ def score(
     ]
     loss, pixels = np.sum([[float(a), float(b)] for a, b in parts], axis=0)
     return float(loss / max(pixels, 1.0))
+
+
+def judged_window(shape: tuple[int, int, int], stride: int) -> tuple[int, tuple[int, int]]:
+    """Number of frames that a judgement looks at, and the sides of their window.
+
+    Args:
+        shape: of the movie [t, y, x].
+        stride: of the network [px].
+
+    Returns:
+        Frames, and rows and columns [px].
+    """
+    t, ny, nx = shape
+    most = JUDGED_SIDE // stride * stride
+    side = (min(ny, most), min(nx, most))
+    return int(np.clip(JUDGED_PIXELS // (side[0] * side[1]), 1, t)), side
 
 
 def worsens(scores: list[tuple[int, float]], margin: float) -> bool:
