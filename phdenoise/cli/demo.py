@@ -18,6 +18,7 @@ from phdenoise.learn.config import FitConfig
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Movie
 from phdenoise.report.analysis import write_analysis
+from phdenoise.report.figure_config import FigureConfig
 from phdenoise.report.page import REPORT
 from phdenoise.simulation import SimulateConfig, simulate
 
@@ -54,6 +55,7 @@ class Demo:
     """Folder to write: report.html, results, figures, numbers.csv, provenance.json."""
     config: Annotated[DemoConfig, arg(name="")] = field(default_factory=DemoConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -83,6 +85,7 @@ class Demo:
                 about={"config": asdict(config), "seeds": seeds},
                 overwrite=self.overwrite,
                 progress=bar,
+                pages=self.pages,
             )
         for sentence in sentences:
             print(sentence)

@@ -35,7 +35,7 @@ class Denoise:
     config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     report: str | None = None
-    """Also write the trust report as a page with figures: .html."""
+    """Also write a report as a page: the movie, its errors, and how far to trust them: .html."""
     hallucination: bool = False
     """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
     hallucination_steps: int | None = None
@@ -166,11 +166,12 @@ class Denoise:
             print(sentence)
         print(f"Denoised movie and variance: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.trust import trust_page
+            from phdenoise.report.page import report_html
+            from phdenoise.report.trust import denoise_report
 
             with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
-                page.write_text(trust_page(estimate, bar), encoding="utf-8")
-            print(f"Trust report: {Path(self.report).resolve()}")
+                page.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+            print(f"Report: {Path(self.report).resolve()}")
 
     def _run_channels(self, file: str, channels: Channels) -> None:
         """All channels together; what is made for one movie asks for a single channel."""
@@ -193,11 +194,12 @@ class Denoise:
         write(result, self.output, overwrite=self.overwrite)
         print(f"Denoised channels and variances: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.trust import trust_page
+            from phdenoise.report.page import report_html
+            from phdenoise.report.trust import denoise_report
 
             page = Path(self.report)
             for name, estimate in zip(result.names, result.estimates, strict=True):
                 own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
                 with ProgressBar() as bar, atomic(own, self.overwrite) as text:
-                    text.write_text(trust_page(estimate, bar), encoding="utf-8")
-                print(f"Trust report of channel {name}: {own.resolve()}")
+                    text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+                print(f"Report of channel {name}: {own.resolve()}")

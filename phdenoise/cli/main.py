@@ -5,6 +5,7 @@ A user's mistake ends with one sentence on standard error and exit code 2.
 """
 
 import os
+import shlex
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, Union, runtime_checkabl
 import phdenoise
 from phdenoise.cli import compilation_cache
 from phdenoise.errors import InputError
+from phdenoise.report.origin import COMMAND
 
 
 @runtime_checkable
@@ -45,6 +47,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "info": Entry("info", "Info", "Versions and devices; for a file: shape, units, times, noise estimate, suggested settings."),
     "denoise": Entry("denoise", "Denoise", "Denoise movies, each from itself; writes mean and variance with everything needed to redo it."),
+    "view": Entry("view", "View", "Show a result: a player in one HTML page, a film (.mp4 .gif) or a strip of frames (.png .svg .pdf)."),
     "simulate": Entry("simulate", "Simulate", "Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."),
     "fit": Entry("fit", "Fit", "Fit a law of motion to a movie; writes parameters and curves with standard deviations."),
     "demo": Entry("demo", "Demo", "The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."),
@@ -70,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(_help())
         sys.exit(0)
     try:
+        COMMAND.set(shlex.join(["phdenoise", *arguments]))
         command = _parse(arguments)
         compilation_cache.use()
         _selfcheck()

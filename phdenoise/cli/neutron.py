@@ -11,6 +11,7 @@ from phdenoise.io.atomic import check_writable
 from phdenoise.modalities.neutron.chain import NeutronConfig
 from phdenoise.modalities.neutron.files import NeutronFiles
 from phdenoise.modalities.neutron.report import NeutronSettings, run_neutron
+from phdenoise.report.figure_config import FigureConfig
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Neutron:
     files: Annotated[NeutronFiles, arg(name="")] = field(default_factory=NeutronFiles)
     config: Annotated[NeutronConfig, arg(name="")] = field(default_factory=NeutronConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -44,5 +46,6 @@ class Neutron:
                 settings,
                 overwrite=self.overwrite,
                 progress=bar,
+                pages=self.pages,
             )
         print_findings(result, self.output)

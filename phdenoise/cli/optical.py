@@ -10,6 +10,7 @@ from phdenoise.cli.progress import ProgressBar
 from phdenoise.io.atomic import check_writable
 from phdenoise.modalities.optical.config import OpticalConfig
 from phdenoise.modalities.optical.report import run_optical
+from phdenoise.report.figure_config import FigureConfig
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Optical:
     """Folder to write: report.html, channels.h5, fraction.h5, maps.npz, particles.csv, numbers.csv, figures, provenance.json."""
     config: Annotated[OpticalConfig, arg(name="")] = field(default_factory=OpticalConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -36,5 +38,6 @@ class Optical:
                 self.config,
                 overwrite=self.overwrite,
                 progress=bar,
+                pages=self.pages,
             )
         print_findings(result, self.output)

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 from phdenoise.cli.options import Output, print_findings
 from phdenoise.cli.progress import ProgressBar
 from phdenoise.modalities.stxm.report import StxmSettings, run_stxm
+from phdenoise.report.figure_config import FigureConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Stxm:
     output: Output
     """Folder to write: report.html, lithium.h5, quantities.h5, FIT_particle.json, numbers.csv, mean.csv, figures, provenance.json."""
     config: Annotated[StxmSettings, arg(name="")] = field(default_factory=StxmSettings)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -26,6 +28,11 @@ class Stxm:
         """Run the chain and write its folder."""
         with ProgressBar() as bar:
             result = run_stxm(
-                self.file, self.output, self.config, overwrite=self.overwrite, progress=bar
+                self.file,
+                self.output,
+                self.config,
+                overwrite=self.overwrite,
+                progress=bar,
+                pages=self.pages,
             )
         print_findings(result, self.output)

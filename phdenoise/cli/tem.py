@@ -9,6 +9,7 @@ from phdenoise.cli.options import Output, print_findings
 from phdenoise.cli.progress import ProgressBar
 from phdenoise.modalities.tem.config import TemConfig
 from phdenoise.modalities.tem.report import run_tem
+from phdenoise.report.figure_config import FigureConfig
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Tem:
     output: Output
     """Folder to write: report.html, columns.csv, sites.csv, tem.h5, denoised.h5, numbers.csv, figures, provenance.json."""
     config: Annotated[TemConfig, arg(name="")] = field(default_factory=TemConfig)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -27,6 +29,11 @@ class Tem:
         """Run the chain and write its folder."""
         with ProgressBar() as bar:
             result = run_tem(
-                self.file, self.output, self.config, overwrite=self.overwrite, progress=bar
+                self.file,
+                self.output,
+                self.config,
+                overwrite=self.overwrite,
+                progress=bar,
+                pages=self.pages,
             )
         print_findings(result, self.output)

@@ -97,6 +97,17 @@ def stored_mask(file: h5py.File, dataset: str) -> h5py.Dataset | None:
     return file[OWN].get("mask")
 
 
+def holds_estimate(path: str | Path) -> str:
+    """What a native file holds: "estimate", "channels" (an estimate of several), or "" for anything else."""
+    try:
+        with h5py.File(path, "r") as file:
+            if FORMAT not in file.attrs or "settings" not in file.get(OWN, {}):
+                return ""
+            return "channels" if "channels" in file[OWN] else "estimate"
+    except OSError:
+        return ""
+
+
 def read_estimate(path: str | Path) -> Estimate:
     """Read back an `Estimate` that `write` wrote to HDF5, equal in every array and setting.
 
