@@ -5,7 +5,7 @@ The output folder is that of `phdenoise.report.analysis`.
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
@@ -50,6 +50,20 @@ class DemoConfig:
 @dataclass(frozen=True)
 class Demo:
     """The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "movie",
+            "model",
+            "denoise.preset",
+            "pixel-size",
+            "frame-interval",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     output: Output
     """Folder to write: report.html, results, figures, numbers.csv, provenance.json."""

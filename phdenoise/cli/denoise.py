@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
@@ -21,12 +21,28 @@ from phdenoise.io.writing import SUFFIXES, write
 from phdenoise.learn.law_denoise import denoise
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Estimate
+from phdenoise.report.origin import COMMAND
 from phdenoise.types import InputError, within
 
 
 @dataclass(frozen=True)
 class Denoise:
     """Denoise movies, each from itself; writes mean and variance with everything needed to redo it."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "preset",
+            "noise",
+            "report",
+            "pixel-size",
+            "frame-interval",
+            "checkpoint",
+            "seed",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[tuple[str, ...]]
     """Movie to denoise, FILE::/dataset or FILE.npz::key picks one; a folder of frames; or several movies or a folder of them, one after the other."""
@@ -61,6 +77,15 @@ class Denoise:
             run_batch(movies, self.output, self.overwrite, self._run_into)
             return
         self.run_one(movies[0])
+
+    def interrupted(self) -> str:
+        """What is kept where the command is interrupted, and how to go on."""
+        if self.checkpoint is None:
+            return "nothing was written. With --checkpoint FOLDER an interrupted training goes on."
+        return (
+            f"no result was written; the training so far is kept in {self.checkpoint}. The same command goes on from there: "
+            f"{COMMAND.get()}"
+        )
 
     def _refuse_single(self, count: int) -> None:
         """Refuse what goes with a single movie."""

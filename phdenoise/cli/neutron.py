@@ -1,7 +1,7 @@
 """`phdenoise neutron`: neutron radiographs to lithium."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -17,6 +17,25 @@ from phdenoise.report.figure_config import FigureConfig
 @dataclass(frozen=True)
 class Neutron:
     """Neutron radiographs to lithium: maps, profiles, transport and accumulation, with a report."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "open-beam",
+            "dark",
+            "current",
+            "line",
+            "electrode",
+            "rest",
+            "dose-region",
+            "pixel-size",
+            "frame-interval",
+            "denoise.preset",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[str]
     """Radiographs: a stack, or a folder of .tif or .fits frames."""

@@ -1,7 +1,7 @@
 """`phdenoise optical`: a colour movie of graphite to phases, state of charge and fronts."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -16,6 +16,21 @@ from phdenoise.report.figure_config import FigureConfig
 @dataclass(frozen=True)
 class Optical:
     """Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "reference",
+            "region",
+            "dark",
+            "denoise.preset",
+            "pixel-size",
+            "frame-interval",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[str]
     """Colour movie: a stack (.tif .h5 .npz ...), or a video (.mp4 .avi .mov .mkv .gif)."""

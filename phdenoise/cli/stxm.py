@@ -1,7 +1,7 @@
 """`phdenoise stxm`: X-ray scans of a particle to its lithium fraction and the law of its reaction."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -14,6 +14,23 @@ from phdenoise.report.figure_config import FigureConfig
 @dataclass(frozen=True)
 class Stxm:
     """X-ray scans of a particle to its lithium fraction, denoised, and the law of its reaction, with a report."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "energies",
+            "spectra",
+            "incident-region",
+            "pre-edge",
+            "pre-edge-energies",
+            "pixel-size",
+            "frame-interval",
+            "denoise.preset",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[tuple[str, ...]]
     """Scans: one movie for each energy (give --energies), or one stack over energies for each time."""

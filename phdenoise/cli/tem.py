@@ -1,7 +1,7 @@
 """`phdenoise tem`: images of a nanoparticle to columns with errors, and which atoms to believe."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -15,6 +15,20 @@ from phdenoise.report.figure_config import FigureConfig
 @dataclass(frozen=True)
 class Tem:
     """TEM images of a nanoparticle to columns with errors, and which surface atoms to believe, with a report."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "pixel-size",
+            "frame-interval",
+            "columns.width",
+            "columns.contrast",
+            "network",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[str]
     """Image or movie of counts (.mrc .dm3 .dm4 .emd .ser .tvips .tif .h5 .npz ...)."""

@@ -41,7 +41,7 @@ def _estimate() -> Estimate:
     movie = Movie.from_array(
         frames, name="run <7>", pixel_size=(0.1, 0.2), length_unit="um", time_unit="s"
     )
-    mean = np.linspace(4, 6, frames.size).reshape(frames.shape).astype(np.float32)
+    mean = rng.normal(5, 0.3, frames.shape).astype(np.float32)
     return Estimate(movie, mean, 0.1 + 0 * mean, Gaussian(1.0))
 
 
