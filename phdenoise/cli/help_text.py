@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable, Collection
 
-_OPTION = re.compile(r"^[│ ]{1,3} ?(-{1,2}[\w.-]+)")
+_OPTION = re.compile(r"^[│ ]{1,3} ?(-[a-zA-Z]|--[a-zA-Z][\w.-]*)")
 _FLAG = re.compile(r"--[\w.-]+")
 
 

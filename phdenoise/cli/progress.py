@@ -24,7 +24,10 @@ _SCORES = {
 
 
 class ProgressBar:
-    """Progress on standard error: a bar on a terminal, a line every ten seconds in a batch job.
+    """Progress on standard error: a bar on a terminal and in notebooks, a line every ten seconds in a batch job.
+
+        with ph.ProgressBar() as bar:
+            estimate = ph.denoise(movie, progress=bar)
 
     Args:
         stages: names of the stages that are expected, in order; a stage with another name is counted when it begins.
@@ -38,20 +41,22 @@ class ProgressBar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = Console(stderr=True)
+        # Notebooks draw the bar as well.
+        self._drawn = self._console.is_terminal or self._console.is_jupyter
         self._rich = Progress(
             TextColumn("{task.description:<44}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[value]}"),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._drawn,
         )
         self._rich.start()
         self._tasks: dict[str, Any] = {}
         self._begun: dict[str, float] = {}
         self._rounds: dict[str, tuple[int, int]] = {}
         self._start = self._last = time.monotonic()
-        if not self._console.is_terminal:
+        if not self._drawn:
             self._say("started: compiling comes first; a line follows every ten seconds")
         return self
 
@@ -73,7 +78,7 @@ class ProgressBar:
         self._begun.setdefault(stage, now)
         shown = "" if np.isnan(value) else f"{score_name(stage)} {value:.5g}"
         left = self._left(stage, step, steps, now)
-        if self._console.is_terminal:
+        if self._drawn:
             if fresh:
                 self._tasks[stage] = self._rich.add_task(self.place(stage), total=steps, value="")
             text = "  ".join(t for t in (shown, left) if t)

@@ -2,18 +2,32 @@
 
 import re
 from collections.abc import Iterable
+from io import BytesIO
 from string import ascii_lowercase
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Share of the width that a scale bar fills at most: it is read, and hides little.
 _LARGEST_BAR = 0.3
+# Resolution in notebooks [dots per inch].
+_DPI = 110
 # Artists of a scale bar, so that the data of a panel leaves them out.
 BAR = "_scale_bar"
+
+
+class Picture(Figure):
+    """A figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        typeset(self.findobj(Text))
+        self.savefig(buffer, dpi=_DPI, format="png")
+        return buffer.getvalue()
 
 
 class Pixel(NamedTuple):

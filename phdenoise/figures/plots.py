@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from phdenoise.figures.marks import letter, typeset
+from phdenoise.figures.marks import Picture, letter, typeset
 
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -74,7 +74,7 @@ def law_curves(
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(WIDE, 2.7), layout="constrained")
+    figure = Picture(figsize=(WIDE, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     wrong = [label for label in fits if label in refuted]
     if wrong:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Shaped
 from matplotlib.figure import Figure
 
-from phdenoise.figures.marks import Pixel, bare, letter, scale_bar
+from phdenoise.figures.marks import Picture, Pixel, bare, letter, scale_bar
 from phdenoise.movie import Estimate, Movie
 
 # Width of a page of a journal [inch].
@@ -177,7 +177,7 @@ def movie_strip(scene: Scene, columns: int = 4, rows: Mapping[str, str] | None =
     pick = [int(t) for t in np.unique(spaced)]
     shape = ny * scene.pixel.dy / (nx * scene.pixel.dx)
     height = float(np.clip(shape * 0.85 * _WIDE / len(pick), _LOWEST, _HIGHEST))
-    figure = Figure(figsize=(_WIDE, height * len(layers) + 0.5), layout="constrained")
+    figure = Picture(figsize=(_WIDE, height * len(layers) + 0.5), layout="constrained")
     axes = figure.subplots(len(layers), len(pick), squeeze=False)
     for line, layer in zip(axes, layers, strict=True):
         low, high = layer.limits
@@ -203,6 +203,32 @@ def movie_strip(scene: Scene, columns: int = 4, rows: Mapping[str, str] | None =
         bar.set_label(f"{about} [{layer.unit}]".strip(), fontsize=8)
         bar.ax.tick_params(labelsize=7)
     return figure
+
+
+def plot_movie(movie: Movie, columns: int = 4) -> Figure:
+    """Frames of a movie from the first to the last.
+
+    Args:
+        movie: to show.
+        columns: how many frames.
+
+    Returns:
+        The figure.
+    """
+    return movie_strip(movie_scene(movie), columns)
+
+
+def plot_estimate(estimate: Estimate, columns: int = 4) -> Figure:
+    """Noisy, denoised, sd and residual from the first to the last frame.
+
+    Args:
+        estimate: to show.
+        columns: how many frames.
+
+    Returns:
+        The figure.
+    """
+    return movie_strip(estimate_scene(estimate), columns)
 
 
 def _range(frames: np.ndarray) -> tuple[float, float]:

@@ -71,6 +71,7 @@ _DEFINITIONS: tuple[tuple[str, str], ...] = (
     (r"certainty: .*, mean probability.*", "mean probability of the phase that is named for a pixel"),
     (r"certainty: .*, sd of x.*", "median standard deviation of the lithium fraction of a pixel"),
     (r"certainty: .*, sd of the state of charge.*", "median standard deviation of the lithium fraction of a particle"),
+    (r"particles: .*, area$", "mean area of the particle"),
     (r"particles: .*, state of charge, (\w+) frame$", "mean lithium fraction of the particle in the {0} frame"),
     (r"particles: .*, mean speed of the front.*", "mean speed of the phase's front from the rim inwards"),
     # Atoms.

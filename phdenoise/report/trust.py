@@ -216,13 +216,13 @@ def _evidence(
         "Share of measured values inside the blind predictive intervals: on the line, error bars are right.",
     )
     filters = shown_filters(estimate, stage(progress, "equivalent filters"))
-    drawn = [
-        (
-            equivalent_filter_images(filters),
+    drawn = []
+    if filters:
+        said = (
             "Equivalent filters of three pixels (rows) in the frames around them (columns): the weights that the blind "
-            "prediction gives to measured values; the cross is the pixel, the ring their centroid.",
+            "prediction gives to measured values; the cross is the pixel, the ring their centroid."
         )
-    ] * bool(filters)
+        drawn.append((equivalent_filter_images(filters), said))
     numbers = ", ".join(f"{k} {v:.4g}" for k, v in noise["parameters"].items())
     gain = trust["variance_gain"]
     kept = f"fast changes keep {100 * gain:.2g} % of their power" if np.isfinite(gain) else "too few frames to tell what becomes of fast changes"  # fmt: skip

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import h5py
 import numpy as np
 from tyro.conf import arg
 
 from phdenoise.figures.scene import Scene, movie_strip, pixel_of, scene_of, spread, values
 from phdenoise.figures.stxm_plots import rate_maps, reaction_curves
+from phdenoise.io.arrays_file import write_arrays
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.jsonfile import write_json
 from phdenoise.io.reading import split
@@ -277,7 +277,4 @@ def _quantities(path: Path, result: StxmResult) -> None:
         images[f"rate_ln_sd_{name}"] = (fit.rate_sd, "1")
         images[f"law_{name}"] = (fit.frames, "1")
         images[f"law_sd_{name}"] = (fit.frames_sd, "1")
-    with h5py.File(path, "w") as file:
-        for name, (values, unit) in images.items():
-            values = values.astype(np.float32) if values.dtype == float else values
-            file.create_dataset(name, data=values, compression="gzip").attrs["units"] = unit
+    write_arrays(path, images, f"{result.movie.name}: maps beside the lithium fraction")

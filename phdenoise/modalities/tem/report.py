@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from phdenoise.figures.marks import Pixel
 from phdenoise.figures.scene import Scene, values
 from phdenoise.figures.tem_plots import claim_panels, occupancy_map, particle_panels, strain_panels
+from phdenoise.io.arrays_file import write_arrays
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.reading import read
 from phdenoise.io.tables import write_rows
@@ -388,7 +388,4 @@ def _arrays(path: Path, result: TemResult) -> None:
         }
     if result.rates is not None:
         arrays["sites/occupied"] = (result.rates.probability, "1")
-    with h5py.File(path, "w") as file:
-        for name, (values, unit) in arrays.items():
-            stored = values.astype(np.float32) if values.dtype == float else values
-            file.create_dataset(name, data=stored, compression="gzip").attrs["units"] = unit
+    write_arrays(path, arrays, f"{result.movie.name}: columns and sites")
