@@ -182,7 +182,7 @@ def _blank(kind: type, **given: Any) -> Any:
     import tyro
 
     # Not by its constructor, which would have to accept what is missing.
-    command = object.__new__(kind)
+    command: Any = object.__new__(kind)
     for item in fields(kind):
         value: Any = tyro.MISSING
         if item.default is not MISSING:

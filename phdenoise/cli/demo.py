@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from phdenoise.analysis import AnalysisConfig, analyse
 from phdenoise.cli.options import Output, ReadConfig, read_all
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.io.atomic import check_writable
 from phdenoise.learn.config import FitConfig
@@ -84,7 +84,8 @@ class Demo:
             "fit": config.fit.seed,
             "twin": None if config.movie else config.twin.seed,
         }
-        with ProgressBar() as bar:
+        fits = ("noisy fit: law", "denoised fit: law", "joint fit: law and field")
+        with ProgressBar((*denoising_stages(config.denoise), *fits)) as bar:
             found = analyse(
                 movie,
                 AnalysisConfig(config.model, config.denoise, config.fit),

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from phdenoise.channels import Channels
 from phdenoise.cli.batch import is_folder, named_movies, run_batch
 from phdenoise.cli.options import Output, ReadConfig, check_outputs, read_all, read_one
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.denoising.channels import denoise_channels
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.denoising.files import denoise_file, exceeds
@@ -130,7 +130,7 @@ class Denoise:
             raise InputError(
                 "--hallucination trains on noise alone: leave out --target and --clean."
             )
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config)) as bar:
             estimate = denoise(
                 movie,
                 self.config,
@@ -170,7 +170,7 @@ class Denoise:
                 f"--hallucination denoises all of {file} again, which does not fit in memory: leave it out, or "
                 "give more --memory."
             )
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config)) as bar:
             estimate = denoise_file(
                 file,
                 self.output,

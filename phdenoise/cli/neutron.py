@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from phdenoise.cli.options import Output, ReadConfig, print_findings, read_one
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.io.atomic import check_writable
 from phdenoise.modalities.neutron.chain import NeutronConfig
 from phdenoise.modalities.neutron.files import NeutronFiles
@@ -58,7 +58,7 @@ class Neutron:
         )
         movie = read_one(self.file, self.reading)
         settings = NeutronSettings(self.files, self.config)
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config.denoise)) as bar:
             result = run_neutron(
                 movie,
                 self.output,

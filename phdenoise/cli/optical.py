@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from phdenoise.cli.options import Output, ReadConfig, print_findings, read_all
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.io.atomic import check_writable
 from phdenoise.modalities.optical.config import OpticalConfig
 from phdenoise.modalities.optical.report import run_optical
@@ -46,7 +46,7 @@ class Optical:
         """Run the chain and write its folder."""
         check_writable(self.output, self.overwrite, folder=True, inputs=[self.file.split("::")[0]])
         channels = read_all(self.file, self.reading)
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config.denoise)) as bar:
             result = run_optical(
                 channels,
                 self.output,

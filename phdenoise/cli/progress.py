@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from phdenoise.denoising.config import DenoiseConfig
+
 # Time between two lines of progress where there is no terminal [s]: an hour of training is then 360 lines of a log.
 _SECONDS_BETWEEN_LINES = 10
 # Share of a stage that must be done before the time left is told: before, compiling tells nothing of the rest.
@@ -21,6 +23,30 @@ _SCORES = {
     "priors": "cost",
     "steps": "cost",
 }
+
+
+# Stages of denoising with a network, and of the linear filter; some need several rounds.
+_NETWORK = (
+    "survey",
+    "training",
+    "prediction",
+    "prediction from other frames",
+    "with noise added",
+    "parametric bootstrap",
+)
+_LINEAR = (
+    "survey",
+    "prediction",
+    "prediction from other frames",
+    "at the start",
+    "with noise added",
+)
+
+
+def denoising_stages(config: DenoiseConfig) -> tuple[str, ...]:
+    """Stages that denoising is expected to have."""
+    linear = config.network == "linear" or config.preset == "instant"
+    return _LINEAR if linear else _NETWORK
 
 
 class ProgressBar:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from phdenoise.cli.options import Output, print_findings
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.modalities.stxm.report import StxmSettings, run_stxm
 from phdenoise.report.figure_config import FigureConfig
 
@@ -43,7 +43,7 @@ class Stxm:
 
     def run(self) -> None:
         """Run the chain and write its folder."""
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config.chain.denoise)) as bar:
             result = run_stxm(
                 self.file,
                 self.output,

@@ -196,11 +196,13 @@ def movie_strip(scene: Scene, columns: int = 4, rows: Mapping[str, str] | None =
     for scale in dict.fromkeys(scales):
         same = [k for k, name in enumerate(scales) if name == scale]
         layer = layers[same[0]]
+        beside = axes[same].ravel().tolist()
         bar = figure.colorbar(
-            axes[same[0], 0].images[0], ax=axes[same].ravel().tolist(), shrink=0.8, aspect=12 * len(same)
-        )  # fmt: skip
-        about = layer.name if len(same) == 1 else ""
-        bar.set_label(f"{about} [{layer.unit}]".strip(), fontsize=8)
+            axes[same[0], 0].images[0], ax=beside, shrink=0.9, aspect=10 * len(same)
+        )
+        # Along one row there is room for a word a line.
+        unit = layer.unit.replace(" ", "\n") if len(same) == 1 else layer.unit
+        bar.set_label(f"[{unit}]", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     return figure
 

@@ -66,7 +66,10 @@ def rate_maps(
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(WIDE, WIDE * 0.85 / max(len(maps), 3) + 0.5), layout="constrained")
+    # Maps of one size, however many there are, with the colour bar beside them.
+    width = WIDE * min(1.0, (len(maps) + 0.6) / 3.6)
+    height = WIDE * 0.85 / max(len(maps), 3) + 0.5
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     logs = [np.log2(m) for m in maps.values()]
     reach = max(float(np.nanquantile(np.abs(logs[0]), 0.99)), 0.1)

@@ -1,6 +1,7 @@
 """Movies as objects of xarray (extra `xarray`) and hyperspy (extra `em`), with coordinates and units, and back."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _UNEVEN = 1e-3
 
 def movie_to_xarray(movie: Movie) -> Any:
     """A movie as an `xarray.DataArray` over (time, y, x); where the mask is False stands NaN."""
-    xarray = require("xarray", "xarray", "xarray")
+    xarray = require("xarray", "xarray", Path("an xarray object"))
     frames = np.where(movie.valid(), movie.frames, np.nan).astype(movie.frames.dtype)
     return xarray.DataArray(
         frames,
@@ -33,7 +34,7 @@ def movie_to_xarray(movie: Movie) -> Any:
 
 def estimate_to_xarray(estimate: Estimate) -> Any:
     """An estimate as an `xarray.Dataset` of noisy, mean, sd and variance over (time, y, x)."""
-    xarray = require("xarray", "xarray", "xarray")
+    xarray = require("xarray", "xarray", Path("an xarray object"))
     movie, unit = estimate.movie, estimate.movie.intensity_unit
     arrays = {
         "noisy": (movie.frames, 1),
@@ -88,7 +89,7 @@ def movie_to_hyperspy(movie: Movie) -> Any:
 
     Uneven times become a data axis.
     """
-    hyperspy = require("hyperspy.api", "em", "hyperspy")
+    hyperspy = require("hyperspy.api", "em", Path("a hyperspy signal"))
     steps = np.diff(movie.times)
     time: dict[str, Any] = {"name": "time", "units": movie.time_unit, "navigate": True}
     if len(steps) and not np.allclose(steps, steps[0], rtol=_UNEVEN, atol=0):

@@ -109,7 +109,6 @@ def write_errors(data: h5py.Group, name: str, variance: np.ndarray, unit: str) -
         unit: of the array.
     """
     write_array(data, f"{name}_errors", np.sqrt(variance), unit)
-    data[name].attrs["uncertainties"] = f"{name}_errors"
 
 
 def collection(group: h5py.Group, name: str) -> h5py.Group:

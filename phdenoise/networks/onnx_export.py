@@ -62,7 +62,7 @@ def export_onnx(estimate: Estimate, path: str | Path) -> Exported:
     denoiser = from_settings(estimate.weights, estimate.settings)
     movie = estimate.movie
     arrays = prepare(denoiser, movie.frames, movie.valid())
-    side = arrays.padded.shape[1:]
+    side = (arrays.padded.shape[1], arrays.padded.shape[2])
     views = [arrays.view(jnp.asarray(t), jnp.asarray(0), jnp.asarray(0), side) for t in range(movie.shape[0])]  # fmt: skip
     context, centre, seen = (np.stack([np.asarray(v[k]) for v in views]) for k in range(3))
     shown = tuple(a[:1] for a in (context, centre, seen))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from phdenoise.io import units
 from phdenoise.io.limits import check_size
 from phdenoise.io.native import read_extras, stored_mask
 from phdenoise.io.native_groups import FORMAT
