@@ -85,10 +85,10 @@ def scale_bar(axis: Axes, shape: tuple[int, ...], pixel: Pixel) -> None:
 def typeset(texts: Iterable[Text]) -> None:
     """Write the units of texts as print does: 'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'."""
     for text in texts:
-        text.set_text(_typeset(text.get_text()))
+        text.set_text(typeset_text(text.get_text()))
 
 
-def _typeset(text: str) -> str:
+def typeset_text(text: str) -> str:
     """What stands between dollar signs is left to TeX."""
     parts = text.split("$")
     parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]

@@ -27,7 +27,7 @@ _LOOK = 100
 class _Job(Container):
     """A choice of a layer, a button that starts the work, its progress, and a button that cancels it."""
 
-    def __init__(self, viewer: "napari.Viewer", choices: ComboBox, start: str) -> None:
+    def __init__(self, viewer: Any, choices: ComboBox, start: str) -> None:
         self.viewer = viewer
         self.layer = ComboBox(label="movie", choices=self._images)
         self.choice = choices
@@ -103,7 +103,7 @@ class _Job(Container):
 class DenoiseJob(_Job):
     """Denoise the layer chosen; adds layers for the mean, its standard deviation and the residual."""
 
-    def __init__(self, viewer: "napari.Viewer", config: DenoiseConfig | None = None) -> None:
+    def __init__(self, viewer: Any, config: DenoiseConfig | None = None) -> None:
         self._config = config
         presets = ComboBox(label="preset", choices=get_args(Preset), value="quick")
         super().__init__(viewer, presets, "Denoise")
@@ -123,7 +123,7 @@ class DenoiseJob(_Job):
 class LawJob(_Job):
     """Fit a law to the layer chosen, and plot its curves with 90 % bands."""
 
-    def __init__(self, viewer: "napari.Viewer", config: FitConfig | None = None) -> None:
+    def __init__(self, viewer: Any, config: FitConfig | None = None) -> None:
         self._config = config
         laws = ComboBox(label="law", choices=get_args(LawName), value="cahn-hilliard")
         super().__init__(viewer, laws, "Fit")
@@ -145,7 +145,10 @@ class LawJob(_Job):
                 refuted=[result.model] if result.holds is False else [],
             )
             self.canvas = FigureCanvasQTAgg(figure)
-            self.viewer.window.add_dock_widget(self.canvas, name="law", area="bottom")
+            # A model without a window has the canvas all the same.
+            window = getattr(self.viewer, "window", None)
+            if window is not None:
+                window.add_dock_widget(self.canvas, name="law", area="bottom")
 
 
 def denoise_widget() -> DenoiseJob:
@@ -158,7 +161,7 @@ def law_widget() -> LawJob:
     return LawJob(_viewer())
 
 
-def _viewer() -> "napari.Viewer":
+def _viewer() -> Any:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError("No viewer of napari is open: start napari first.")

@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from matplotlib.figure import Figure
 
-from phdenoise.figures.marks import superscripts
+from phdenoise.figures.marks import superscripts, typeset_text
 from phdenoise.figures.plots import save
 from phdenoise.figures.scene import Scene
 from phdenoise.io.jsonfile import to_json
@@ -225,9 +225,10 @@ def _cards(findings: Sequence[Finding]) -> list[str]:
     parts = ["<div class='cards'>"]
     for one in findings:
         kind = one.verdict.value[0]
+        value, interval = typeset_text(one.value), typeset_text(one.interval)
         parts.append(
-            f"<div class='card {kind}'><div>{_text(one.what)}</div><div class='value'>{_text(one.value)}</div>"
-            f"<div class='interval'>{_text(one.interval)}</div>{one.verdict.html}"
+            f"<div class='card {kind}'><div>{_text(one.what)}</div><div class='value'>{_text(value)}</div>"
+            f"<div class='interval'>{_text(interval)}</div>{one.verdict.html}"
             f"<div class='why'>{_text(one.why)}</div></div>"
         )
     return [*parts, "</div>"]
