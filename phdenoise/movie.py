@@ -149,7 +149,7 @@ class Movie:
         return ABOVE["movie_to_hyperspy"](self)
 
     def plot(self, columns: int = 4) -> Any:
-        """A matplotlib figure of frames from the first to the last."""
+        """A figure of frames from the first to the last."""
         return ABOVE["plot_movie"](self, columns)
 
     @property
@@ -254,7 +254,7 @@ class Estimate:
         return ABOVE["estimate_to_xarray"](self)
 
     def plot(self, columns: int = 4) -> Any:
-        """A matplotlib figure: noisy, denoised, sd and residual at some times."""
+        """A figure: noisy, denoised, sd and residual at some times."""
         return ABOVE["plot_estimate"](self, columns)
 
     def facts(self) -> dict[str, str]:

@@ -112,7 +112,7 @@ class FitResult:
         return values[name]
 
     def plot(self) -> Any:
-        """A matplotlib figure of μ_h(c) and D(c) with their 90 % bands; dashed where the law does not hold.
+        """A figure of μ_h(c) and D(c) with their 90 % bands; dashed where the law does not hold.
 
         Raises:
             InputError: there is no law, because nothing moves.

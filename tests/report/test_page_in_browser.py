@@ -63,7 +63,7 @@ def _report() -> str:
 def test_the_parts_stand_in_order_and_nothing_is_loaded():
     page = _report()
     assert_page(page)
-    assert "1.84 to 2.16 um²/s" in page
+    assert "1.84 to 2.16 µm²/s" in page
     assert "mol/cm³" in page
     assert "standard deviation of the Gaussian noise" in page
     assert "run &lt;7&gt;" in page
