@@ -60,6 +60,7 @@ COMMANDS: dict[str, Entry] = {
 }  # fmt: skip
 # Time after which the first line is written where loading is slow [s]: a reader of a pipe waits no longer than three seconds.
 _SILENT = 1.5
+_HELP = {"-h", "--help", "--help-all"}
 _ABOUT = "Denoise an operando movie without clean labels and learn the law that moved it."
 
 
@@ -119,7 +120,8 @@ def _parse(arguments: list[str]) -> Command:
         # Loading takes seconds on a slow disk: the first line must not wait for it.
         waiting = threading.Timer(_SILENT, _say_loading, [name])
         waiting.daemon = True
-        waiting.start()
+        if not _HELP & set(arguments):
+            waiting.start()
         try:
             kind = COMMANDS[name].load()
         finally:
@@ -151,7 +153,7 @@ def _command(name: str, kind: Any, words: list[str]) -> Command:
     if "--help-all" in words:
         return parse(["--help"])
     basic = getattr(kind, "basic", None)
-    if basic is not None and {"-h", "--help"} & set(words):
+    if basic is not None and _HELP & set(words):
         print(short_help(lambda: parse(["--help"]), basic, name))
         sys.exit(0)
     path, rest = take_config(words)
