@@ -19,6 +19,7 @@ from phdenoise import summary
 
 if TYPE_CHECKING:
     from phdenoise.channels import Channels, ChannelsEstimate
+    from phdenoise.cli.progress import ProgressBar
     from phdenoise.denoising import DenoiseConfig, denoise_channels
     from phdenoise.denoising.files import denoise_file
     from phdenoise.grid import Grid
@@ -41,6 +42,24 @@ def _picture(name: str) -> Callable[..., bytes]:
     return draw
 
 
+def _above(module: str, name: str) -> Callable[..., Any]:
+    """A function of a room above the data, imported when it is first called."""
+
+    def call(*given: Any, **options: Any) -> Any:
+        return getattr(import_module(module), name)(*given, **options)
+
+    return call
+
+
+summary.ABOVE.update(
+    plot_movie=_above("phdenoise.figures.scene", "plot_movie"),
+    plot_estimate=_above("phdenoise.figures.scene", "plot_estimate"),
+    movie_to_xarray=_above("phdenoise.io.exchange", "movie_to_xarray"),
+    movie_from_xarray=_above("phdenoise.io.exchange", "movie_from_xarray"),
+    estimate_to_xarray=_above("phdenoise.io.exchange", "estimate_to_xarray"),
+    movie_to_hyperspy=_above("phdenoise.io.exchange", "movie_to_hyperspy"),
+    movie_from_hyperspy=_above("phdenoise.io.exchange", "movie_from_hyperspy"),
+)
 summary.PICTURES.update(images=_picture("images_png"), bands=_picture("bands_png"))
 
 _HOME = {
@@ -53,6 +72,7 @@ _HOME = {
     "Grid": "phdenoise.grid",
     "InputError": "phdenoise.types",
     "Movie": "phdenoise.movie",
+    "ProgressBar": "phdenoise.cli.progress",
     "SimulateConfig": "phdenoise.simulation",
     "compare": "phdenoise.learn",
     "denoise": "phdenoise.learn.law_denoise",
@@ -77,6 +97,7 @@ __all__ = [
     "Grid",
     "InputError",
     "Movie",
+    "ProgressBar",
     "SimulateConfig",
     "compare",
     "denoise",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from phdenoise.summary import Panel, describe, picture_html, short
+from phdenoise.summary import ABOVE, Panel, describe, picture_html, short
 from phdenoise.types import InputError, NoiseModel
 
 # Errors of denoised pixels over their standard deviation have wider tails than a Gaussian's, those of Student's t with so
@@ -105,6 +105,52 @@ class Movie:
         array = array[None] if array.ndim == 2 else array
         kwargs.setdefault("times", np.arange(array.shape[0], dtype=float))
         return cls(frames=array, **kwargs)
+
+    @classmethod
+    def from_xarray(cls, array: Any, **changes: Any) -> "Movie":
+        """A movie from an `xarray.DataArray` over time, y and x, with its coordinates and units (extra `xarray`).
+
+        Args:
+            array: over time, y, x in any order, or one image over y, x.
+            **changes: attributes that go before those of the array.
+
+        Returns:
+            The movie.
+
+        Raises:
+            InputError: other dimensions, or pixels of uneven size.
+        """
+        movie: Movie = ABOVE["movie_from_xarray"](array, **changes)
+        return movie
+
+    @classmethod
+    def from_hyperspy(cls, signal: Any, **changes: Any) -> "Movie":
+        """A movie from a `hyperspy` Signal2D, with times, pixel size and units of its axes (extra `em`).
+
+        Args:
+            signal: of one or no navigation axis.
+            **changes: attributes that go before those of the signal.
+
+        Returns:
+            The movie.
+
+        Raises:
+            InputError: more than one navigation axis, or no image.
+        """
+        movie: Movie = ABOVE["movie_from_hyperspy"](signal, **changes)
+        return movie
+
+    def to_xarray(self) -> Any:
+        """An `xarray.DataArray` over (time, y, x) with coordinates and units (extra `xarray`)."""
+        return ABOVE["movie_to_xarray"](self)
+
+    def to_hyperspy(self) -> Any:
+        """A `hyperspy` Signal2D whose navigation axis is the time (extra `em`)."""
+        return ABOVE["movie_to_hyperspy"](self)
+
+    def plot(self, columns: int = 4) -> Any:
+        """A figure of frames from the first to the last."""
+        return ABOVE["plot_movie"](self, columns)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -202,6 +248,14 @@ class Estimate:
     def as_movie(self) -> Movie:
         """The denoised movie as a `Movie`."""
         return self.movie.with_frames(self.mean, noise=None, name=f"{self.movie.name} denoised")
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of noisy, mean, sd and variance with coordinates and units (extra `xarray`)."""
+        return ABOVE["estimate_to_xarray"](self)
+
+    def plot(self, columns: int = 4) -> Any:
+        """A figure: noisy, denoised, sd and residual at some times."""
+        return ABOVE["plot_estimate"](self, columns)
 
     def facts(self) -> dict[str, str]:
         """Shape, result, noise and trust, each in a few words."""

@@ -20,6 +20,10 @@ PICTURES: dict[str, Callable[..., bytes]] = {}
 """Kind of picture ("images", "bands") -> function that draws it as PNG; see `phdenoise.figures.pictures`."""
 
 
+ABOVE: dict[str, Callable[..., Any]] = {}
+"""Name -> function of a room above the data (drawing, other packages' objects); `phdenoise/__init__.py` puts them here."""
+
+
 class Panel(NamedTuple):
     """One image of a picture.
 

@@ -21,7 +21,7 @@ FLOORS = (
     ("analysis", "study"),
     ("report",),
     ("modalities",),
-    ("cli",),
+    ("cli", "napari_plugin"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -115,7 +115,7 @@ def test_only_checkpoint_imports_orbax_and_only_figures_import_matplotlib():
             ]
             assert not tops or path.name == "checkpoint.py", path
         if "matplotlib" in text:
-            assert _room(path) in ("figures", "report", "selfcheck", "cli"), path
+            assert _room(path) in ("figures", "report", "selfcheck", "cli", "napari_plugin"), path
 
 
 def test_import_is_light():

@@ -5,19 +5,20 @@ The output folder is that of `phdenoise.report.analysis`.
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
 from phdenoise.analysis import AnalysisConfig, analyse
 from phdenoise.cli.options import Output, ReadConfig, read_all
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.io.atomic import check_writable
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Movie
 from phdenoise.report.analysis import write_analysis
+from phdenoise.report.figure_config import FigureConfig
 from phdenoise.report.page import REPORT
 from phdenoise.simulation import SimulateConfig, simulate
 
@@ -50,10 +51,25 @@ class DemoConfig:
 class Demo:
     """The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."""
 
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "movie",
+            "model",
+            "denoise.preset",
+            "pixel-size",
+            "frame-interval",
+            "figures",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
+
     output: Output
     """Folder to write: report.html, results, figures, numbers.csv, provenance.json."""
     config: Annotated[DemoConfig, arg(name="")] = field(default_factory=DemoConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    pages: Annotated[FigureConfig, arg(name="")] = field(default_factory=FigureConfig)
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -68,7 +84,8 @@ class Demo:
             "fit": config.fit.seed,
             "twin": None if config.movie else config.twin.seed,
         }
-        with ProgressBar() as bar:
+        fits = ("noisy fit: law", "denoised fit: law", "joint fit: law and field")
+        with ProgressBar((*denoising_stages(config.denoise), *fits)) as bar:
             found = analyse(
                 movie,
                 AnalysisConfig(config.model, config.denoise, config.fit),
@@ -83,6 +100,7 @@ class Demo:
                 about={"config": asdict(config), "seeds": seeds},
                 overwrite=self.overwrite,
                 progress=bar,
+                pages=self.pages,
             )
         for sentence in sentences:
             print(sentence)

@@ -3,14 +3,14 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
 from phdenoise.channels import Channels
 from phdenoise.cli.batch import is_folder, named_movies, run_batch
 from phdenoise.cli.options import Output, ReadConfig, check_outputs, read_all, read_one
-from phdenoise.cli.progress import ProgressBar
+from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.denoising.channels import denoise_channels
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.denoising.files import denoise_file, exceeds
@@ -21,12 +21,28 @@ from phdenoise.io.writing import SUFFIXES, write
 from phdenoise.learn.law_denoise import denoise
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Estimate
+from phdenoise.report.origin import COMMAND
 from phdenoise.types import InputError, within
 
 
 @dataclass(frozen=True)
 class Denoise:
     """Denoise movies, each from itself; writes mean and variance with everything needed to redo it."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output",
+            "preset",
+            "noise",
+            "report",
+            "pixel-size",
+            "frame-interval",
+            "checkpoint",
+            "seed",
+            "overwrite",
+        }
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[tuple[str, ...]]
     """Movie to denoise, FILE::/dataset or FILE.npz::key picks one; a folder of frames; or several movies or a folder of them, one after the other."""
@@ -35,7 +51,7 @@ class Denoise:
     config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     report: str | None = None
-    """Also write the trust report as a page with figures: .html."""
+    """Also write a report as a page: the movie, its errors, and how far to trust them: .html."""
     hallucination: bool = False
     """Also denoise noise alone, with the same statistics, and say what was invented (a second training)."""
     hallucination_steps: int | None = None
@@ -61,6 +77,15 @@ class Denoise:
             run_batch(movies, self.output, self.overwrite, self._run_into)
             return
         self.run_one(movies[0])
+
+    def interrupted(self) -> str:
+        """What is kept where the command is interrupted, and how to go on."""
+        if self.checkpoint is None:
+            return "nothing was written. With --checkpoint FOLDER an interrupted training goes on."
+        return (
+            f"no result was written; the training so far is kept in {self.checkpoint}. The same command goes on from there: "
+            f"{COMMAND.get()}"
+        )
 
     def _refuse_single(self, count: int) -> None:
         """Refuse what goes with a single movie."""
@@ -105,7 +130,7 @@ class Denoise:
             raise InputError(
                 "--hallucination trains on noise alone: leave out --target and --clean."
             )
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config)) as bar:
             estimate = denoise(
                 movie,
                 self.config,
@@ -145,7 +170,7 @@ class Denoise:
                 f"--hallucination denoises all of {file} again, which does not fit in memory: leave it out, or "
                 "give more --memory."
             )
-        with ProgressBar() as bar:
+        with ProgressBar(denoising_stages(self.config)) as bar:
             estimate = denoise_file(
                 file,
                 self.output,
@@ -166,11 +191,12 @@ class Denoise:
             print(sentence)
         print(f"Denoised movie and variance: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.trust import trust_page
+            from phdenoise.report.page import report_html
+            from phdenoise.report.trust import denoise_report
 
             with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
-                page.write_text(trust_page(estimate, bar), encoding="utf-8")
-            print(f"Trust report: {Path(self.report).resolve()}")
+                page.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+            print(f"Report: {Path(self.report).resolve()}")
 
     def _run_channels(self, file: str, channels: Channels) -> None:
         """All channels together; what is made for one movie asks for a single channel."""
@@ -193,11 +219,12 @@ class Denoise:
         write(result, self.output, overwrite=self.overwrite)
         print(f"Denoised channels and variances: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.trust import trust_page
+            from phdenoise.report.page import report_html
+            from phdenoise.report.trust import denoise_report
 
             page = Path(self.report)
             for name, estimate in zip(result.names, result.estimates, strict=True):
                 own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
                 with ProgressBar() as bar, atomic(own, self.overwrite) as text:
-                    text.write_text(trust_page(estimate, bar), encoding="utf-8")
-                print(f"Trust report of channel {name}: {own.resolve()}")
+                    text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+                print(f"Report of channel {name}: {own.resolve()}")

@@ -5,7 +5,7 @@ import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -24,6 +24,11 @@ from phdenoise.report.law_files import law_paths, write_law
 @dataclass(frozen=True)
 class Fit:
     """Fit a law of motion to a movie; writes parameters and curves with standard deviations."""
+
+    basic: ClassVar[frozenset[str]] = frozenset(
+        {"output", "model", "compare", "joint", "pixel-size", "frame-interval", "seed", "overwrite"}
+    )
+    """Flags that --help shows; --help-all shows all."""
 
     file: Positional[str]
     """Movie to fit; FILE::/dataset or FILE.npz::key picks one."""

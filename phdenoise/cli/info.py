@@ -1,5 +1,6 @@
 """`phdenoise info`: what is installed, and what a movie file holds."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from tyro.conf import Positional, arg
 from phdenoise import selfcheck
 from phdenoise.cli.batch import named_movies
 from phdenoise.cli.options import ReadConfig, read_all
+from phdenoise.cli.progress import quoted
 from phdenoise.io.acquisition import acquisition_of
 from phdenoise.movie import Movie
 from phdenoise.noise.estimate import estimate_noise
@@ -35,10 +37,20 @@ class Info:
             for name, one in zip(channels.names, channels.movies, strict=True):
                 if len(channels) > 1:
                     print(f"channel      {name}")
-                _describe(one, file, len(channels) > 1)
+                _describe(one, file, len(channels) > 1, self._reading_options())
+
+    def _reading_options(self) -> list[str]:
+        """What was asked for in reading, which the suggested command needs as well."""
+        words: list[str] = []
+        for item in dataclasses.fields(self.reading):
+            value = getattr(self.reading, item.name)
+            if value != item.default:
+                flag = f"--{item.name.replace('_', '-')}"
+                words += [flag] if value is True else [flag, str(value)]
+        return words
 
 
-def _describe(movie: Movie, file: str, several: bool) -> None:
+def _describe(movie: Movie, file: str, several: bool, reading: list[str]) -> None:
     valid = movie.valid()
     t, y, x = movie.shape
     values = movie.frames[valid]
@@ -64,4 +76,5 @@ def _describe(movie: Movie, file: str, several: bool) -> None:
     noise = noise.without_structure()
     kind = type(noise.model).__name__
     flag = {"Gaussian": "gaussian", "Poisson": "poisson"}.get(kind, "poisson-gaussian")
-    print(f"suggested    phdenoise denoise {file} -o OUT.h5 --noise {flag} --blind {noise.blind}")
+    given = ["--noise", flag, "--blind", str(noise.blind), *reading]
+    print(f"suggested    {quoted('phdenoise', 'denoise', file, '-o', 'OUT.h5', *given)}")

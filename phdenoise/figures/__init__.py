@@ -4,18 +4,18 @@ from phdenoise.figures.law_plots import comparison
 from phdenoise.figures.plots import (
     energy_and_mass,
     law_curves,
-    movie_panels,
     residual_autocorrelation,
     save,
     sweep,
     training_curve,
 )
+from phdenoise.figures.scene import movie_strip
 
 __all__ = [
     "comparison",
     "energy_and_mass",
     "law_curves",
-    "movie_panels",
+    "movie_strip",
     "residual_autocorrelation",
     "save",
     "sweep",

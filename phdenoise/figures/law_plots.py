@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from phdenoise.figures.marks import letter
 from phdenoise.figures.plots import COLOURS, WIDE
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], *, unit: str) -> Figure:
     """Misfit of the held-out frames and information criteria of every law compared; the chosen one is filled.
+
+    The grey line is a difference of 10, beyond which a law has essentially no support (Burnham and Anderson,
+    doi:10.1007/b97636).
 
     Args:
         rows: of `phdenoise.learn.Comparison.rows`.
@@ -34,7 +38,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], *, unit: str) -> Figure:
     for axis, column, title in zip(
         axes,
         ("held_out", "delta_aicc", "delta_bic", "delta_evidence"),
-        (f"held-out misfit\n[{unit}]", "ΔAICc", "ΔBIC", "Δ(−2 ln Z)"),
+        (f"held-out misfit\n[{unit}]", "ΔAICc [1]", "ΔBIC [1]", "Δ(−2 ln Z) [1]"),
         strict=True,
     ):
         values = np.array([max(r[column], 1e-12) for r in rows])
@@ -49,10 +53,12 @@ def comparison(rows: Sequence[Mapping[str, Any]], *, unit: str) -> Figure:
             )
         axis.set_xscale("log")
         if not shown:
-            axis.axvline(10, color="0.8", lw=0.8, zorder=0)
+            axis.axvline(10, color="0.8", lw=0.8, zorder=0, label="difference of 10")
         axis.set_xlabel(title, fontsize=7)
         axis.tick_params(labelsize=7)
         axis.grid(axis="y", color="0.93", lw=0.6)
     axes[0].set_yticks(places, labels)
     axes[0].invert_yaxis()
+    axes[-1].legend(fontsize=6, frameon=False)
+    letter(axes)
     return figure

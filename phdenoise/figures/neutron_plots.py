@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from phdenoise.figures.marks import Pixel, bare, letter, scale_bar
 from phdenoise.figures.plots import COLOURS, COLUMN, WIDE
 
 
@@ -16,6 +17,7 @@ def change_maps(
     *,
     time_unit: str,
     unit: str,
+    pixel: Pixel | None = None,
 ) -> Figure:
     """Maps of a signed change, one row a version, on one diverging scale taken from the last row.
 
@@ -24,6 +26,7 @@ def change_maps(
         times: of the maps [t].
         pick: indices of the times to show.
         time_unit, unit: of times and maps, for labels.
+        pixel: its size, for the scale bar; None draws a bar of pixels.
 
     Returns:
         The figure.
@@ -37,11 +40,12 @@ def change_maps(
     for r, (label, movie) in enumerate(rows.items()):
         for c, t in enumerate(pick):
             axes[r, c].imshow(movie[t], vmin=-top, vmax=top, cmap="RdBu_r", interpolation="nearest")
-            axes[r, c].set_xticks([])
-            axes[r, c].set_yticks([])
+            bare(axes[r, c])
             if r == 0:
                 axes[r, c].set_title(f"{times[t]:.4g} {time_unit}", fontsize=8)
         axes[r, 0].set_ylabel(label, fontsize=8)
+    scale_bar(axes[0, 0], frames.shape, pixel or Pixel())
+    letter(axes[:, 0])
     bar = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, aspect=30)
     bar.set_label(unit, fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -73,8 +77,9 @@ def profiles(
         axis.axhline(0, color="0.8", lw=0.6)
         for (label, (value, sd)), colour in zip(series.items(), COLOURS, strict=False):
             axis.fill_between(
-                distance, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0
-            )
+                distance, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0,
+                label=f"90 % band, {label}",
+            )  # fmt: skip
             axis.plot(distance, value, color=colour, lw=1.2, label=label)
         for label, value in ((lines or {}).get(title) or {}).items():
             axis.plot(distance, value, "k--", lw=1.0, label=label)
@@ -83,6 +88,7 @@ def profiles(
         axis.tick_params(labelsize=7)
     axes[0].set_ylabel(y_label, fontsize=8)
     axes[0].legend(fontsize=7, frameon=False)
+    letter(axes)
     return figure
 
 
@@ -109,12 +115,14 @@ def along_time(
     """
     figure = Figure(figsize=(WIDE * 0.7, 2.4), layout="constrained")
     axis = figure.subplots()
-    for mark in marks:
-        axis.axvline(mark, color="0.8", lw=0.8)
+    for number, mark in enumerate(marks):
+        name = "end of a cycle" if number == 0 else None
+        axis.axvline(mark, color="0.8", lw=0.8, label=name)
     for (label, (value, sd)), colour in zip(series.items(), COLOURS, strict=False):
         axis.fill_between(
-            times, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0
-        )
+            times, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0,
+            label=f"90 % band, {label}",
+        )  # fmt: skip
         axis.plot(times, value, color=colour, lw=1.2, label=label)
     if line is not None:
         axis.plot(times, line[1], "k--", lw=1.0, label=line[0])
@@ -145,7 +153,9 @@ def diffusivity(
     figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
     axis = figure.subplots()
     for (label, c), colour in zip(curves.items(), COLOURS, strict=False):
-        axis.fill_between(c["u"], c["D_low"], c["D_high"], color=colour, alpha=0.2, lw=0)
+        axis.fill_between(
+            c["u"], c["D_low"], c["D_high"], color=colour, alpha=0.2, lw=0, label=f"90 % band, {label}"
+        )  # fmt: skip
         axis.plot(c["u"], c["D"], color=colour, lw=1.3, label=label)
     if truth is not None:
         axis.plot(*truth, "k--", lw=1.0, label="truth")

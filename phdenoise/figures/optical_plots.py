@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from phdenoise.figures.marks import Pixel, bare, letter, scale_bar
 from phdenoise.figures.plots import COLOURS, WIDE
 
 PHASE_COLOURS = ("#3b5b8c", "#c0392b", "#e0a81c")
@@ -21,6 +23,7 @@ def rgb_panels(
     rows: Mapping[str, Float[np.ndarray, "c t y x"]],
     labels: Int[np.ndarray, "t y x"] | None,
     titles: Sequence[str],
+    pixel: Pixel | None = None,
 ) -> Figure:
     """Colour frames, one row a version, on the scale of the last row; with outlines on the last row if given.
 
@@ -30,6 +33,7 @@ def rgb_panels(
         rows: label -> frames [c, t, y, x].
         labels: number of the particle of each pixel, 0 outside [t, y, x].
         titles: of the frames.
+        pixel: its size, for the scale bar; None draws a bar of pixels.
 
     Returns:
         The figure.
@@ -45,7 +49,12 @@ def rgb_panels(
             axes[r, t].imshow(picture[t], interpolation="nearest")
             if labels is not None and r == len(rows) - 1:
                 for name in np.unique(labels[t][labels[t] > 0]):
-                    axes[r, t].contour(labels[t] == name, [0.5], colors="w", linewidths=0.5)
+                    # White on black is seen on any colour.
+                    for colour, width in (("k", 1.8), ("w", 0.8)):
+                        axes[r, t].contour(
+                            labels[t] == name, [0.5], colors=colour, linewidths=width
+                        )
+    scale_bar(axes[0, 0], last.shape, pixel or Pixel())
     return figure
 
 
@@ -53,6 +62,7 @@ def phase_panels(
     rows: Mapping[str, Float[np.ndarray, "phase t y x"]],
     names: Sequence[str],
     titles: Sequence[str],
+    pixel: Pixel | None = None,
 ) -> Figure:
     """Most probable phase of each pixel, one row a version; paler where it is less probable, grey outside.
 
@@ -60,6 +70,7 @@ def phase_panels(
         rows: label -> probabilities [phase, t, y, x], NaN outside.
         names: of the phases.
         titles: of the frames.
+        pixel: its size, for the scale bar; None draws a bar of pixels.
 
     Returns:
         The figure.
@@ -76,6 +87,7 @@ def phase_panels(
         colour = np.where(known[..., None], colour, 0.85)
         for t in range(p.shape[1]):
             axes[r, t].imshow(colour[t], interpolation="nearest")
+    scale_bar(axes[0, 0], first.shape, pixel or Pixel())
     marks = [axes[0, 0].scatter([], [], marker="s", color=c) for c in PHASE_COLOURS[: len(names)]]
     figure.legend(
         marks, names, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False
@@ -107,14 +119,19 @@ def charge_curves(
         for p in range(min(len(value), MOST_CURVES)):
             colour = COLOURS[p % len(COLOURS)]
             low, high = value[p] - 1.645 * sd[p], value[p] + 1.645 * sd[p]
-            axis.fill_between(times, low, high, color=colour, alpha=0.2, lw=0)
-            axis.plot(times, value[p], color=colour, lw=1.0)
+            name = f"particle {p + 1}"
+            axis.fill_between(
+                times, low, high, color=colour, alpha=0.2, lw=0, label=f"90 % band, {name}"
+            )
+            axis.plot(times, value[p], color=colour, lw=1.0, label=name)
             if truth is not None:
-                axis.plot(times, truth[p], "k--", lw=0.6)
+                axis.plot(times, truth[p], "k--", lw=0.6, label="truth" if p == 0 else None)
         axis.set_title(label, fontsize=8)
         axis.set_xlabel(x_label, fontsize=8)
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("state of charge x", fontsize=8)
+    axes[0].set_ylabel("state of charge x [1]", fontsize=8)
+    letter(axes)
+    _particle_legend(figure, axes[0])
     return figure
 
 
@@ -148,7 +165,7 @@ def front_curves(
             for p in range(min(len(value), MOST_CURVES)):
                 axis.errorbar(
                     times, value[p, k], 1.645 * sd[p, k], color=COLOURS[p % len(COLOURS)],
-                    lw=0.9, elinewidth=0.5, marker=".", ms=3,
+                    lw=0.9, elinewidth=0.5, marker=".", ms=3, label=f"particle {p + 1}, 90 % bars",
                 )  # fmt: skip
             axis.tick_params(labelsize=7)
         row[0].set_ylabel(label, fontsize=8)
@@ -162,6 +179,8 @@ def front_curves(
         axis.set_title(f"front of {name}", fontsize=8)
     for axis in axes[1]:
         axis.set_xlabel(x_label, fontsize=8)
+    letter(axes.flat)
+    _particle_legend(figure, axes[0, 0])
     return figure
 
 
@@ -192,19 +211,39 @@ def colour_plane(
     sd = 1.645 * np.sqrt(np.stack([np.diag(c) for c in covariance]))
     for axis, (label, pixels) in zip(axes, versions.items(), strict=True):
         step = max(pixels.shape[1] // MOST_POINTS, 1)
-        axis.plot(*pixels[:2, ::step], ".", color="0.6", ms=1.5, alpha=0.4, rasterized=True)
-        axis.plot(colours[:, 0], colours[:, 1], "k-", lw=0.8)
+        axis.plot(
+            *pixels[:2, ::step],
+            ".",
+            color="0.6",
+            ms=1.5,
+            alpha=0.4,
+            rasterized=True,
+            label="pixels",
+        )
+        axis.plot(colours[:, 0], colours[:, 1], "k-", lw=0.8, label="mixtures")
         for k, name in enumerate(names):
             axis.errorbar(
                 colours[k, 0], colours[k, 1], sd[k, 1], sd[k, 0], fmt="o", color=PHASE_COLOURS[k],
-                mec="k", ms=6, label=name,
+                mec="k", ms=6, label=f"{name}, 90 % bars",
             )  # fmt: skip
         axis.set_title(label, fontsize=8)
         axis.set_xlabel(f"{channels[0]} [{unit}]", fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0].set_ylabel(f"{channels[1]} [{unit}]", fontsize=8)
     axes[0].legend(fontsize=7, frameon=False)
+    letter(axes)
     return figure
+
+
+def _particle_legend(figure: Figure, axis: Axes) -> None:
+    """The particles below all panels: with bands and bars they would cover the curves."""
+    marks, names = axis.get_legend_handles_labels()
+    kept = [(m, n) for m, n in zip(marks, names, strict=True) if not n.startswith("90 % band")]
+    if kept:
+        figure.legend(
+            *zip(*kept, strict=True), loc="outside lower center", ncols=min(len(kept), 6), fontsize=7,
+            frameon=False, title="bands: 90 %", title_fontsize=7,
+        )  # fmt: skip
 
 
 def _panels(rows: Mapping[str, np.ndarray], titles: Sequence[str], shape: tuple[int, ...]):
@@ -214,10 +253,10 @@ def _panels(rows: Mapping[str, np.ndarray], titles: Sequence[str], shape: tuple[
     figure = Figure(figsize=(WIDE, height), layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        bare(axis)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=8)
     for axis, label in zip(axes[:, 0], rows, strict=True):
         axis.set_ylabel(label, fontsize=8)
+    letter(axes[:, 0])
     return figure, axes

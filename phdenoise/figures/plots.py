@@ -3,91 +3,21 @@
 No pyplot: Figures are made without global state, so that nothing here needs or opens a display.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from phdenoise.figures.marks import Picture, letter, typeset
+
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Width of a page and of a column of a journal [inch].
 WIDE, COLUMN = 7.0, 3.4
-
-
-def movie_panels(
-    rows: Mapping[str, Float[np.ndarray, "t y x"]],
-    times: Sequence[float],
-    *,
-    time_unit: str,
-    intensity_unit: str,
-    spread: Float[np.ndarray, "t y x"] | None = None,
-    pixel_size: float | None = None,
-    length_unit: str = "px",
-    columns: int = 4,
-) -> Figure:
-    """Movies under one another at the same times on the same grey scale, their sd below.
-
-    Args:
-        rows: label -> frames [t, y, x]; the scale comes from the last one.
-        times: of the frames [t].
-        time_unit, intensity_unit, length_unit: for labels.
-        spread: standard deviation of the denoised movie [t, y, x].
-        pixel_size: for the scale bar [length_unit]; None draws none.
-        columns: how many times to show.
-
-    Returns:
-        The figure.
-    """
-    frames = next(iter(rows.values()))
-    count, ny, nx = frames.shape
-    pick = np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
-    height = max(0.55, min(1.5, 1.55 * ny / nx))
-    total = len(rows) + (spread is not None)
-    figure = Figure(figsize=(WIDE, height * total + 0.5), layout="constrained")
-    axes = figure.subplots(total, len(pick), squeeze=False)
-    low, high = np.nanquantile(list(rows.values())[-1], [0.002, 0.998])
-    for r, (label, movie) in enumerate(rows.items()):
-        for c, t in enumerate(pick):
-            axes[r, c].imshow(movie[t], vmin=low, vmax=high, cmap="viridis")
-            if r == 0:
-                axes[r, c].set_title(f"{times[t]:.4g} {time_unit}", fontsize=8)
-        axes[r, 0].set_ylabel(label, fontsize=8)
-    bar = figure.colorbar(axes[0, 0].images[0], ax=axes[: len(rows)], shrink=0.8, aspect=30)
-    bar.set_label(intensity_unit, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    if spread is not None:
-        top = float(np.nanquantile(spread, 0.998))
-        for c, t in enumerate(pick):
-            axes[-1, c].imshow(spread[t], vmin=0, vmax=top, cmap="magma")
-        axes[-1, 0].set_ylabel("sd", fontsize=8)
-        bar = figure.colorbar(axes[-1, 0].images[0], ax=axes[-1:], shrink=0.8, aspect=10)
-        bar.set_label(f"sd [{intensity_unit}]", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    for axis in axes.ravel():
-        axis.set_xticks([])
-        axis.set_yticks([])
-    if pixel_size is not None:
-        _scale_bar(axes[0, 0], nx, ny, pixel_size, length_unit)
-    return figure
-
-
-def _scale_bar(axis: Axes, nx: int, ny: int, pixel_size: float, unit: str) -> None:
-    """A bar of a round length, about a quarter of the width."""
-    target = 0.25 * nx * pixel_size
-    power = 10.0 ** np.floor(np.log10(target))
-    length = max(m for m in (1, 2, 5, 10) if m * power <= target * 1.001) * power
-    pixels = length / pixel_size
-    axis.plot([0.05 * nx, 0.05 * nx + pixels], [0.92 * ny] * 2, color="white", lw=2)
-    box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "lw": 0}
-    label = f"{length:g} {unit}"
-    axis.text(0.05 * nx, 0.86 * ny, label, color="white", fontsize=7, va="bottom", bbox=box)
 
 
 def residual_autocorrelation(
@@ -116,12 +46,13 @@ def residual_autocorrelation(
         unit = "frames" if name == "t" else "px"
         axis.set_xlabel(f"lag along {name} [{unit}]", fontsize=8)
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("autocorrelation", fontsize=8)
+    axes[0].set_ylabel("autocorrelation [1]", fontsize=8)
     reach = max(
         0.05, *(float(np.max(np.abs(np.asarray(v)[1:]), initial=0)) for v in correlation.values())
     )
     axes[0].set_ylim(-1.15 * reach, 1.15 * reach)
     axes[-1].legend(fontsize=7, frameon=False)
+    letter(axes)
     return figure
 
 
@@ -143,7 +74,7 @@ def law_curves(
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(WIDE, 2.7), layout="constrained")
+    figure = Picture(figsize=(WIDE, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     wrong = [label for label in fits if label in refuted]
     if wrong:
@@ -153,7 +84,8 @@ def law_curves(
         for axis, name in ((left, "mu_h"), (right, "D")):
             axis.plot(curves["c"], curves[name], line, color=colour, lw=1.4, label=said)
             edges = (curves[f"{name}_{edge}"] for edge in ("low", "high"))
-            axis.fill_between(curves["c"], *edges, color=colour, alpha=0.18, lw=0)
+            band = f"90 % band, {label}"
+            axis.fill_between(curves["c"], *edges, color=colour, alpha=0.18, lw=0, label=band)
     if truth is not None:
         for axis, name in ((left, "mu_h"), (right, "D")):
             axis.plot(truth["c"], truth[name], "k:", lw=1.4, label="truth")
@@ -167,10 +99,11 @@ def law_curves(
         low, high = np.nanmin(shown), np.nanmax(shown)
         pad = 0.6 * max(high - low, 1e-3 * abs(high), 1e-12)
         axis.set_ylim(max(low - pad, 0) if name == "D" else low - pad, high + pad)
-        axis.set_xlabel("lithium fraction c", fontsize=8)
+        axis.set_xlabel("lithium fraction c [1]", fontsize=8)
         axis.set_ylabel(label, fontsize=8)
         axis.tick_params(labelsize=7)
     left.legend(fontsize=7, frameon=False)
+    letter((left, right))
     return figure
 
 
@@ -206,8 +139,9 @@ def energy_and_mass(
     low, high = min(spans.values(), key=lambda s: s[1] - s[0])
     pad = 0.6 * max(high - low, 1e-6 * abs(high), 1e-12)
     left.set_ylim(low - pad, high + pad)
-    right.set_ylabel("mean concentration", fontsize=8)
+    right.set_ylabel("mean concentration [1]", fontsize=8)
     left.legend(fontsize=7, frameon=False)
+    letter((left, right))
     return figure
 
 
@@ -216,13 +150,13 @@ def training_curve(loss: Sequence[float]) -> Figure:
     figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
     axis = figure.subplots()
     values = np.asarray(loss)
-    axis.plot(values, color="0.75", lw=0.5)
+    axis.plot(values, color="0.75", lw=0.5, label="each step")
     width = max(values.size // 30, 1)
     smooth = [np.median(values[max(0, i - width) : i + 1]) for i in range(values.size)]
     axis.plot(smooth, color=COLOURS[0], lw=1.3, label="running median")
     axis.set_ylim(np.quantile(values, 0.001) - 0.02, np.quantile(values, 0.95) + 0.05)
-    axis.set_xlabel("training step", fontsize=8)
-    axis.set_ylabel("blind −log likelihood per pixel", fontsize=8)
+    axis.set_xlabel("training step [1]", fontsize=8)
+    axis.set_ylabel("blind −log likelihood per pixel [1]", fontsize=8)
     axis.legend(fontsize=7, frameon=False)
     axis.tick_params(labelsize=7)
     return figure
@@ -261,7 +195,9 @@ def sweep(
             levels, [np.median(g) for g in groups], "o-", ms=3, lw=1.2, color=colour, label=label
         )
         low, high = [g.min() for g in groups], [g.max() for g in groups]
-        axis.fill_between(levels, low, high, color=colour, alpha=0.2, lw=0)
+        axis.fill_between(
+            levels, low, high, color=colour, alpha=0.2, lw=0, label=f"all repeats, {label}"
+        )
     if log_y:
         axis.set_yscale("log")
     axis.set_xlabel(x_label, fontsize=8)
@@ -282,18 +218,5 @@ def save(
         dpi: resolution [dots per inch].
         kind: of file, such as "png"; None goes by the suffix.
     """
-    for text in figure.findobj(Text):
-        text.set_text(_typeset(text.get_text()))
+    typeset(figure.findobj(Text))
     figure.savefig(target, dpi=dpi, format=kind)
-
-
-def _typeset(text: str) -> str:
-    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX."""
-    parts = text.split("$")
-    parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
-    return "$".join(parts)
-
-
-def superscripts(text: str) -> str:
-    """'cm^2' -> 'cm²', powers of one digit."""
-    return re.sub(r"\^(-?\d)(?!\d)", lambda power: power[1].translate(_RAISED), text)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from phdenoise.figures.marks import letter
 from phdenoise.figures.plots import COLOURS, WIDE
 
 VERDICT_COLOURS = {"present": COLOURS[2], "absent": COLOURS[1], "cannot tell": "#999999"}
@@ -42,7 +43,7 @@ def particle_panels(
     # Counts in squares of 0.2 Å, so that a page shows the image and not the noise of its pixels.
     side = max(round(0.2 / pixel_size), 1)
     noisy = _averaged(measured, side)
-    titles = ("counts", "denoised", "columns, errors x 10")
+    titles = ("counts", "denoised", "columns, one sd x 10")
     for axis, image, title in zip(
         axes, (noisy, _shown(denoised), _shown(denoised)), titles, strict=True
     ):
@@ -51,7 +52,12 @@ def particle_panels(
         axis.set_title(title, fontsize=8)
         axis.set_xlabel("x [Å]", fontsize=8)
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("y [Å]", fontsize=8)
+    for image_axis, label in zip(
+        axes, ("electrons a pixel of the figure", "electrons", "electrons"), strict=True
+    ):
+        bar = figure.colorbar(image_axis.images[0], ax=image_axis, location="bottom", shrink=0.8)
+        bar.set_label(f"[{label}]", fontsize=7)
+        bar.ax.tick_params(labelsize=6)
     for which, colour, name in ((~surface, COLOURS[5], "inside"), (surface, COLOURS[4], "surface")):
         at, error = pixel_size * position[which], 10 * pixel_size * position_sd[which]
         axes[2].errorbar(
@@ -103,7 +109,7 @@ def claim_panels(
     picture = axes[1].imshow(evidence, cmap="RdBu", vmin=-top, vmax=top, extent=extent)
     axes[1].set_facecolor("#dddddd")
     bar = figure.colorbar(picture, ax=axes[1], shrink=0.8)
-    bar.set_label("Λ of a pixel: column (+), none (−)", fontsize=7)
+    bar.set_label("Λ of a pixel: column (+), none (−) [1]", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     for axis, title in zip(axes, ("which columns to believe", "evidence"), strict=True):
         axis.set_title(title, fontsize=8)
@@ -140,7 +146,6 @@ def strain_panels(
         axis.set_title(f"strain {name}", fontsize=8)
         axis.set_xlabel("x [Å]", fontsize=8)
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("y [Å]", fontsize=8)
     bar = figure.colorbar(points, ax=axes[2], shrink=0.8)
     bar.set_label("strain [%]", fontsize=7)
     bar.ax.tick_params(labelsize=7)
@@ -169,10 +174,10 @@ def occupancy_map(
         probability[order], cmap="viridis", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest"
     )  # fmt: skip
     axis.set_xlabel(x_label, fontsize=8)
-    axis.set_ylabel("site", fontsize=8)
+    axis.set_ylabel("site [number]", fontsize=8)
     axis.tick_params(labelsize=7)
     bar = figure.colorbar(picture, ax=axis)
-    bar.set_label("P(occupied)", fontsize=7)
+    bar.set_label("P(occupied) [1]", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     return figure
 
@@ -181,7 +186,11 @@ def _row(shape: tuple[int, ...], number: int) -> tuple[Figure, np.ndarray]:
     """A row of panels with the proportions of the image."""
     height = WIDE / number * float(np.clip(shape[-2] / shape[-1], 0.4, 1.6)) + 0.7
     figure = Figure(figsize=(WIDE, height), layout="constrained")
-    return figure, figure.subplots(1, number, squeeze=False)[0]
+    axes = figure.subplots(1, number, squeeze=False)[0]
+    letter(axes)
+    for axis in axes:
+        axis.set_ylabel("y [Å]", fontsize=8)
+    return figure, axes
 
 
 def _extent(shape: tuple[int, ...], pixel_size: float) -> tuple[float, float, float, float]:

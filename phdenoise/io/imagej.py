@@ -34,19 +34,14 @@ def write_tiff(
             "give an output name ending in .h5."
         )
     dy, dx = movie.pixel_size
-    info = {
-        "pixel_size": movie.pixel_size,
-        "length_unit": movie.length_unit,
-        "times": movie.times,
-        "time_unit": movie.time_unit,
-        "intensity_unit": movie.intensity_unit,
-        **(notes or {}),
-    }
+    info = {**about(movie), **(notes or {})}
     metadata: dict[str, object] = {
         "axes": "TCYX" if frames.ndim == 4 else "TYX",
         "Info": to_json(info),
     }
-    metadata["unit"] = {"um": "micron", "px": "pixel"}.get(
+    # ImageJ's texts are ASCII.
+    names = {"um": "micron", "px": "pixel", "Å": "angstrom"}
+    metadata["unit"] = names.get(
         movie.length_unit, movie.length_unit.encode("ascii", "backslashreplace").decode()
     )
     steps = np.diff(movie.times)
@@ -60,3 +55,17 @@ def write_tiff(
         resolution=(1 / dx, 1 / dy),
         metadata=metadata,
     )
+
+
+def about(movie: Movie) -> dict[str, object]:
+    """What a TIFF or Zarr file has no place for elsewhere: every time, exact sizes, all units, name and provenance."""
+    return {
+        "phdenoise": 1,
+        "name": movie.name,
+        "pixel_size": movie.pixel_size,
+        "length_unit": movie.length_unit,
+        "times": movie.times,
+        "time_unit": movie.time_unit,
+        "intensity_unit": movie.intensity_unit,
+        "provenance": movie.provenance,
+    }

@@ -2,7 +2,8 @@
 
 /entry                NXentry
   data                NXdata: the movie `frames` or the denoised `mean` over (time, y, x), the default plot;
-                      an estimate adds variance, blind_mean, blind_variance and the noisy input
+                      an estimate adds variance, mean_errors (its root, where NeXus looks for it), blind_mean, blind_variance
+                      and the noisy input. Units are as UDUNITS reads them; `phdenoise_unit` has the movie's own name
   phdenoise           NXcollection: name, pixel_size, mask, noise, provenance; an estimate adds log,
                       settings, `intervals` (JSON: probability -> half the interval's width in sd), history, the weights of the network and, if it was judged, the trust report:
                       `report` (JSON, what is not finite as null) and its arrays under their names
@@ -19,14 +20,18 @@ from phdenoise.io.native_groups import (
     DATA,
     FORMAT,
     OWN,
+    attach_axes,
+    channel_names,
     read_findings,
     read_noise,
     read_pixel_size,
     write_array,
+    write_errors,
     write_findings,
     write_header,
 )
 from phdenoise.io.source import Source
+from phdenoise.io.units import unit_of
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
@@ -48,6 +53,7 @@ def native_bytes(result: Movie | Estimate) -> memoryview:
         else:
             data.attrs["signal"] = "frames"
             write_array(data, "frames", movie.frames, movie.intensity_unit)
+        attach_axes(data)
     return buffer.getbuffer()
 
 
@@ -63,13 +69,15 @@ def read_extras(file: h5py.File, dataset: str, source: Source) -> None:
         return
     own = file[OWN]
     source.pixel_size = read_pixel_size(own)
-    source.length_unit = own["pixel_size"].attrs["units"]
+    source.length_unit = unit_of(own["pixel_size"].attrs)
     source.stored = json.loads(own["provenance"][()])
     stem, name = own["name"][()].decode(), dataset.rsplit("/", 1)[-1]
+    if "channel_name" in file[DATA]:
+        source.channels = tuple(n.decode() for n in channel_names(file[DATA])[()])
     measured = name in ("frames", "noisy")
     source.name = stem if measured else f"{stem} {'denoised' if name == 'mean' else name}"
     for part in own["channels"].values() if "channels" in own else ():
-        unit = part.attrs["units"]
+        unit = unit_of(part.attrs)
         found = part.get("movie_noise" if name == "noisy" else "noise") if measured else None
         mask = part["mask"][()] if measured and "mask" in part else None
         source.each.append((mask, None if found is None else read_noise(found), unit))
@@ -95,6 +103,17 @@ def stored_mask(file: h5py.File, dataset: str) -> h5py.Dataset | None:
     if FORMAT not in file.attrs or dataset.rpartition("/")[0] != DATA:
         return None
     return file[OWN].get("mask")
+
+
+def holds_estimate(path: str | Path) -> str:
+    """What a native file holds: "estimate", "channels" (an estimate of several), or "" for anything else."""
+    try:
+        with h5py.File(path, "r") as file:
+            if FORMAT not in file.attrs or "settings" not in file.get(OWN, {}):
+                return ""
+            return "channels" if "channels" in file[OWN] else "estimate"
+    except OSError:
+        return ""
 
 
 def read_estimate(path: str | Path) -> Estimate:
@@ -131,9 +150,9 @@ def _read_estimate(file: h5py.File, path: str | Path) -> Estimate:
         frames=data["noisy"][()],
         times=data["time"][()],
         pixel_size=read_pixel_size(own),
-        time_unit=data["time"].attrs["units"],
-        length_unit=own["pixel_size"].attrs["units"],
-        intensity_unit=data["noisy"].attrs["units"],
+        time_unit=unit_of(data["time"].attrs),
+        length_unit=unit_of(own["pixel_size"].attrs),
+        intensity_unit=unit_of(data["noisy"].attrs),
         mask=own["mask"][()] if "mask" in own else None,
         noise=None if own_noise is None else read_noise(own_noise),
         name=own["name"][()].decode(),
@@ -162,5 +181,6 @@ def _write_estimate(data: h5py.Group, own: h5py.Group, estimate: Estimate) -> No
     data.attrs["signal"] = "mean"
     data.attrs["auxiliary_signals"] = [name for name in present if name != "mean"]
     for name, array in present.items():
-        write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
+        write_array(data, name, array, unit, 2 if "variance" in name else 1)
+    write_errors(data, "mean", estimate.variance, unit)
     write_findings(own, estimate)

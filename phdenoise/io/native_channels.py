@@ -1,7 +1,7 @@
 """The native file of several channels: the layout of `phdenoise.io.native` with one axis more.
 
-/entry/data               the movie `frames` or the denoised `mean` over (time, channel, y, x), `channel` holds the
-                          names; an estimate adds variance, blind_mean, blind_variance and the noisy input
+/entry/data               the movie `frames` or the denoised `mean` over (time, channel, y, x), `channel` their numbers,
+                          `channel_name` the names; an estimate adds variance, blind_mean, blind_variance and the noisy input
 /entry/phdenoise          what all channels share; an estimate adds the correlation of their errors, log, settings and
                           the networks' weights
 /entry/phdenoise/channels one group a channel, 00, 01, ...: unit, mask, noise, log, settings and trust report
@@ -20,16 +20,21 @@ from phdenoise.io.jsonfile import to_json
 from phdenoise.io.native_groups import (
     DATA,
     OWN,
+    attach_axes,
+    channel_names,
+    collection,
     read_findings,
     read_named,
     read_noise,
     read_pixel_size,
     write_array,
+    write_errors,
     write_findings,
     write_header,
     write_movie,
     write_named,
 )
+from phdenoise.io.units import unit_of
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
@@ -46,11 +51,13 @@ def channels_bytes(result: Channels | ChannelsEstimate) -> memoryview:
     with h5py.File(buffer, "w") as file:
         data, own = write_header(file, replace(first, noise=None, name=channels.name))
         data.attrs["axes"] = ["time", "channel", "y", "x"]
-        data["channel"] = list(channels.names)
+        data["channel"] = np.arange(len(channels.names))
+        data["channel"].make_scale("channel")
+        data["channel_name"] = list(channels.names)
         data["channel_units"] = units
-        groups = own.create_group("channels")
+        groups = collection(own, "channels")
         for k, movie in enumerate(channels.movies):
-            part = groups.create_group(f"{k:02d}")
+            part = collection(groups, f"channel_{k:02d}")
             part.attrs["units"] = movie.intensity_unit
             write_movie(part, movie)
             if movie.mask is not None:
@@ -66,12 +73,14 @@ def channels_bytes(result: Channels | ChannelsEstimate) -> memoryview:
             data.attrs["auxiliary_signals"] = [*_ARRAYS[1:], "noisy"]
             for name in _ARRAYS:
                 array = np.stack([getattr(e, name) for e in result.estimates], axis=1)
-                write_array(data, name, array, f"{unit}^2" if "variance" in name else unit)
+                write_array(data, name, array, unit, 2 if "variance" in name else 1)
+            write_errors(data, "mean", result.variance.transpose(1, 0, 2, 3), unit)
             write_array(data, "noisy", frames, unit)
             own["error_correlation"] = result.correlation
             own["log"] = to_json(result.log)
             own["settings"] = to_json(result.settings)
-            write_named(own.create_group("weights"), result.weights)
+            write_named(collection(own, "weights"), result.weights)
+        attach_axes(data, ("time", "channel", "y", "x"))
     return buffer.getbuffer()
 
 
@@ -106,8 +115,8 @@ def _read(file: h5py.File, path: str | Path) -> ChannelsEstimate:
             frames=data["noisy"][:, k],
             times=data["time"][()],
             pixel_size=read_pixel_size(part),
-            time_unit=data["time"].attrs["units"],
-            length_unit=part["pixel_size"].attrs["units"],
+            time_unit=unit_of(data["time"].attrs),
+            length_unit=unit_of(part["pixel_size"].attrs),
             intensity_unit=part.attrs["units"],
             mask=part["mask"][()] if "mask" in part else None,
             noise=None if noise is None else read_noise(noise),
@@ -118,7 +127,7 @@ def _read(file: h5py.File, path: str | Path) -> ChannelsEstimate:
         estimates.append(Estimate(movie=movie, **arrays, **read_findings(part, path)))
     return ChannelsEstimate(
         tuple(estimates),
-        tuple(n.decode() for n in data["channel"][()]),
+        tuple(n.decode() for n in channel_names(data)[()]),
         own["name"][()].decode(),
         own["error_correlation"][()],
         tuple(json.loads(own["log"][()])),

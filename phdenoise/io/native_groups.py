@@ -1,16 +1,17 @@
 """Parts of native files that one movie and several channels share: header, axes, noise, findings of an estimate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
 
 from phdenoise.io.jsonfile import to_json
+from phdenoise.io.units import OWN_UNIT, spelled
 from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Estimate, Movie, half_width
 from phdenoise.noise.models import noise_from_parameters
 from phdenoise.types import InputError, NoiseModel
@@ -25,6 +26,10 @@ DATA, OWN = "/entry/data", "/entry/phdenoise"
 _COMPRESS_ABOVE = 2**16
 # Dataset of the autocorrelation of an estimate's errors.
 _ERRORS = "error_autocorrelation"
+# Attribute with the name of an array that NeXus does not allow as the name of a dataset.
+_NAME = "name"
+# Class of groups whose content NeXus leaves open.
+_COLLECTION = "NXcollection"
 
 
 def write_header(file: h5py.File, movie: Movie) -> tuple[h5py.Group, h5py.Group]:
@@ -43,7 +48,7 @@ def write_header(file: h5py.File, movie: Movie) -> tuple[h5py.Group, h5py.Group]
     entry.attrs.update(NX_class="NXentry", default="data")
     entry["title"] = movie.name
     own = entry.create_group("phdenoise")
-    own.attrs["NX_class"] = "NXcollection"
+    own.attrs["NX_class"] = _COLLECTION
     data = entry.create_group("data")
     data.attrs["NX_class"] = "NXdata"
     _write_axes(data, movie)
@@ -55,10 +60,70 @@ def _write_axes(data: h5py.Group, movie: Movie) -> None:
     """Write times, rows and columns, and name them as axes."""
     data.attrs["axes"] = ["time", "y", "x"]
     data["time"] = movie.times
-    data["time"].attrs["units"] = movie.time_unit
+    set_unit(data["time"], movie.time_unit)
     for name, count, step in zip("yx", movie.shape[1:], movie.pixel_size, strict=True):
         data[name] = step * np.arange(count)
-        data[name].attrs["units"] = movie.length_unit
+        set_unit(data[name], movie.length_unit)
+    for name in ("time", "y", "x"):
+        data[name].make_scale(name)
+
+
+def attach_axes(data: h5py.Group, names: Sequence[str] = ("time", "y", "x")) -> None:
+    """Link the axes to every array over them, as HDF5 does it: netCDF and xarray read names from there.
+
+    Args:
+        data: group of the arrays.
+        names: of the axes, in the order of the arrays.
+    """
+    shape = tuple(len(data[name]) for name in names)
+    for item in data.values():
+        if item.shape == shape:
+            for dimension, name in zip(item.dims, names, strict=True):
+                dimension.label = name
+                dimension.attach_scale(data[name])
+
+
+def set_unit(item: h5py.Dataset, unit: str, power: int = 1) -> None:
+    """Say the unit of a dataset twice: as other programs read it, and as it is called here.
+
+    Args:
+        item: dataset.
+        unit: of the numbers, or of their root.
+        power: 2 for a variance, whose unit is the square.
+    """
+    item.attrs["units"] = spelled(unit, power)
+    raised = f"{unit}^{power}" if unit.isalpha() else f"({unit})^{power}"
+    item.attrs[OWN_UNIT] = unit if power == 1 else raised
+    if item.attrs["units"] == "1" and unit not in ("1", ""):
+        name = item.name.rsplit("/", 1)[-1]
+        item.attrs["long_name"] = f"{name} [{item.attrs[OWN_UNIT]}]"
+
+
+def write_errors(data: h5py.Group, name: str, variance: np.ndarray, unit: str) -> None:
+    """The standard deviation of an array where NeXus looks for it, `NAME_errors`.
+
+    Args:
+        data: group of the arrays.
+        name: of the array.
+        variance: of it.
+        unit: of the array.
+    """
+    write_array(data, f"{name}_errors", np.sqrt(variance), unit)
+
+
+def collection(group: h5py.Group, name: str) -> h5py.Group:
+    """A new group whose content NeXus leaves open.
+
+    Args:
+        group: to make it in.
+        name: of the new group.
+
+    Returns:
+        The group.
+    """
+    made = group.create_group(name)
+    made.attrs["NX_class"] = _COLLECTION
+    return made
 
 
 def write_movie(own: h5py.Group, movie: Movie) -> None:
@@ -70,7 +135,7 @@ def write_movie(own: h5py.Group, movie: Movie) -> None:
     """
     own["name"] = movie.name
     own["pixel_size"] = np.asarray(movie.pixel_size, np.float64)
-    own["pixel_size"].attrs["units"] = movie.length_unit
+    set_unit(own["pixel_size"], movie.length_unit)
     own["provenance"] = to_json(movie.provenance)
     if movie.noise is not None:
         _write_noise(own, "noise", movie.noise)
@@ -92,12 +157,12 @@ def write_findings(own: h5py.Group, estimate: Estimate) -> None:
     )
     own["settings"] = to_json(estimate.settings)
     columns = {name: np.asarray(v, np.float64) for name, v in estimate.history.items()}
-    write_named(own.create_group("history"), columns)
-    write_named(own.create_group("weights"), estimate.weights)
+    write_named(collection(own, "history"), columns)
+    write_named(collection(own, "weights"), estimate.weights)
     if estimate.error_autocorrelation is not None:
         write_array(own, _ERRORS, estimate.error_autocorrelation)
     if estimate.trust:
-        _write_trust(own.create_group("trust"), estimate.trust)
+        _write_trust(collection(own, "trust"), estimate.trust)
 
 
 def _write_trust(group: h5py.Group, trust: Mapping[str, Any]) -> None:
@@ -106,22 +171,26 @@ def _write_trust(group: h5py.Group, trust: Mapping[str, Any]) -> None:
     for name, value in trust.items():
         if isinstance(value, Mapping):
             arrays = {k: v for k, v in value.items() if isinstance(v, np.ndarray)}
+            inside = collection(group, name) if arrays else group
             for key, array in arrays.items():
-                write_array(group, f"{name}/{key}", array)
+                write_array(inside, key, array)
             plain[name] = {k: v for k, v in value.items() if k not in arrays}
         else:
             plain[name] = value
     group["report"] = to_json(plain)
 
 
-def write_array(group: h5py.Group, name: str, array: np.ndarray, unit: str | None = None) -> None:
+def write_array(
+    group: h5py.Group, name: str, array: np.ndarray, unit: str | None = None, power: int = 1
+) -> None:
     """Write an array, compressed where it is large.
 
     Args:
         group: to write into.
         name: of the dataset.
         array: of any type and rank.
-        unit: of the numbers, or None.
+        unit: of the numbers (or of their root), or None.
+        power: 2 for a variance, whose unit is the square.
     """
     array = np.asarray(array)
     large = array.nbytes > _COMPRESS_ABOVE
@@ -129,7 +198,7 @@ def write_array(group: h5py.Group, name: str, array: np.ndarray, unit: str | Non
     packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     group.create_dataset(name, data=array, chunks=chunks, **(packed if large else {}))
     if unit is not None:
-        group[name].attrs["units"] = unit
+        set_unit(group[name], unit, power)
 
 
 def write_named(group: h5py.Group, arrays: Mapping[str, Any]) -> None:
@@ -139,12 +208,14 @@ def write_named(group: h5py.Group, arrays: Mapping[str, Any]) -> None:
         group: to write into.
         arrays: name -> array.
     """
-    for name, array in arrays.items():
-        write_array(group, quote(name, safe="[]' "), np.asarray(array))
+    for number, (name, array) in enumerate(arrays.items()):
+        # NeXus allows letters, digits and underscores: the name itself is an attribute.
+        write_array(group, f"array_{number:04d}", np.asarray(array))
+        group[f"array_{number:04d}"].attrs[_NAME] = name
 
 
 def _write_noise(own: h5py.Group, name: str, noise: NoiseModel) -> None:
-    group = own.create_group(name)
+    group = collection(own, name)
     group.attrs["model"] = type(noise).__name__
     for item in fields(noise):  # type: ignore[arg-type]
         value = getattr(noise, item.name)
@@ -195,14 +266,20 @@ def _read_trust(group: h5py.Group) -> dict[str, Any]:
 
 def read_named(group: h5py.Group) -> dict[str, np.ndarray]:
     """Arrays that `write_named` wrote."""
-    return {unquote(name): group[name][()] for name in group}
+    # Files of 0.1.0 have the names themselves, with slashes as %2F.
+    return {str(item.attrs.get(_NAME, unquote(key))): item[()] for key, item in group.items()}
 
 
 def read_noise(group: h5py.Group) -> NoiseModel | None:
     """The model of the registered class, or None for a class that is not registered."""
-    static = {k: json.loads(v) for k, v in group.attrs.items() if k != "model"}
+    static = {k: json.loads(v) for k, v in group.attrs.items() if k not in ("model", "NX_class")}
     arrays = {k: group[k][()] for k in group}
     return noise_from_parameters(str(group.attrs["model"]), arrays | static)
+
+
+def channel_names(data: h5py.Group) -> h5py.Dataset:
+    """Where the names of the channels are: files of 0.1.0 have them as the axis itself."""
+    return data["channel_name"] if "channel_name" in data else data["channel"]
 
 
 def read_pixel_size(own: h5py.Group) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from phdenoise.io.atomic import atomic, check_writable
-from phdenoise.io.native_groups import write_findings, write_header
+from phdenoise.io.native_groups import attach_axes, set_unit, write_findings, write_header
 from phdenoise.io.readers import format_of
 from phdenoise.io.reading import fingerprint, split
 from phdenoise.io.source import Opened, Scale, Window, default_name, only_whole
@@ -131,7 +131,8 @@ class EstimateFile:
             "noisy": new(self._data, "noisy", header.frames.dtype),
         }
         for name, array in self._arrays.items():
-            array.attrs["units"] = f"{unit}^2" if name == "variance" else unit
+            set_unit(array, unit, 2 if name == "variance" else 1)
+        attach_axes(self._data)
         self._mask = new(self._own, "mask", bool)
 
     def add(

@@ -65,6 +65,20 @@ class Source:
         self.array = np.array(self.array, dtype=float_type(self.array))
         return self.array
 
+    def take_own(self, told: Mapping[str, Any]) -> None:
+        """What a file of ours says of its movie beside the places of its format: exact times, sizes, units, name.
+
+        Args:
+            told: see `phdenoise.io.imagej.about`.
+        """
+        if "phdenoise" not in told:
+            return
+        self.pixel_size = tuple(float(p) for p in told["pixel_size"])  # type: ignore[assignment]
+        self.length_unit, self.time_unit = told["length_unit"], told["time_unit"]
+        self.intensity_unit, self.name = told["intensity_unit"], told["name"]
+        self.times, self.frame_interval = np.asarray(told["times"], np.float64), None
+        self.stored = told["provenance"]
+
     def leave_out(self, absent: np.ndarray, what: str) -> None:
         """Make NaN of what was never measured, and say so.
 

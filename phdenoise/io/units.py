@@ -1,5 +1,8 @@
 """Spellings of units in the files of different programs, brought to one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 _LENGTH = {
     "um": (
         "um",
@@ -60,3 +63,50 @@ def time_unit(text: str) -> str:
 def _canonical(text: str, table: dict[str, tuple[str, ...]]) -> str:
     plain = text.strip().strip("\x00")
     return next((unit for unit, names in table.items() if plain.lower() in names), plain)
+
+
+OWN_UNIT = "phdenoise_unit"
+"""Attribute with a unit as the movie has it, beside `units` as other programs read it."""
+
+# Units of UDUNITS and pint; what is not among them is a name that they would take for something else (L, t, px, kT).
+_SPELLED = {
+    "um": "um", "nm": "nm", "mm": "mm", "cm": "cm", "m": "m", "Å": "angstrom", "pm": "pm",
+    "s": "s", "ms": "ms", "us": "us", "min": "min", "h": "h",
+    "counts": "count", "count": "count", "electrons": "count", "%": "percent", "1": "1", "": "1",
+    "mol": "mol", "mmol": "mmol", "g": "g", "mg": "mg", "kg": "kg", "K": "K", "V": "V", "mV": "mV", "A": "A", "mA": "mA",
+    "C": "C", "J": "J", "eV": "eV", "keV": "keV", "Hz": "Hz", "W": "W", "Pa": "Pa", "rad": "rad", "deg": "degree",
+}  # fmt: skip
+
+
+def spelled(unit: str, power: int = 1) -> str:
+    """A unit, or a power of it, as UDUNITS and pint read it: ("mol/cm^3", 2) -> "mol^2/cm^6".
+
+    Args:
+        unit: products and one quotient of units with whole powers, such as "mol/cm^3".
+        power: to which it is raised.
+
+    Returns:
+        The unit; "1" for one that other programs do not know (lithium fraction, px, L, t), which they would misread.
+    """
+    above, _, below = unit.strip().partition("/")
+    found: dict[str, int] = {}
+    for part, sign in ((above, power), (below, -power)):
+        for word in part.replace("*", " ").split():
+            name, _, times = word.partition("^")
+            if name not in _SPELLED or not (times or "1").lstrip("-").isdigit():
+                return "1"
+            if _SPELLED[name] != "1":
+                found[_SPELLED[name]] = found.get(_SPELLED[name], 0) + sign * int(times or 1)
+    top = " ".join(_raised(n, k) for n, k in found.items() if k > 0)
+    bottom = " ".join(_raised(n, -k) for n, k in found.items() if k < 0)
+    divided = "".join(f"/{word}" for word in bottom.split())
+    return f"{top or '1'}{divided}"
+
+
+def unit_of(attributes: Mapping[str, Any]) -> Any:
+    """The unit of a dataset as the movie has it; of a file of another program what it calls `units`; None without."""
+    return attributes.get(OWN_UNIT, attributes.get("units"))
+
+
+def _raised(name: str, power: int) -> str:
+    return name if power == 1 else f"{name}^{power}"

@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from phdenoise.channels import Channels, ChannelsEstimate
-from phdenoise.io.atomic import atomic, check_writable
+from phdenoise.io.atomic import atomic, atomic_directory, check_writable
 from phdenoise.io.imagej import write_tiff
 from phdenoise.io.native import native_bytes
 from phdenoise.io.native_channels import channels_bytes
+from phdenoise.io.ome import write_ome_tiff, write_ome_zarr
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
 _HDF5 = (".h5", ".hdf5", ".nxs")
 _TIFF = (".tif", ".tiff")
-SUFFIXES = _HDF5 + _TIFF
-"""Suffixes of the files that `write` makes."""
+_ZARR = (".zarr",)
+SUFFIXES = _HDF5 + _TIFF + _ZARR
+"""Suffixes of the files that `write` makes; a .zarr is a folder."""
+
+# Ends of names of OME-TIFF.
+_OME_TIFF = (".ome.tif", ".ome.tiff")
 
 
 def write(
@@ -30,7 +35,8 @@ def write(
     """Write a movie or an estimate, of one or several channels; the suffix decides the format.
 
     HDF5 (.h5 .hdf5 .nxs) keeps everything and reads back equal. TIFF (.tif .tiff) keeps float32 frames,
-    pixel size and mean frame interval for ImageJ; the standard deviation goes to NAME_sd.tif.
+    pixel size and mean frame interval for ImageJ; the standard deviation goes to NAME_sd.tif. OME-TIFF (.ome.tif) and
+    OME-Zarr (.zarr, a folder) hold the time of each frame, and the standard deviation as a second image.
 
     Args:
         result: what to write.
@@ -47,8 +53,14 @@ def write(
     files = output_files(path, sd=kind.sd)
     movie = kind.movie(result)
     source = movie.provenance.get("path")
+    foreign = _ome(files[0])
     for file in files:
-        check_writable(file, overwrite, inputs=[source] if source else [])
+        check_writable(
+            file, overwrite, folder=file.suffix in _ZARR, inputs=[source] if source else []
+        )
+    if foreign is not None:
+        _write_ome(foreign, kind, result, files[0], overwrite)
+        return files
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic(file, overwrite)) for file in reversed(files)][::-1]
         if files[0].suffix.lower() in _HDF5:
@@ -57,6 +69,33 @@ def write(
             for file, (frames, notes) in zip(temporary, kind.stacks(result), strict=True):
                 write_tiff(file, movie, frames, notes)
     return files
+
+
+def _ome(path: Path) -> Callable[..., None] | None:
+    """What writes the OME formats; None for the others."""
+    if path.name.lower().endswith(_OME_TIFF):
+        return write_ome_tiff
+    return write_ome_zarr if path.suffix.lower() in _ZARR else None
+
+
+def _write_ome(
+    writer: Callable[..., None], kind: "_Kind", result: Any, path: Path, overwrite: bool
+) -> None:
+    """Mean and standard deviation as images of one file or folder."""
+    stacks = kind.stacks(result)
+    if stacks[0][0].ndim != 3:
+        raise InputError(
+            f"{path}: OME files are written of one channel; give a name ending in .h5 or .tif, or choose a channel."
+        )
+    names = ("denoised", "sd") if kind.sd else ("",)
+    images = {name: frames for name, (frames, _) in zip(names, stacks, strict=True)}
+    movie, notes = kind.movie(result), stacks[0][1]
+    if writer is write_ome_zarr:
+        with atomic_directory(path, overwrite) as folder:
+            writer(folder, movie, images, notes)
+    else:
+        with atomic(path, overwrite) as aside:
+            writer(aside, movie, images, notes)
 
 
 class _Kind(NamedTuple):
@@ -128,6 +167,6 @@ def output_files(path: str | Path, *, sd: bool = True) -> tuple[Path, ...]:
             f"{path}: outputs ending in '{path.suffix}' are not known; use one of "
             f"{', '.join(SUFFIXES)}."
         )
-    if suffix in _HDF5 or not sd:
+    if suffix in _HDF5 + _ZARR or path.name.lower().endswith(_OME_TIFF) or not sd:
         return (path,)
     return path, path.with_name(f"{path.stem}_sd{path.suffix}")

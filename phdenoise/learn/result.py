@@ -111,6 +111,20 @@ class FitResult:
             raise InputError(f"The fit of {self.model} has no parameter {name}. {has}")
         return values[name]
 
+    def plot(self) -> Any:
+        """A figure of μ_h(c) and D(c) with their 90 % bands; dashed where the law does not hold.
+
+        Raises:
+            InputError: there is no law, because nothing moves.
+        """
+        from phdenoise.figures.plots import law_curves
+
+        if not self.curves:
+            raise InputError(f"There is no law to plot. {self.outcome}")
+        unit = str(self.settings.get("diffusivity_unit", "1"))
+        refuted = [self.model] if self.holds is False else []
+        return law_curves({self.model: self.curves}, diffusivity_unit=unit, refuted=refuted)
+
     def __repr__(self) -> str:
         shown = self.parameters if len(self.parameters) <= 6 else self.parameters[:5]
         facts = {p.name: f"{p.value:.5g} +- {p.sd:.2g} {p.unit}" for p in shown}

@@ -1,4 +1,4 @@
-"""What all chains write: a table of numbers, derived quantities as movies, figures, one report page, and provenance."""
+"""What all chains share: a table of numbers, findings and their verdicts, derived quantities as movies, provenance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,18 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from phdenoise import figures, selfcheck
-from phdenoise.io.jsonfile import write_json
+from phdenoise import selfcheck
 from phdenoise.io.reading import fingerprint
-from phdenoise.io.tables import write_table
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise.models import Gaussian
-from phdenoise.report.page import Section, report_html
-
-# The page, in the folder of a chain.
-REPORT = "report.html"
-# Name of a file -> figure and caption.
-Drawn = Mapping[str, tuple[Any, str]]
+from phdenoise.report.page import Finding, Verdict, measured
 
 
 @runtime_checkable
@@ -75,15 +68,65 @@ def said(outcome: Outcome) -> list[str]:
     return [*(f"Warning: {w}" for w in outcome.warnings), *found]
 
 
-def opening(outcome: Outcome) -> list[Section]:
-    """The section that a report opens with where its result is impossible."""
+_ADVICE = (
+    "This movie is not what the chain takes it for, or a calibration is wrong. No law, rate or charge is stated; maps and tables "
+    "below are there to find the cause."
+)
+
+
+def verdict(outcome: Outcome, holds: bool | None = True) -> Verdict:
+    """How far a finding of a chain may be trusted.
+
+    Args:
+        outcome: of the chain.
+        holds: what the finding's own test says.
+
+    Returns:
+        Bad where the result is impossible, a closer look where the chain warns, else what the test says.
+    """
+    if outcome.impossible:
+        return Verdict.BAD
+    own = Verdict.of(holds)
+    return Verdict.LOOK if own is Verdict.GOOD and outcome.warnings else own
+
+
+def opening(outcome: Outcome, findings: Sequence[Finding]) -> list[Finding]:
+    """What a report begins with: its findings, or that its result is impossible, which lets nothing be found.
+
+    Args:
+        outcome: of the chain.
+        findings: what was measured.
+
+    Returns:
+        The findings.
+    """
     if not outcome.impossible:
-        return []
-    advice = (
-        "This movie is not what the chain takes it for, or a calibration is wrong. No law, rate or charge is stated; maps and tables "
-        "below are there to find the cause."
-    )
-    return [Section("This result is impossible", [*outcome.impossible, advice])]
+        return list(findings)
+    reason = " ".join([*outcome.impossible, _ADVICE])
+    return [Finding("This result is impossible", "nothing is stated", "", Verdict.BAD, reason)]
+
+
+def finding(
+    table: "NumberTable", outcome: Outcome, group: str, name: str, what: str = "", why: str = ""
+) -> list[Finding]:
+    """A number of the table as a finding.
+
+    Args:
+        table: of numbers.
+        outcome: of the chain.
+        group, name: of the number.
+        what: what it is called; by default its name.
+        why: one sentence.
+
+    Returns:
+        The finding; none where the table does not have the number.
+    """
+    found = [r for r in table.rows if r["group"] == group and r["name"] == name]
+    return [
+        measured(what or f"{name[0].upper()}{name[1:]}", r["value"], r["sd"], r["unit"], verdict(outcome), why)
+        for r in found[:1]
+        if np.isfinite(r["value"])
+    ]  # fmt: skip
 
 
 def derived_estimate(
@@ -139,28 +182,3 @@ def provenance(
         "input": dict(source),
         "files": {p: fingerprint(Path(p)) for p in files if Path(p).is_file()},
     }
-
-
-def write_report(
-    folder: Path,
-    title: str,
-    table: NumberTable,
-    drawn: Drawn,
-    sections: Sequence[Section],
-    origin: Mapping[str, Any],
-) -> None:
-    """Write numbers.csv, the figures, report.html and provenance.json.
-
-    Args:
-        folder: that exists.
-        title: of the page.
-        table: all numbers.
-        drawn: figures by the name of their file.
-        sections: of the page.
-        origin: see `provenance`.
-    """
-    write_table(folder / "numbers.csv", table.rows)
-    write_json(dict(origin), folder / "provenance.json")
-    for name, (figure, _) in drawn.items():
-        figures.save(figure, folder / f"{name}.png")
-    (folder / REPORT).write_text(report_html(title, sections), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The report of the whole chain: a folder with results, figures, tables and one page.
 
-results.h5 (denoised movie, variance, weights, settings), truth.h5 (of a simulated movie), FIT_*.json, trajectory_*.h5,
-PNG figures, report.html, numbers.csv (every number with its uncertainty) and provenance.json. The folder appears when
+results.h5 (denoised movie, variance, weights, settings), truth.h5 (of a simulated movie), FIT_*.json and FIT_*_curves.csv,
+trajectory_*.h5, figures, report.html, numbers.csv (every number with its uncertainty) and provenance.json. The folder appears when
 everything in it is complete.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from phdenoise import figures, selfcheck
 from phdenoise.analysis import Analysis
+from phdenoise.figures.scene import Scene, estimate_scene
 from phdenoise.grid import Grid
 from phdenoise.io.atomic import atomic_directory
 from phdenoise.io.jsonfile import write_json
@@ -25,8 +26,12 @@ from phdenoise.io.writing import write
 from phdenoise.learn.result import FitResult
 from phdenoise.movie import Estimate, Movie
 from phdenoise.physics.steppers.base import as_dtype
-from phdenoise.report.page import REPORT, Section, report_html
-from phdenoise.report.trust import trust_section
+from phdenoise.report.figure_config import FigureConfig
+from phdenoise.report.folder import write_report
+from phdenoise.report.law_files import curve_rows
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Light, Report, Section, Verdict, between
+from phdenoise.report.trust import denoise_findings, movie_section, trust_lights
 from phdenoise.simulation import true_curves
 from phdenoise.types import Progress
 
@@ -46,6 +51,7 @@ def write_analysis(
     about: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    pages: FigureConfig | None = None,
 ) -> tuple[str, ...]:
     """Write the folder of an analysis.
 
@@ -57,6 +63,7 @@ def write_analysis(
         about: added to provenance.json: configuration, seeds.
         overwrite: replace an existing folder.
         progress: called with (stage, step, steps, value).
+        pages: formats of the figures.
 
     Returns:
         The main sentences of the report.
@@ -75,15 +82,22 @@ def write_analysis(
             write(clean, folder / "truth.h5")
         for name, result in chain.fits.items():
             write_json(result.to_dict(), folder / f"FIT_{name}.json")
+            if result.curves:
+                write_table(folder / f"FIT_{name}_curves.csv", curve_rows(result))
             if result.trajectory is not None:
                 write(_trajectory(movie, result), folder / f"trajectory_{name}.h5")
-        for name, (figure, _) in drawn.items():
-            figures.save(figure, folder / f"{name}.png")
-        write_table(folder / "numbers.csv", rows)
-        write_json({**_provenance(movie), **(about or {})}, folder / "provenance.json")
-        sections = _sections(chain, rows, sentences, drawn, progress)
-        page = report_html(f"phdenoise: {movie.name}", sections)
-        (folder / REPORT).write_text(page, encoding="utf-8")
+        origin = Origin(movie.name, dict((about or {}).get("config", {})), movie.provenance)
+        report = Report(
+            f"phdenoise: {movie.name}",
+            _findings(chain),
+            origin,
+            pictures=[movie_section(_scene(chain, clean), drawn["movie"])],
+            law=_law_sections(chain, drawn),
+            trust=[*_law_lights(chain), *trust_lights(chain.estimate, progress)],
+            details=_details(chain, sentences, drawn),
+            numbers=rows,
+        )
+        write_report(folder, report, drawn, {**_provenance(movie), **(about or {})}, pages)
     return tuple(sentences)
 
 
@@ -99,14 +113,14 @@ def numbers(chain: Analysis, truth: Mapping[str, np.ndarray] | None = None) -> l
     """
     rows: list[dict[str, Any]] = []
 
-    def add(group: str, name: str, value: float, sd: float = float("nan"), unit: str = "") -> None:
+    def add(group: str, name: str, value: float, sd: float = float("nan"), unit: str = "1") -> None:
         rows.append({"group": group, "name": name, "value": value, "sd": sd, "unit": unit})
 
     noise = chain.estimate.noise
     for name in (n for n in ("sigma", "gain", "offset", "read_sigma") if hasattr(noise, n)):
-        add("noise", name, float(getattr(noise, name)))
+        add("noise", name, float(getattr(noise, name)), unit=chain.estimate.movie.intensity_unit)
     for name, value in chain.quality.items():
-        add("denoise", name, value, unit="dB" if name.startswith("psnr") else "")
+        add("denoise", name, value, unit="dB" if name.startswith("psnr") else "1")
     upsnr, whiteness = chain.estimate.trust["upsnr"], chain.estimate.trust["whiteness"]
     add("denoise", "upsnr", upsnr["psnr"], upsnr["sd"], "dB")
     add("denoise", "residual_whiteness_z", whiteness["z"])
@@ -172,23 +186,10 @@ def _figures(
 ) -> dict[str, tuple[Any, str]]:
     """Name -> (figure, caption)."""
     estimate: Estimate = chain.estimate
-    movie = estimate.movie
-    panels: dict[str, np.ndarray] = {"noisy": movie.frames, "denoised": estimate.mean}
-    if clean is not None:
-        panels["truth"] = clean.frames
-    known = movie.length_unit != "px"
     drawn = {
         "movie": (
-            figures.movie_panels(
-                panels,
-                list(movie.times),
-                time_unit=movie.time_unit,
-                intensity_unit=movie.intensity_unit,
-                spread=np.sqrt(estimate.variance),
-                pixel_size=movie.pixel_size[1] if known else None,
-                length_unit=movie.length_unit,
-            ),
-            "The movie as measured, denoised from itself, and the standard deviation of the result.",
+            figures.movie_strip(_scene(chain, clean)),
+            "The movie as measured, denoised from itself, its standard deviation and the residual (measured less denoised).",
         ),
         "residual": (
             figures.residual_autocorrelation(
@@ -271,27 +272,71 @@ def _trajectory(movie: Movie, result: FitResult) -> Movie:
     )
 
 
-def _sections(
-    chain: Analysis,
-    rows: list[dict[str, Any]],
-    sentences: list[str],
-    drawn: Mapping[str, tuple[Any, str]],
-    progress: Progress | None,
-) -> list[Section]:
-    def pick(*groups: str) -> list[dict[str, Any]]:
-        return [r for r in rows if r["group"] in groups]
+def _scene(chain: Analysis, clean: Movie | None) -> Scene:
+    """Versions of the movie, the truth among them where it is known."""
+    return estimate_scene(chain.estimate, None if clean is None else clean.frames)
 
-    law = [drawn[k] for k in ("law", "energy") if k in drawn]
+
+def _findings(chain: Analysis) -> list[Finding]:
+    """The law of the best fit first, then what denoising achieved."""
+    fits = _fitted(chain)
+    if not fits:
+        why = [r.outcome for r in chain.fits.values()] + list(chain.skipped.values())
+        said = why[0] if why else "No law was fitted."
+        law = [Finding("Law of motion", "none found", "", Verdict.LOOK, said)]
+        return [*law, *denoise_findings(chain.estimate)]
+    name, best = list(fits.items())[-1]
+    verdict = Verdict.of(best.holds)
+    holds = {True: "holds", False: "does not hold", None: "cannot be judged"}[best.holds]
+    found = [Finding(f"{best.model}, {_NAMES[name].lower()}", holds, "", verdict, best.outcome)]
+    middle = len(best.curves["c"]) // 2
+    c = float(best.curves["c"][middle])
+    for curve, label, unit in (
+        ("D", "Diffusivity D", str(best.settings.get("diffusivity_unit", "1"))),
+        ("mu_h", "Chemical potential mu_h less that at c = 1/2", "kT"),
+    ):
+        # In the middle of its range mu_h is close to its zero: its end says more.
+        at = middle if curve == "D" else len(best.curves["c"]) - 1
+        c = float(best.curves["c"][at])
+        value, low, high = (float(best.curves[f"{curve}{e}"][at]) for e in ("", "_low", "_high"))
+        found.append(between(f"{label} at c = {c:.2g}", value, (low, high), unit, verdict))
+    if best.kappa is not None:
+        interval = best.intervals.get("kappa", (float("nan"),) * 2)
+        k = best.kappa
+        found.append(between("Gradient coefficient kappa", k.value, interval, k.unit, verdict))
+    return [*found, *denoise_findings(chain.estimate)]
+
+
+def _law_sections(chain: Analysis, drawn: Mapping[str, tuple[Any, str]]) -> list[Section]:
+    """Curves and energy; why there is no law where there is none."""
+    said = [f"{_NAMES[name]}: {result.outcome}" for name, result in chain.fits.items()]
+    said += [f"{_NAMES[name]}: {why}" for name, why in chain.skipped.items()]
+    shown = [drawn[k] for k in ("law", "energy") if k in drawn]
+    derived = [
+        {"what follows from the law": d.name, "value": d.value, "90 % from": d.low, "to": d.high,
+         "unit": d.unit, "rests on concentrations that were not seen": d.extrapolated}
+        for result in list(_fitted(chain).values())[-1:] for d in result.derived
+    ]  # fmt: skip
+    return [Section("Law", said, [derived], shown)]
+
+
+def _law_lights(chain: Analysis) -> list[Light]:
+    """Whether each law holds."""
     return [
-        Section("Summary", sentences),
-        Section("Movie", (), [pick("noise", "denoise")], [drawn["movie"]]),
-        Section(
-            "Residual", [chain.estimate.trust["whiteness"]["sentence"]], (), [drawn["residual"]]
-        ),
-        trust_section(chain.estimate, progress),
-        Section("Law", (), [pick(f"fit {name}") for name in _fitted(chain)], law),
-        _training_section(drawn),
+        Light(Verdict.of(result.holds), _NAMES[name].lower(), result.outcome)
+        for name, result in chain.fits.items()
     ]
+
+
+def _details(
+    chain: Analysis, sentences: list[str], drawn: Mapping[str, tuple[Any, str]]
+) -> list[Section]:
+    whiteness = chain.estimate.trust["whiteness"]["sentence"]
+    return [
+        Section("What was taken away: autocorrelation of the residual", [whiteness], (), [drawn["residual"]]),
+        _training_section(drawn),
+        Section("Everything that was said, step by step", sentences),
+    ]  # fmt: skip
 
 
 def _training_section(drawn: Mapping[str, tuple[Any, str]]) -> Section:

@@ -84,10 +84,8 @@ def _write_curves(result: FitResult, table: Path, picture: Path, overwrite: bool
     """The curves of a law as a table and as a figure."""
     from phdenoise.figures.plots import law_curves, save
 
-    columns = {k: np.asarray(v) for k, v in result.curves.items()}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    _write_table(rows, table, overwrite)
-    label = f"{result.model}, 90 %"
+    _write_table(curve_rows(result), table, overwrite)
+    label = result.model
     figure = law_curves(
         {label: result.curves},
         diffusivity_unit=str(result.settings["diffusivity_unit"]),
@@ -96,6 +94,12 @@ def _write_curves(result: FitResult, table: Path, picture: Path, overwrite: bool
     with atomic(picture, overwrite) as file:
         # Written aside: the suffix is no guide.
         save(figure, file, kind="png")
+
+
+def curve_rows(result: FitResult) -> list[dict[str, Any]]:
+    """The curves of a law as rows of a table, a column for each curve."""
+    columns = {k: np.asarray(v) for k, v in result.curves.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, overwrite: bool) -> None:

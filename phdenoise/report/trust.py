@@ -1,163 +1,248 @@
-"""Figures of the trust report: bias map, coverage, equivalent filters; and its page."""
+"""The report of a denoised movie: findings, checks as traffic lights, bias map, coverage, equivalent filters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from phdenoise.figures.plots import COLOURS, COLUMN, WIDE
+from phdenoise.figures.scene import Scene, estimate_scene, movie_strip, pixel_of
 from phdenoise.movie import Estimate
-from phdenoise.networks.base import from_settings
-from phdenoise.networks.equivalent_filter import EquivalentFilter, equivalent_filters
-from phdenoise.report.page import Section, report_html
-from phdenoise.types import Progress, Steps, stage
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Light, Report, Section, Verdict, measured
+from phdenoise.report.trust_figures import (
+    bias_maps,
+    coverage_curve,
+    equivalent_filter_images,
+    shown_filters,
+)
+from phdenoise.types import Progress, stage
 
-# Frames before and after, and pixels around, that the picture of a filter shows.
-_SIDE, _AROUND = 2, 10
 
-
-def trust_page(estimate: Estimate, progress: Progress | None = None) -> str:
-    """The trust report as one HTML page.
+def denoise_report(estimate: Estimate, progress: Progress | None = None) -> Report:
+    """The report of a denoised movie.
 
     Args:
-        estimate: a judged one.
+        estimate: denoised movie.
         progress: called with (stage, step, steps, nan).
 
     Returns:
-        HTML.
+        The report: how far noise was reduced, the movie, and the checks of the result.
     """
-    sections = [Section("What was done", list(estimate.log)), trust_section(estimate, progress)]
-    return report_html(f"phdenoise: trust in {estimate.movie.name}", sections)
+    movie = estimate.movie
+    scene = estimate_scene(estimate)
+    return Report(
+        f"phdenoise denoise: {movie.name}",
+        denoise_findings(estimate),
+        Origin(movie.name, dict(estimate.settings), movie.provenance),
+        pictures=[movie_section(scene)],
+        trust=trust_lights(estimate, progress),
+        details=[Section("What was done, step by step", list(estimate.log))],
+        numbers=trust_numbers(estimate),
+    )
 
 
-def trust_section(estimate: Estimate, progress: Progress | None = None) -> Section:
-    """Heading, numbers and figures of the report in `estimate.trust`.
+def movie_section(scene: Scene, strip: tuple[Figure, str] | None = None) -> Section:
+    """A movie as a strip of frames and as a player.
 
     Args:
-        estimate: a judged one.
-        progress: called with (stage, step, steps, nan).
+        scene: what to show.
+        strip: figure and caption; by default frames of all layers.
 
     Returns:
         The section.
     """
+    rows = ", ".join(layer.name for layer in scene.layers)
+    said = f"Rows: {rows}. Times above the frames; one scale for each colour bar."
+    return Section("Movie", (), (), [strip or (movie_strip(scene), said)], scene)
+
+
+def verdict_of(estimate: Estimate) -> Verdict:
+    """Whether the checks of an estimate gave a warning."""
+    if not estimate.trust:
+        return Verdict.NONE
+    return Verdict.LOOK if estimate.trust["warnings"] else Verdict.GOOD
+
+
+def denoise_findings(estimate: Estimate) -> list[Finding]:
+    """What denoising achieved.
+
+    Args:
+        estimate: denoised movie.
+
+    Returns:
+        The error of a pixel before and after, and the signal-to-noise ratio without a clean movie.
+    """
+    movie, verdict = estimate.movie, verdict_of(estimate)
+    valid = movie.valid()
+    mean = jnp.asarray(np.where(np.isfinite(estimate.mean), estimate.mean, 0.0), jnp.float32)
+    before = float(np.median(np.sqrt(np.asarray(estimate.noise.variance(mean)))[valid]))
+    after = np.sqrt(estimate.variance[valid])
+    middle, low, high = (float(np.quantile(after, q)) for q in (0.5, 0.05, 0.95))
+    unit = movie.intensity_unit
+    warnings = list(estimate.trust.get("warnings", ()))
+    judged = "No check gave a warning." if verdict is Verdict.GOOD else "No check was made."
+    found = [
+        Finding(
+            "Standard deviation of a pixel, denoised (median)",
+            f"{middle:.3g} {unit}",
+            f"90 % of the pixels: {low:.3g} to {high:.3g} {unit}; measured: {before:.3g} {unit}",
+            verdict,
+            f"{len(warnings)} of the checks below gave a warning." if warnings else judged,
+        )
+    ]
+    upsnr = estimate.trust.get("upsnr")
+    if upsnr and np.isfinite(upsnr["psnr"]):
+        why = (
+            upsnr.get("caution") or "Estimated from neighbouring frames; no clean movie is needed."
+        )
+        found.append(
+            measured(
+                "Signal-to-noise ratio after denoising (uPSNR)",
+                upsnr["psnr"],
+                upsnr["sd"],
+                "dB",
+                Verdict.LOOK if upsnr.get("caution") else verdict,
+                why,
+            )
+        )
+    return found
+
+
+def trust_numbers(estimate: Estimate) -> list[dict[str, Any]]:
+    """The numbers of the trust report.
+
+    Args:
+        estimate: denoised movie.
+
+    Returns:
+        Rows of group, name, value, sd, unit; none where it was not judged.
+    """
     trust = estimate.trust
-    noise = trust["noise"]
-    rows: list[dict[str, Any]] = [
-        {"name": f"noise {name}", "value": value, "sd": noise["sd"].get(name, float("nan"))}
+    if not trust:
+        return []
+    unit, noise = estimate.movie.intensity_unit, trust["noise"]
+    units = {"sigma": unit, "offset": unit, "read_sigma": unit, "gain": unit}
+    rows = [
+        (f"noise {name}", value, noise["sd"].get(name, np.nan), units.get(name, "1"))
         for name, value in noise["parameters"].items()
     ]
-    for label, value in (
-        ("photon-transfer chi2 per degree of freedom", noise["chi2"]),
-        ("photon-transfer median misfit", noise["misfit"]),
-        ("power of fast changes in time, denoised over noisy", trust["variance_gain"]),
-        ("rms of the difference noisy - denoised [noise sd]", trust["removed"]),
-        ("share of the correlation of the noise that was predicted", trust["leak"]),
-        ("structure in the residual [noise variances]", trust["lost_signal"]),
-        ("structure that the error bars allow for [noise variances]", trust["admitted"]),
-        ("variance of z of measured values", trust["coverage"]["z_variance"]),
-    ):
-        rows.append({"name": label, "value": value, "sd": float("nan")})
-    drawn = [
-        (
-            _bias_maps(trust["bias"]),
-            "Residual averaged over time (left, noise sd) and in units of its own standard error (right); beyond "
-            "the limit of the scale noise alone would lie in one movie of a thousand.",
-        ),
+    rows += [
+        (name, value, np.nan, of)
+        for name, value, of in (
+            ("photon-transfer chi2 per degree of freedom", noise["chi2"], "1"),
+            ("photon-transfer median misfit", noise["misfit"], "1"),
+            ("power of fast changes in time, denoised over noisy", trust["variance_gain"], "1"),
+            ("rms of the difference noisy - denoised", trust["removed"], "noise sd"),
+            ("share of the correlation of the noise that was predicted", trust["leak"], "1"),
+            ("structure in the residual", trust["lost_signal"], "noise variances"),
+            ("structure that the error bars allow for", trust["admitted"], "noise variances"),
+            ("variance of z of measured values", trust["coverage"]["z_variance"], "1"),
+        )
     ]
-    if trust["coverage"].get("blind", True):
-        drawn.append(
-            (
-                _coverage_curve(trust["coverage"]),
-                "Share of measured values inside the blind predictive intervals: on the line, error bars are right.",
-            )
-        )
-    filters = _filters(estimate, stage(progress, "equivalent filters"))
+    rows.append(("upsnr", trust["upsnr"]["psnr"], trust["upsnr"]["sd"], "dB"))
+    return [
+        {"group": "trust", "name": n, "value": float(v), "sd": float(s), "unit": u}
+        for n, v, s, u in rows
+    ]
+
+
+def trust_lights(estimate: Estimate, progress: Progress | None = None) -> list[Light]:
+    """The checks of an estimate as traffic lights, each with its evidence.
+
+    Args:
+        estimate: denoised movie.
+        progress: called with (stage, step, steps, nan).
+
+    Returns:
+        One light a check; a single one where the estimate was not judged.
+    """
+    trust = estimate.trust
+    if not trust:
+        return [Light(Verdict.NONE, "denoising", "This result was not judged.")]
+    # A file of an earlier version has its warnings, but not the checks that gave them.
+    checks = trust.get("checks") or {"all checks": trust["warnings"]}
+    more = {
+        "noise removed": [trust["upsnr"].get("biases", "")],
+        "signal kept": [trust["whiteness"]["sentence"]],
+    }
+    lights = []
+    for name, (said, drawn) in _evidence(estimate, progress).items():
+        warnings = list(checks.get(name, ()))
+        verdict = Verdict.LOOK if warnings else Verdict.GOOD
+        blind = trust["coverage"].get("blind", True)
+        if name == "error bars" and not blind:
+            verdict = Verdict.NONE
+        sentence = warnings[0][0].upper() + warnings[0][1:] if warnings else said
+        rest = [*warnings[1:], *([said] if warnings else []), *more.get(name, ())]
+        lights.append(Light(verdict, name, sentence, Section("", rest, (), drawn)))
+    for warning in checks.get("all checks", ()):
+        lights.append(Light(Verdict.LOOK, "all checks", warning))
+    return lights
+
+
+def warning_lights(impossible: Sequence[str], warnings: Sequence[str]) -> list[Light]:
+    """What a chain warns of.
+
+    Args:
+        impossible: what no sample can be.
+        warnings: what may be wrong.
+
+    Returns:
+        One light for each; a green one where there is none.
+    """
+    lights = [Light(Verdict.BAD, "impossible result", said) for said in impossible]
+    lights += [Light(Verdict.LOOK, "warning of the chain", said) for said in warnings]
+    return lights or [Light(Verdict.GOOD, "the chain", "It gave no warning.")]
+
+
+def _evidence(
+    estimate: Estimate, progress: Progress | None
+) -> dict[str, tuple[str, list[tuple[Figure, str]]]]:
+    """For each check what it says where nothing is wrong, and its figures."""
+    trust = estimate.trust
+    noise, coverage = trust["noise"], trust["coverage"]
+    shares = zip(coverage["nominal"], coverage["observed"], strict=True)
+    inside = ", ".join(f"{100 * o:.1f} % in the {100 * n:g} % interval" for n, o in shares)
+    pixel = pixel_of(estimate.movie)
+    bias = (
+        bias_maps(trust["bias"], pixel),
+        "Residual averaged over time (a, noise sd) and in units of its own standard error (b); beyond the limit of "
+        "the scale noise alone would lie in one movie of a thousand.",
+    )
+    curve = (
+        coverage_curve(coverage),
+        "Share of measured values inside the blind predictive intervals: on the line, error bars are right.",
+    )
+    filters = shown_filters(estimate, stage(progress, "equivalent filters"))
+    drawn = []
     if filters:
-        drawn.append(
-            (
-                equivalent_filter_images(filters),
-                "Equivalent filters of three pixels (rows) in the frames around them (columns): the weights that "
-                "the blind prediction gives to measured values; the cross is the pixel, the ring their centroid.",
-            )
+        said = (
+            "Equivalent filters of three pixels (rows) in the frames around them (columns): the weights that the blind "
+            "prediction gives to measured values; the cross is the pixel, the ring their centroid."
         )
-    said = [f"Warning: {w}" for w in trust["warnings"]] or ["No check gave a warning."]
-    return Section("Trust", [*said, trust["upsnr"].get("biases", "")], [rows], drawn)
-
-
-def _bias_maps(bias: Mapping[str, Any]) -> Figure:
-    """Mean residual and its significance; `bias` holds map, z [y, x] and threshold."""
-    figure = Figure(figsize=(WIDE, 2.8), layout="constrained")
-    top = max(float(np.quantile(np.abs(bias["map"]), 0.998)), 1e-6)
-    limits = ((bias["map"], top, "mean residual [noise sd]"), (bias["z"], bias["threshold"], "z"))
-    for axis, (values, limit, label) in zip(figure.subplots(1, 2), limits, strict=True):
-        image = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        bar = figure.colorbar(image, ax=axis, shrink=0.85)
-        bar.set_label(label, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    return figure
-
-
-def _coverage_curve(coverage: Mapping[str, Any]) -> Figure:
-    """Observed against nominal coverage; `coverage` holds nominal and observed."""
-    figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
-    axis = figure.subplots()
-    nominal, observed = (100 * np.asarray(coverage[k], float) for k in ("nominal", "observed"))
-    axis.plot([0, 100], [0, 100], color="0.6", lw=0.8, label="right")
-    axis.plot(nominal, observed, "o-", ms=4, lw=1.2, color=COLOURS[0], label="measured values")
-    axis.set_xlabel("nominal [%]", fontsize=8)
-    axis.set_ylabel("observed [%]", fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7, frameon=False)
-    return figure
-
-
-def equivalent_filter_images(filters: Sequence[EquivalentFilter]) -> Figure:
-    """A row of filter images per pixel, frames before and after from left to right."""
-    steps = range(-_SIDE, _SIDE + 1)
-    figure = Figure(figsize=(WIDE, 1.45 * len(filters) + 0.3), layout="constrained")
-    axes = figure.subplots(len(filters), len(steps), squeeze=False)
-    for r, (row, one) in enumerate(zip(axes, filters, strict=True)):
-        t, y, x = one.pixel
-        limit = max(float(np.abs(one.weights).max()), 1e-12)
-        for axis, step in zip(row, steps, strict=True):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            at = np.flatnonzero(one.frames == t + step)
-            if not at.size:
-                axis.axis("off")
-                continue
-            k = int(at[0])
-            axis.imshow(one.weights[k], cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axis.plot(x, y, "k+", ms=6, mew=0.8)
-            if np.isfinite(one.motion[k]).all():
-                dy, dx = one.motion[k]
-                axis.plot(x + dx, y + dy, "o", mfc="none", mec="#009E73", ms=7)
-            axis.set_xlim(x - _AROUND - 0.5, x + _AROUND + 0.5)
-            axis.set_ylim(y + _AROUND + 0.5, y - _AROUND - 0.5)
-            if r == 0:
-                axis.set_title("t" if step == 0 else f"t {step:+d}", fontsize=8)
-        label = f"({t}, {y}, {x})\nsum {one.total:.2f}\n{one.effective:.0f} pixels"
-        row[0].set_ylabel(label, fontsize=7)
-    return figure
-
-
-def _filters(estimate: Estimate, progress: Steps | None) -> list[EquivalentFilter]:
-    """Filters where the scene is flat, where it has an edge, and where it changes most; in the middle frame."""
-    settings = estimate.settings
-    if not estimate.weights or "region" not in settings or "width" not in settings:
-        return []
-    denoiser = from_settings(estimate.weights, settings)
-    t = estimate.movie.shape[0] // 2
-    frame = np.asarray(estimate.mean[t], float)
-    slope = np.hypot(*np.gradient(frame)) if min(frame.shape) > 1 else np.zeros_like(frame)
-    change = np.abs(estimate.mean[min(t + 1, len(estimate.mean) - 1)] - estimate.mean[t - 1])
-    inner = tuple(slice(n // 8, max(n - n // 8, n // 8 + 1)) for n in frame.shape)
-    pixels = []
-    for score in (-slope, slope, change):
-        at = np.unravel_index(int(np.argmax(score[inner])), score[inner].shape)
-        pixels.append((t, int(at[0]) + inner[0].start, int(at[1]) + inner[1].start))
-    movie = estimate.movie
-    return equivalent_filters(denoiser, movie.frames, movie.valid(), pixels, progress=progress)
+        drawn.append((equivalent_filter_images(filters), said))
+    numbers = ", ".join(f"{k} {v:.4g}" for k, v in noise["parameters"].items())
+    gain = trust["variance_gain"]
+    kept = f"fast changes keep {100 * gain:.2g} % of their power" if np.isfinite(gain) else "too few frames to tell what becomes of fast changes"  # fmt: skip
+    blind = coverage.get("blind", True)
+    return {
+        "noise removed": (
+            f"{trust['removed']:.2f} noise sd were taken away; {kept}.", drawn,
+        ),
+        "signal kept": (
+            f"The residual holds {100 * trust['lost_signal']:.2g} % of a noise variance as structure; the error bars allow for "
+            f"{100 * trust['admitted']:.2g} %.", [bias],
+        ),
+        "structured noise": ("No rows, columns or waves are left in the residual.", []),
+        "error bars": (
+            f"Measured values against their blind prediction: {inside}; variance of z {coverage['z_variance']:.3f} (1 is right)."
+            if blind else "The network looked at the pixels that it predicts: measured values cannot judge its error bars.",
+            [curve] * blind,
+        ),
+        "noise model": (
+            f"{noise['model']} ({numbers}) meets variance against mean within {100 * noise['misfit']:.2g} %.", [],
+        ),
+        "single frames": ("No frame is predicted worse than the rest, and no frame's mean is off.", []),
+    }  # fmt: skip

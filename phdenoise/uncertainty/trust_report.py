@@ -29,7 +29,7 @@ from phdenoise.noise.differences import difference
 from phdenoise.noise.estimate import NoiseEstimate, estimate_noise
 from phdenoise.noise.structured.estimate import FEWEST_FRAMES, found_structure
 from phdenoise.types import InputError
-from phdenoise.uncertainty.trust_warnings import Findings, warnings_of
+from phdenoise.uncertainty.trust_warnings import Findings, warnings_by_check
 
 UPSNR_BIASES = (
     "uPSNR takes the noise as independent between frames and the scene as changing linearly over three of them: "
@@ -56,6 +56,7 @@ class TrustReport:
         structure: names of rows, columns and waves in the residual, which the noise model has not.
         frame_error, drift: by frame: value, error, outstanding [t].
         warnings: one sentence each, saying what to do; empty if nothing is alarming.
+        checks: the warnings by the check that gave them; an empty tuple where a check found nothing.
     """
 
     noise: dict[str, Any]
@@ -72,6 +73,7 @@ class TrustReport:
     frame_error: dict[str, np.ndarray]
     drift: dict[str, np.ndarray]
     warnings: tuple[str, ...]
+    checks: dict[str, tuple[str, ...]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping with arrays, for files."""
@@ -144,12 +146,14 @@ def trust(
         "admitted": float(np.mean((predicted / own)[valid])),
         "structure": _structure(residual, valid),
     }
+    checks = warnings_by_check(Findings(estimate, numbers, bias, coverage, errors, off))
     return TrustReport(
         bias=_bias_facts(bias),
         coverage=coverage._asdict() | {"blind": estimate.blind_mean is not None},
         frame_error=errors._asdict(),
         drift=off._asdict(),
-        warnings=warnings_of(Findings(estimate, numbers, bias, coverage, errors, off)),
+        warnings=tuple(warning for found in checks.values() for warning in found),
+        checks=checks,
         **numbers,
     )
 

@@ -38,16 +38,16 @@ class Findings(NamedTuple):
     drift: FrameSeries
 
 
-def warnings_of(found: Findings) -> tuple[str, ...]:
-    """One sentence for each alarming finding; none where nothing is alarming."""
-    return (
-        *_of_noise_that_stays(found),
-        *_of_signal_that_is_lost(found),
-        *_of_structure(found),
-        *_of_coverage(found),
-        *_of_the_noise_model(found),
-        *_of_frames(found),
-    )
+def warnings_by_check(found: Findings) -> dict[str, tuple[str, ...]]:
+    """For each check one sentence for each alarming finding; none where nothing is alarming."""
+    return {
+        "noise removed": tuple(_of_noise_that_stays(found)),
+        "signal kept": tuple(_of_signal_that_is_lost(found)),
+        "structured noise": tuple(_of_structure(found)),
+        "error bars": tuple(_of_coverage(found)),
+        "noise model": tuple(_of_the_noise_model(found)),
+        "single frames": tuple(_of_frames(found)),
+    }
 
 
 def _of_noise_that_stays(found: Findings) -> Iterator[str]:

@@ -94,7 +94,7 @@ def test_a_folder_of_frames_is_a_movie_and_a_folder_of_movies_a_batch(tmp_path, 
     np.testing.assert_array_equal(read_estimate(tmp_path / "frames.h5").movie.frames, _movie(0))
     main(["denoise", str(movies), "-o", str(tmp_path / "out"), *TINY])
     assert "holds 2 movies" in capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.h5", "b.h5"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.h5", "b.h5", "run.toml"}
     main(["info", str(movies)])
     said = capsys.readouterr().out
     assert "holds 2 movies" in said

@@ -128,7 +128,7 @@ def test_a_movie_in_which_nothing_moves_has_no_law_and_is_no_mistake(tmp_path, c
     assert result["misfit"] == {}
     assert result["parameters"] == []
     assert result["curves"] == result["statistics"] == {}
-    assert {p.name for p in tmp_path.iterdir()} == {"still.npy", "law.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"still.npy", "law.json", "law.run.toml"}
     assert read_law(law).outcome == result["outcome"]
     main([*ask, "--overwrite", "--compare"])
     assert "Nothing moves" in capsys.readouterr().out

@@ -40,6 +40,7 @@ def found():
     trust = {
         "upsnr": {"psnr": 20.0, "sd": 1.0},
         "whiteness": {"z": 0.1, "correlation": 0.02, "sentence": "The residual is white."},
+        "warnings": (),
     }
     one = np.ones(movie.shape, np.float32)
     history = {"loss": list(np.linspace(3, 1, 40))}
@@ -52,8 +53,8 @@ def found():
 
 
 def test_folder(found, tmp_path, monkeypatch):
-    section = report.Section("Trust", ["No check gave a warning."])
-    monkeypatch.setattr(report, "trust_section", lambda *_: section)
+    light = report.Light(report.Verdict.GOOD, "noise removed", "No check gave a warning.")
+    monkeypatch.setattr(report, "trust_lights", lambda *_: [light])
     movie = found.estimate.movie
     said = report.write_analysis(
         tmp_path / "out", movie, found, clean=movie, about={"seeds": {"twin": 3}}
@@ -65,7 +66,9 @@ def test_folder(found, tmp_path, monkeypatch):
     assert figures <= {p.name for p in folder.iterdir()}
     assert (folder / "report.html").read_text().count("data:image/png") == 3
     provenance = json.loads((folder / "provenance.json").read_text())
-    assert {"versions", "input", "frames_sha256", "seeds"} == set(provenance)
+    assert {"versions", "input", "frames_sha256", "seeds", "command", "version", "date"} == set(
+        provenance
+    )
     with (folder / "numbers.csv").open() as stream:
         rows = {(r["group"], r["name"]): float(r["value"]) for r in csv.DictReader(stream)}
     assert rows["denoise", "psnr_denoised"] == 2.0
@@ -76,7 +79,7 @@ def test_folder(found, tmp_path, monkeypatch):
 
 
 def test_folder_of_a_movie_in_which_nothing_moves(found, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "trust_section", lambda *_: report.Section("Trust"))
+    monkeypatch.setattr(report, "trust_lights", lambda *_: [])
     folder = tmp_path / "out"
     still = replace(found, fits={"noisy": NOTHING})
     said = report.write_analysis(folder, found.estimate.movie, still)
@@ -146,7 +149,7 @@ def test_a_joint_fit_does_not_start_from_a_law_of_other_faces(monkeypatch):
 
 
 def test_a_movie_on_which_no_network_was_trained_has_a_report(found, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "trust_section", lambda *_: report.Section("Trust"))
+    monkeypatch.setattr(report, "trust_lights", lambda *_: [])
     untrained = replace(found, estimate=replace(found.estimate, history={"loss": []}))
     folder = tmp_path / "out"
     report.write_analysis(folder, found.estimate.movie, untrained)

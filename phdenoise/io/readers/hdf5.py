@@ -12,6 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from phdenoise.io import units
 from phdenoise.io.limits import check_size
 from phdenoise.io.native import read_extras, stored_mask
 from phdenoise.io.native_groups import FORMAT
@@ -135,7 +136,7 @@ def _describe(tree: Tree, found: Found) -> tuple[Source, Scan | None]:
     scan = stxm_scan(item) if own and FORMAT not in tree.file.attrs else None
     source = Source(stand_in(item.shape[0], item.dtype)) if scan is None else scan.source
     source.array, source.dataset = stand_in(item.shape[0], item.dtype), found.name
-    source.intensity_unit = text(item.attrs.get("units")) or None
+    source.intensity_unit = text(units.unit_of(item.attrs)) or None
     if scan is None:
         read_axes(tree, item, found.group, source)
     if scan is None and own:

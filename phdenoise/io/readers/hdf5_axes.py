@@ -85,7 +85,7 @@ def _axis(tree: Tree, item: h5py.Dataset, group: h5py.Group, name: str, k: int) 
 
 def _is_frame_axis(name: str, axis: h5py.Dataset) -> bool:
     """Whether an axis has times or energies, by its name or unit."""
-    unit = text(axis.attrs.get("units"))
+    unit = text(units.unit_of(axis.attrs))
     return (
         name.lower() in [n.lower() for n in TIME_NAMES]
         or "energy" in name.lower()
@@ -100,7 +100,7 @@ def _is_numbers(axis: h5py.Dataset, count: int) -> bool:
 
 def _time_unit(axis: h5py.Dataset) -> str | None:
     """Unit of a frame axis: its own, without the date that netCDF counts from; eV for an energy without one."""
-    unit = text(axis.attrs.get("units")).split(" since ")[0]
+    unit = text(units.unit_of(axis.attrs)).split(" since ")[0]
     if unit:
         return units.time_unit(unit)
     return "eV" if "energy" in axis.name.rsplit("/", 1)[-1].lower() else None
@@ -110,8 +110,8 @@ def _read_pixel_size(rows: Any, columns: Any, source: Source) -> None:
     if rows is None or columns is None:
         return
     steps = [_step(axis) for axis in (rows, columns)]
-    unit = text(columns.attrs.get("units"))
-    if unit and steps[0] and steps[1] and unit == text(rows.attrs.get("units")):
+    unit = text(units.unit_of(columns.attrs))
+    if unit and steps[0] and steps[1] and unit == text(units.unit_of(rows.attrs)):
         source.pixel_size = (steps[0], steps[1])
         source.length_unit = units.length_unit(unit)
 
@@ -121,7 +121,7 @@ def _read_channels(letters: str, axes: list[Any], source: Source) -> None:
     axis = axes[letters.index("C")] if "C" in letters else None
     if axis is None or len(axis) > _LONGEST_AXIS:
         return
-    unit = text(axis.attrs.get("units"))
+    unit = text(units.unit_of(axis.attrs))
     numbers = axis.dtype.kind in "iuf"
     source.channels = tuple(f"{v:g} {unit}".strip() if numbers else text(v) for v in axis[()])
 

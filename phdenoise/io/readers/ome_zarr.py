@@ -62,6 +62,8 @@ def read_zarr(path: Path, dataset: str | None) -> Source:
         source.notes.append(packed.sentence())
     source.intensity_unit = str(attrs.get("units") or "") or None
     _read_axes(item, about, source)
+    own = dict(root.attrs).get("phdenoise") if item.path == "0" else None
+    source.take_own(own if isinstance(own, dict) else {})
     return source
 
 

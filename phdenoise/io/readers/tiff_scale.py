@@ -5,6 +5,7 @@ OME keeps XML (Goldberg et al., Genome Biol. 6, R47 (2005), doi:10.1186/gb-2005-
 """
 
 import json
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -43,21 +44,22 @@ def _calibrate_imagej(file: tifffile.TiffFile, source: Source) -> None:
     pixel = _resolution(file)
     if unit != "px" and pixel is not None:
         source.pixel_size, source.length_unit = pixel, unit
-    source.channels = _named_channels(str(metadata.get("Info", "")))
+    notes = _notes(str(metadata.get("Info", "")))
+    source.channels = tuple(str(n) for n in notes.get("channels", []))
     interval = metadata.get("finterval", 0)
     if isinstance(interval, int | float) and interval > 0:
         source.frame_interval = float(interval)
         source.time_unit = units.time_unit(str(metadata.get("tunit", "s")))
+    source.take_own(notes)
 
 
-def _named_channels(info: str) -> tuple[str, ...]:
-    """Names that `write_tiff` left in the image's Info text."""
+def _notes(info: str) -> dict[str, Any]:
+    """What `write_tiff` left in the image's Info text; {} of another program."""
     try:
         notes = json.loads(info)
     except ValueError:
-        return ()
-    names = notes.get("channels", []) if isinstance(notes, dict) else []
-    return tuple(str(n) for n in names)
+        return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def _calibrate_plain(file: tifffile.TiffFile, source: Source) -> None:
@@ -86,6 +88,9 @@ def _calibrate_ome(xml: str, index: int, source: Source) -> None:
         source.length_unit = units.length_unit(got.get("PhysicalSizeXUnit", "um"))
     source.channels = tuple(c.attrib.get("Name", "") for c in pixels[index].findall("{*}Channel"))
     _read_ome_times(pixels[index], source)
+    images = ElementTree.fromstring(xml).findall(".//{*}Image")
+    said = images[index].findtext("{*}Description") if index < len(images) else ""
+    source.take_own(_notes(said or ""))
 
 
 def _read_ome_times(pixels: ElementTree.Element, source: Source) -> None:

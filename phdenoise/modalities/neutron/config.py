@@ -24,7 +24,7 @@ class NeutronConfig:
     rest: int = 1
     """Frames at rest before anything changes: their mean is the reference."""
     dose_region: Box | None = None
-    """Box that the sample leaves free, for the dose of each frame; without one the beam is taken as constant."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] that the sample leaves free, for the dose of each frame; without one the beam is taken as constant."""
     thickness: float = 1.0
     """Path of the beam through the lithium-bearing layers [cm]."""
     wavelength: float = _WAVELENGTH
@@ -42,9 +42,9 @@ class NeutronConfig:
     line_width: float | None = None
     """Width that the profile averages [px]; by default all that fits."""
     uniform: Box | None = None
-    """Box where nothing changes, for the noise-induced variability over pixels."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] where nothing changes, for the noise-induced variability over pixels."""
     collector: Box | None = None
-    """Box at the current collector, for the lithium that accumulates there."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] at the current collector, for the lithium that accumulates there."""
     cycle_ends: tuple[float, ...] = ()
     """Times at which cycles end [time unit]; accumulation is reported there."""
     electrode: tuple[int, int] | None = None

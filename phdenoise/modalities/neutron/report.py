@@ -4,13 +4,14 @@ Written: report.html, lithium.h5 (Δc as measured and denoised, with variance), 
 settings), transmission.h5, profile.csv, collector.csv, numbers.csv, FIT_profile.json, PNG figures, provenance.json.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phdenoise.figures.neutron_plots import along_time, change_maps, diffusivity, profiles
+from phdenoise.figures.neutron_plots import along_time, diffusivity, profiles
+from phdenoise.figures.scene import Scene, movie_strip, scene_of, signed, spread
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.jsonfile import write_json
 from phdenoise.io.tables import write_rows
@@ -20,20 +21,20 @@ from phdenoise.modalities.neutron.config import NeutronConfig
 from phdenoise.modalities.neutron.files import NeutronFiles, read_calibration, read_current
 from phdenoise.modalities.neutron.quantities import Track
 from phdenoise.modalities.results import (
-    REPORT as REPORT,  # the command line reads it here
-)
-from phdenoise.modalities.results import (
-    Drawn,
     NumberTable,
     derived_estimate,
+    finding,
     opening,
     provenance,
     said,
-    write_report,
+    verdict,
 )
 from phdenoise.movie import Estimate, Movie
-from phdenoise.report.page import Section
-from phdenoise.report.trust import trust_section
+from phdenoise.report.figure_config import FigureConfig
+from phdenoise.report.folder import Drawn, write_report
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Report, Section, between
+from phdenoise.report.trust import movie_section, trust_lights, warning_lights
 from phdenoise.types import Progress
 
 UNIT = "mol/cm^3"
@@ -56,6 +57,7 @@ def run_neutron(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    pages: FigureConfig | None = None,
 ) -> NeutronResult:
     """Read the calibrations, run the chain and write its folder, complete or not at all.
 
@@ -65,6 +67,7 @@ def run_neutron(
         settings: files and how to use them.
         overwrite: whether an existing folder may be replaced.
         progress: called with (stage, step, steps, value).
+        pages: formats of the figures.
 
     Returns:
         What was written.
@@ -94,8 +97,8 @@ def run_neutron(
             units = {"length_unit": movie.length_unit, "time_unit": movie.time_unit}
             write_json(result.fit.to_dict() | units, folder / "FIT_profile.json")
         origin = provenance(settings, movie.provenance, inputs)
-        page = _sections(result, table, drawn, progress)
-        write_report(folder, f"phdenoise neutron: {movie.name}", table, drawn, page, origin)
+        report = _report(result, settings, table, drawn, progress)
+        write_report(folder, report, drawn, origin, pages)
     return result
 
 
@@ -165,19 +168,20 @@ def draw(result: NeutronResult, config: NeutronConfig) -> Drawn:
         Name of the file -> figure and caption.
     """
     movie = result.movie
-    times = list(movie.times)
-    spread = np.linspace(config.rest, len(times) - 1, 5).round().astype(int)
-    pick = [int(t) for t in np.unique(spread)]
+    spread_out = np.linspace(config.rest, len(movie.times) - 1, 5).round().astype(int)
+    pick = [int(t) for t in np.unique(spread_out)]
     label = f"change of lithium [{UNIT}]"
-    maps = {"measured": result.raw.change.value, "denoised": result.denoised.change.value}
     drawn = {
         "lithium": (
-            change_maps(maps, times, pick, time_unit=movie.time_unit, unit=label),
-            "Change of lithium since rest, from the frames as measured and denoised, on one scale.",
+            movie_strip(_scene(result), columns=6),
+            "Change of lithium since rest, from the frames as measured and denoised, on one scale; its standard deviation.",
         ),
         "profiles": (
-            _profiles(result, config, pick[:: max(len(pick) // 3, 1)][:3], label),
-            "Profiles across the cell with 90 % bands.",
+            # The first, the middle and the last: the whole movie is covered.
+            _profiles(result, config, sorted({pick[0], pick[len(pick) // 2], pick[-1]}), label),
+            "Profiles across the cell with 90 % bands. A profile averages many pixels. The errors of denoised pixels go together over "
+            "neighbourhoods, so that their mean is about as uncertain as that of the measured pixels: denoising gains where single "
+            "pixels are read.",
         ),
     }
     if result.raw.collector is not None and result.denoised.collector is not None:
@@ -230,16 +234,67 @@ def _profiles(result: NeutronResult, config: NeutronConfig, shown: list[int], la
     )
 
 
-def _sections(
-    result: NeutronResult, table: NumberTable, drawn: Drawn, progress: Progress | None
-) -> list[Section]:
-    transport = [drawn[k] for k in ("diffusivity", "collector") if k in drawn]
-    outcome = [] if result.fit is None else [result.fit.outcome]
-    return [
-        *opening(result),
-        Section("Summary", said(result), [table.of("variability", "detector")]),
-        Section("Lithium", (), (), [drawn["lithium"], drawn["profiles"]]),
-        Section("Transport and accumulation", outcome, [table.of("fit")], transport),
-        Section("Denoising", result.estimate.log),
-        trust_section(result.estimate, progress),
-    ]
+def _scene(result: NeutronResult) -> Scene:
+    """Lithium as measured and denoised, with its standard deviation."""
+    raw, clean = result.raw.change, result.denoised.change
+    return scene_of(
+        result.movie,
+        [
+            signed("measured", raw.value, UNIT, clean.value, "change"),
+            signed("denoised", clean.value, UNIT, scale="change"),
+            spread("sd", clean.sd, UNIT),
+        ],
+    )
+
+
+def _findings(result: NeutronResult, table: NumberTable) -> list[Finding]:
+    """Diffusivity, lithium at the collector, and what denoising gained."""
+    found: list[Finding] = []
+    fit = result.fit
+    if fit is not None and fit.determined:
+        middle = len(fit.curves["u"]) // 2
+        value, low, high = (float(fit.curves[k][middle]) for k in ("D", "D_low", "D_high"))
+        unit = f"{result.movie.length_unit}^2/{result.movie.time_unit}"
+        what = f"Diffusivity at filling {float(fit.curves['u'][middle]):.2g}"
+        holds = True if fit.converged else None
+        found.append(between(what, value, (low, high), unit, verdict(result, holds), fit.outcome))
+    for name in ("over frames at rest", "over pixels of the uniform box"):
+        found += finding(
+            table, result, "variability", f"denoised, {name}", f"Scatter of lithium {name}, denoised",
+            _gain(table, name),
+        )  # fmt: skip
+    return opening(result, found)
+
+
+def _gain(table: NumberTable, name: str) -> str:
+    """How much of the scatter denoising took away."""
+    shares = [r["value"] for r in table.rows if r["name"] == f"reduction {name}"]
+    return f"Denoising took {shares[0]:.0f} % of the measured scatter away." if shares else ""
+
+
+def _report(
+    result: NeutronResult,
+    settings: NeutronSettings,
+    table: NumberTable,
+    drawn: Drawn,
+    progress: Progress | None,
+) -> Report:
+    """The page."""
+    transport = [drawn[k] for k in ("diffusivity", "collector", "profiles") if k in drawn]
+    outcome = [] if result.fit is None or result.impossible else [result.fit.outcome]
+    return Report(
+        f"phdenoise neutron: {result.movie.name}",
+        _findings(result, table),
+        Origin(result.movie.name, asdict(settings), result.movie.provenance),
+        pictures=[movie_section(_scene(result), drawn["lithium"])],
+        law=[Section("Transport and accumulation", outcome, (), transport)],
+        trust=[
+            *warning_lights(result.impossible, result.warnings),
+            *trust_lights(result.estimate, progress),
+        ],
+        details=[
+            Section("What was found, in words", said(result)),
+            Section("Denoising, step by step", result.estimate.log),
+        ],
+        numbers=table.rows,
+    )

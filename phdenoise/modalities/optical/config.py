@@ -17,9 +17,9 @@ class OpticalConfig:
     dark: float = 0.0
     """Counts of a pixel without light, the same in all channels."""
     reference: Box | None = None
-    """Box that keeps its colour (current collector, a white patch), for the drift of light and white balance; without one the light is taken as constant."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] that keeps its colour (current collector, a white patch), for the drift of light and white balance; without one the light is taken as constant."""
     region: Box | None = None
-    """Box that the particles lie in; by default everything but the reference."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] that the particles lie in; by default everything but the reference."""
     phases: int = 3
     """Phases told apart by colour: 3 are dilute, stage 2 and stage 1; 2 are dilute and stage 2."""
     colours: tuple[float, ...] | None = None

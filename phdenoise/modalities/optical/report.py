@@ -5,6 +5,7 @@ denoised, with variance), maps.npz (outlines and phase probabilities), particles
 light.csv, numbers.csv, PNG figures, provenance.json.
 """
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from phdenoise.figures.optical_plots import (
     phase_panels,
     rgb_panels,
 )
+from phdenoise.figures.scene import Scene, pixel_of, scene_of, spread, values
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.tables import write_rows
 from phdenoise.io.writing import write
@@ -25,19 +27,24 @@ from phdenoise.modalities.optical.chain import analyse_graphite
 from phdenoise.modalities.optical.config import OpticalConfig
 from phdenoise.modalities.optical.result import OpticalResult, OpticalVersion
 from phdenoise.modalities.results import (
-    Drawn,
     NumberTable,
     derived_estimate,
+    finding,
     opening,
     provenance,
     said,
-    write_report,
 )
 from phdenoise.movie import Estimate
-from phdenoise.report.page import Section
+from phdenoise.report.figure_config import FigureConfig
+from phdenoise.report.folder import Drawn, write_report
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Light, Report, Section
+from phdenoise.report.trust import movie_section, trust_lights, warning_lights
 from phdenoise.types import Progress
 
 UNIT = "lithium fraction x"
+# Particles whose numbers stand at the top of the report: more would push the movie off the first screen.
+_MOST_FINDINGS = 2
 
 
 def run_optical(
@@ -47,6 +54,7 @@ def run_optical(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    pages: FigureConfig | None = None,
 ) -> OpticalResult:
     """Run the chain and write its folder, complete or not at all.
 
@@ -56,6 +64,7 @@ def run_optical(
         config: of the chain.
         overwrite: whether an existing folder may be replaced.
         progress: called with (stage, step, steps, value).
+        pages: formats of the figures.
 
     Returns:
         What was written.
@@ -82,8 +91,8 @@ def run_optical(
         )
         _write_particles(folder / "particles.csv", result)
         _write_light(folder / "light.csv", result)
-        page = _sections(result, table, drawn)
-        write_report(folder, f"phdenoise optical: {channels.name}", table, drawn, page, origin)
+        report = _report(result, config, table, drawn, progress)
+        write_report(folder, report, drawn, origin, pages)
     return result
 
 
@@ -198,13 +207,14 @@ def draw(result: OpticalResult) -> Drawn:
     labels = result.particles.labels
     versions = dict(_versions(result))
     title = [f"{times[t]:.4g} {movie.time_unit}" for t in pick]
+    pixel = pixel_of(movie)
     return {
         "colours": (
-            rgb_panels({k: v.colours.mean[:, pick] for k, v in versions.items()}, labels[pick], title),
+            rgb_panels({k: v.colours.mean[:, pick] for k, v in versions.items()}, labels[pick], title, pixel),
             "Frames without drift of the light, as measured and denoised, on one scale; outlines of the particles.",
         ),
         "phases": (
-            phase_panels({k: v.maps.probability[:, pick] for k, v in versions.items()}, names, title),
+            phase_panels({k: v.maps.probability[:, pick] for k, v in versions.items()}, names, title, pixel),
             "Most probable phase; the paler, the less probable.",
         ),
         "charge": (
@@ -242,13 +252,69 @@ def _versions(result: OpticalResult) -> list[tuple[str, OpticalVersion]]:
     return [("measured", result.raw), ("denoised", result.denoised)]
 
 
-def _sections(result: OpticalResult, table: NumberTable, drawn: Drawn) -> list[Section]:
-    certainty, colours, particles = (table.of(k) for k in ("certainty", "colours", "particles"))
+def _scene(result: OpticalResult) -> Scene:
+    """Lithium fraction of each pixel as measured and denoised, with its standard deviation; unknown outside the particles."""
+    raw, clean = result.raw.maps, result.denoised.maps
+    measured = np.where(np.isfinite(clean.fraction), raw.fraction, np.nan)
+    full = np.array([0.0, 1.0])
+    return scene_of(
+        result.channels.movies[0],
+        [
+            values("measured", measured, UNIT, full),
+            values("denoised", clean.fraction, UNIT, full),
+            spread("sd", clean.sd, UNIT),
+        ],
+    )
+
+
+def _findings(result: OpticalResult, table: NumberTable) -> list[Finding]:
+    """Charge and fronts of the first particles, and the certainty of a pixel."""
+    found: list[Finding] = []
+    count = len(result.denoised.charge.soc)
+    for p in range(min(count, _MOST_FINDINGS)):
+        name = f"particle {p + 1}"
+        found += finding(table, result, "particles", f"{name}, state of charge, last frame")
+        for phase in result.phases[1:]:
+            found += finding(
+                table, result, "particles", f"{name}, mean speed of the front of {phase.name}"
+            )
+    why = f"{count} particles were found; numbers.csv has all of them."
+    found += finding(
+        table, result, "certainty", "denoised, sd of x of a pixel",
+        "Standard deviation of the lithium fraction of a pixel, denoised", why,
+    )  # fmt: skip
+    return opening(result, found)
+
+
+def _report(
+    result: OpticalResult,
+    config: OpticalConfig,
+    table: NumberTable,
+    drawn: Drawn,
+    progress: Progress | None,
+) -> Report:
+    """The page."""
     charged = [] if result.impossible else [drawn["charge"], drawn["fronts"]]
-    return [
-        *opening(result),
-        Section("Summary", said(result), [certainty], [drawn["colours"]]),
-        Section("Phases", (), [colours], [drawn["phases"], drawn["mixture"]]),
-        *[Section("Particles", (), [particles], charged)] * bool(charged),
-        Section("Denoising", result.estimate.sentences()),
-    ]
+    movie = result.channels.movies[0]
+    lights: list[Light] = []
+    for name, estimate in zip(result.estimate.names, result.estimate.estimates, strict=True):
+        lights += [
+            replace(light, name=f"channel {name}, {light.name}")
+            for light in trust_lights(estimate, progress)
+        ]
+    return Report(
+        f"phdenoise optical: {result.channels.name}",
+        _findings(result, table),
+        Origin(result.channels.name, asdict(config), movie.provenance),
+        pictures=[
+            movie_section(_scene(result), drawn["colours"]),
+            Section("Phases", (), (), [drawn["phases"], drawn["mixture"]]),
+        ],
+        law=[Section("Charge and fronts of the particles", (), (), charged)] * bool(charged),
+        trust=[*warning_lights(result.impossible, result.warnings), *lights],
+        details=[
+            Section("What was found, in words", said(result)),
+            Section("Denoising, step by step", result.estimate.sentences()),
+        ],
+        numbers=table.rows,
+    )

@@ -22,7 +22,7 @@ class StxmConfig:
     incident: tuple[float, ...] = ()
     """I0: one number [counts], or one for each energy in their order."""
     incident_region: Box | None = None
-    """Box that nothing covers: I0 of every scan is the mean there, and the flicker of the beam is measured."""
+    """Box (first row, last row, first column, last column; the last ones are excluded) [px] that nothing covers: I0 of every scan is the mean there, and the flicker of the beam is measured."""
     edge: float = 705.0
     """Energy below which scans are background [eV]."""
     gain: float = 1.0

@@ -4,34 +4,38 @@ Written: report.html, lithium.h5 (c as measured and denoised, with variance), qu
 mean.csv (filling against time), FIT_particle.json (laws), PNG figures, provenance.json.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import h5py
 import numpy as np
 from tyro.conf import arg
 
-from phdenoise.figures.stxm_plots import fraction_maps, rate_maps, reaction_curves
+from phdenoise.figures.scene import Scene, movie_strip, pixel_of, scene_of, spread, values
+from phdenoise.figures.stxm_plots import rate_maps, reaction_curves
+from phdenoise.io.arrays_file import write_arrays
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.jsonfile import write_json
 from phdenoise.io.reading import split
 from phdenoise.io.tables import write_table
 from phdenoise.io.writing import write
 from phdenoise.modalities.results import (
-    Drawn,
     NumberTable,
+    finding,
     opening,
     provenance,
     said,
-    write_report,
+    verdict,
 )
 from phdenoise.modalities.stxm.chain import StxmResult, analyse_scans
 from phdenoise.modalities.stxm.config import StxmConfig
 from phdenoise.modalities.stxm.counts import independent_share
 from phdenoise.modalities.stxm.files import StxmFiles, read_scans, with_spectra
-from phdenoise.report.page import Section
-from phdenoise.report.trust import trust_section
+from phdenoise.report.figure_config import FigureConfig
+from phdenoise.report.folder import Drawn, write_report
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Light, Report, Section, Verdict, measured
+from phdenoise.report.trust import movie_section, trust_lights, warning_lights
 from phdenoise.types import Progress
 
 
@@ -58,6 +62,7 @@ def run_stxm(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    pages: FigureConfig | None = None,
 ) -> StxmResult:
     """Read the scans, run the chain and write its folder, complete or not at all.
 
@@ -67,6 +72,7 @@ def run_stxm(
         settings: files and how to use them.
         overwrite: whether an existing folder may be replaced.
         progress: called with (stage, step, steps, value).
+        pages: formats of the figures.
 
     Returns:
         What was written.
@@ -96,8 +102,8 @@ def run_stxm(
             law = {"time_unit": result.movie.time_unit, "laws": laws}
             write_json(law, folder / "FIT_particle.json")
         origin = provenance(settings, result.movie.provenance, inputs)
-        page = _sections(result, table, drawn, progress)
-        write_report(folder, f"phdenoise stxm: {result.movie.name}", table, drawn, page, origin)
+        report = _report(result, settings, table, drawn, progress)
+        write_report(folder, report, drawn, origin, pages)
     return result
 
 
@@ -156,30 +162,23 @@ def fillings(result: StxmResult) -> list[dict[str, Any]]:
 
 def draw(result: StxmResult) -> Drawn:
     """Figures and captions by name."""
-    movie = result.movie
-    pick = [int(t) for t in np.unique(np.linspace(0, len(movie.times) - 1, 6).round().astype(int))]
-    outside = np.where(result.mask, 0, np.nan)
-    versions = {"measured": movie.frames}
-    if len(movie.times) > 1:
-        versions["denoised"] = result.estimate.mean + outside
-    if "joint" in result.fits:
-        versions["law"] = result.fits["joint"].frames + outside
-    titles = [f"{movie.times[t]:.4g} {movie.time_unit}" for t in pick]
+    movie, pixel = result.movie, pixel_of(result.movie)
     drawn = {
         "lithium": (
-            fraction_maps(versions, titles, pick),
-            "Lithium fraction as measured, denoised, and as the fitted law predicts it from the frame where a stretch starts.",
+            movie_strip(_scene(result), columns=6),
+            "Lithium fraction as measured, denoised (with its standard deviation), and as the fitted law predicts it from the frame where "
+            "a stretch starts.",
         )
     }
     if result.fits:
         maps = {name: fit.rate for name, fit in result.fits.items()}
         last = list(result.fits)[-1]
         drawn["rate"] = (
-            rate_maps(maps),
+            rate_maps(maps, pixel=pixel),
             "Rate constant over its geometric mean, from each version.",
         )
         drawn["rate_sd"] = (
-            rate_maps({f"{last}, one sd": np.exp(result.fits[last].rate_sd)}, label="exp(sd of ln k)"),
+            rate_maps({f"{last}, one sd": np.exp(result.fits[last].rate_sd)}, label="exp(sd of ln k)", pixel=pixel),
             "Standard deviation of the logarithm of the rate constant.",
         )  # fmt: skip
         drawn["law"] = (
@@ -189,22 +188,82 @@ def draw(result: StxmResult) -> Drawn:
     return drawn
 
 
-def _sections(
-    result: StxmResult, table: NumberTable, drawn: Drawn, progress: Progress | None
-) -> list[Section]:
-    about = table.of("lithium", "particle", "beam", "noise", "heterogeneity")
-    sections = [
-        *opening(result),
-        Section("Summary", said(result), [about]),
-        Section("Lithium", (), (), [drawn["lithium"]]),
-    ]
+def _scene(result: StxmResult) -> Scene:
+    """Lithium as measured, denoised, its standard deviation, and as the law has it; outside the particle nothing is known."""
+    outside = np.where(result.mask, 0, np.nan)
+    layers = [values("measured", result.movie.frames, "lithium fraction", np.array([0.0, 1.0]))]
+    versions = {}
+    if len(result.movie.times) > 1:
+        versions["denoised"] = result.estimate.mean + outside
+    if "joint" in result.fits:
+        versions["law"] = result.fits["joint"].frames + outside
+    for name, frames in versions.items():
+        layers.append(values(name, frames, "lithium fraction", np.array([0.0, 1.0])))
+    sd = np.sqrt(result.estimate.variance) + outside
+    return scene_of(result.movie, [*layers, spread("sd", sd, "lithium fraction")])
+
+
+def _findings(result: StxmResult, table: NumberTable) -> list[Finding]:
+    """Rate constant and heterogeneity of the best fit, then the error of a pixel."""
+    found: list[Finding] = []
     if result.fits:
-        shown = [drawn[k] for k in ("law", "rate", "rate_sd")]
-        sections.append(Section("Law of the reaction", (), [table.of("law")], shown))
-    if result.estimate.log:
-        sections.append(Section("Denoising", result.estimate.log))
-        sections.append(trust_section(result.estimate, progress))
-    return sections
+        name, fit = list(result.fits.items())[-1]
+        judged = verdict(result, True if fit.converged else None)
+        k = next((p for p in fit.parameters if p.name == "k_0"), None)
+        if k is not None:
+            found.append(
+                measured(
+                    "Rate constant k_0 of the reaction", k.value, k.sd, k.unit, judged, fit.outcome
+                )
+            )
+        group = "heterogeneity"
+        found += finding(
+            table, result, group, f"sd of ln k, {name}", "Scatter of ln k over the particle"
+        )
+    found += finding(table, result, "lithium", "sd of one pixel, denoised", "Standard deviation of the lithium fraction of a pixel, denoised", _before(table))  # fmt: skip
+    return opening(result, found)
+
+
+def _before(table: NumberTable) -> str:
+    row = next(r for r in table.rows if r["name"] == "sd of one pixel, measured")
+    return f"As measured: {row['value']:.3g}."
+
+
+def _report(
+    result: StxmResult,
+    settings: StxmSettings,
+    table: NumberTable,
+    drawn: Drawn,
+    progress: Progress | None,
+) -> Report:
+    """The page."""
+    shown = [drawn[k] for k in ("law", "rate", "rate_sd") if k in drawn]
+    outcomes = [f"Law from {name}: {fit.outcome}" for name, fit in result.fits.items()]
+    outcomes += [f"{name}: {why}" for name, why in result.skipped.items()]
+    lights = [
+        Light(Verdict.of(True if fit.converged else None), f"law from {name}", fit.outcome)
+        for name, fit in result.fits.items()
+    ]
+    log = result.estimate.log
+    return Report(
+        f"phdenoise stxm: {result.movie.name}",
+        _findings(result, table),
+        Origin(result.movie.name, asdict(settings), result.movie.provenance),
+        pictures=[movie_section(_scene(result), drawn["lithium"])],
+        law=[Section("Law of the reaction", outcomes, (), shown)]
+        if outcomes and not result.impossible
+        else [],
+        trust=[
+            *warning_lights(result.impossible, result.warnings),
+            *lights,
+            *(trust_lights(result.estimate, progress) if log else ()),
+        ],
+        details=[
+            Section("What was found, in words", said(result)),
+            *([Section("Denoising, step by step", log)] if log else ()),
+        ],
+        numbers=table.rows,
+    )
 
 
 def _quantities(path: Path, result: StxmResult) -> None:
@@ -218,7 +277,4 @@ def _quantities(path: Path, result: StxmResult) -> None:
         images[f"rate_ln_sd_{name}"] = (fit.rate_sd, "1")
         images[f"law_{name}"] = (fit.frames, "1")
         images[f"law_sd_{name}"] = (fit.frames_sd, "1")
-    with h5py.File(path, "w") as file:
-        for name, (values, unit) in images.items():
-            values = values.astype(np.float32) if values.dtype == float else values
-            file.create_dataset(name, data=values, compression="gzip").attrs["units"] = unit
+    write_arrays(path, images, f"{result.movie.name}: maps beside the lithium fraction")

@@ -5,31 +5,38 @@ tracks.csv (each column in each frame of a movie), tem.h5 (the same as arrays wi
 PNG figures, provenance.json.
 """
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from phdenoise.figures.marks import Pixel
+from phdenoise.figures.scene import Scene, values
 from phdenoise.figures.tem_plots import claim_panels, occupancy_map, particle_panels, strain_panels
+from phdenoise.io.arrays_file import write_arrays
 from phdenoise.io.atomic import atomic_directory, check_writable
 from phdenoise.io.reading import read
 from phdenoise.io.tables import write_rows
 from phdenoise.io.writing import write
 from phdenoise.modalities.results import (
-    Drawn,
     NumberTable,
+    finding,
     opening,
     provenance,
     said,
-    write_report,
+    verdict,
 )
 from phdenoise.modalities.tem.chain import analyse_particle
 from phdenoise.modalities.tem.config import TemConfig, check_config
 from phdenoise.modalities.tem.likelihood import ratio_map, windows
 from phdenoise.modalities.tem.result import TemResult
 from phdenoise.modalities.tem.surface import spacing
-from phdenoise.report.page import Section
+from phdenoise.report.figure_config import FigureConfig
+from phdenoise.report.folder import Drawn, write_report
+from phdenoise.report.origin import Origin
+from phdenoise.report.page import Finding, Report, Section, between
+from phdenoise.report.trust import movie_section, trust_lights, warning_lights
 from phdenoise.types import Progress
 
 # Picometres of an Å.
@@ -50,6 +57,7 @@ def run_tem(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    pages: FigureConfig | None = None,
 ) -> TemResult:
     """Read, run the chain and write its folder, complete or not at all.
 
@@ -59,6 +67,7 @@ def run_tem(
         config: of the chain.
         overwrite: whether an existing folder may be replaced.
         progress: called with (stage, step, steps, value).
+        pages: formats of the figures.
 
     Returns:
         What was written.
@@ -79,9 +88,8 @@ def run_tem(
         if result.tracks is not None:
             write_rows(folder / "tracks.csv", *_track_table(result))
         _arrays(folder / "tem.h5", result)
-        page = _sections(result, table, drawn)
-        origin = provenance(config, movie.provenance)
-        write_report(folder, f"phdenoise tem: {movie.name}", table, drawn, page, origin)
+        report = _report(result, config, table, drawn, progress)
+        write_report(folder, report, drawn, provenance(config, movie.provenance), pages)
     return result
 
 
@@ -277,20 +285,81 @@ def draw(result: TemResult) -> Drawn:
     return drawn
 
 
-def _sections(result: TemResult, table: NumberTable, drawn: Drawn) -> list[Section]:
+def _scene(result: TemResult) -> Scene:
+    """Counts of the frames, where there are several, and nothing else: the denoised image is one for all."""
+    movie, size = result.movie, result.pixel_size
+    layer = values("counts", result.counts.astype(np.float32), "electrons")
+    return Scene((layer,), movie.times, movie.time_unit, Pixel(size, size, "Å"))
+
+
+def _findings(result: TemResult, table: NumberTable) -> list[Finding]:
+    """How many columns, how well they are known, and what the dose can claim."""
+    found = finding(table, result, "columns", "found", "Columns found")
+    false = f"{result.hidden} false ones are found in vacuum of this size and dose."
+    found = [replace(one, why=false) for one in found]
+    found += finding(
+        table, result, "columns", "error of a position along an axis, rms",
+        "Standard deviation of a column's position along an axis",
+    )  # fmt: skip
+    found += finding(
+        table, result, "claims", "power for a column, all frames, a site",
+        "Probability that a surface column which is there is claimed (median site)",
+        f"One frame alone: {np.median(result.single.power):.2g}." if len(result.verdicts) else "",
+    )  # fmt: skip
+    rates, unit = result.rates, f"1/{result.movie.time_unit}"
+    if rates is not None:
+        found.append(
+            between("Rate of arrival at an empty site", rates.on, rates.on_interval, unit, verdict(result),
+                    f"The interval holds {100 * rates.level:g} %.")
+        )  # fmt: skip
+    return opening(result, found)
+
+
+def _report(
+    result: TemResult,
+    config: TemConfig,
+    table: NumberTable,
+    drawn: Drawn,
+    progress: Progress | None,
+) -> Report:
+    """The page."""
     head, rows = site_table(result)
-    shown = [dict(zip(head, row, strict=True)) for row in rows]
-    sections = [
-        *opening(result),
-        Section("Summary", said(result), [table.of("image")], [drawn["columns"]]),
-        Section("Which columns to believe", (), [table.of("claims"), shown], [drawn["claims"]]),
-        Section(
-            "Columns", (), [table.of("columns")], [drawn["strain"]] if "strain" in drawn else []
-        ),
+    sites = [dict(zip(head, row, strict=True)) for row in rows]
+    pictures = [
+        movie_section(_scene(result), drawn["columns"]),
+        Section("Which columns to believe", _verdicts(result), [sites], [drawn["claims"]]),
     ]
-    if "occupancy" in drawn and not result.impossible:
-        sections.append(Section("Occupancy", (), [table.of("occupancy")], [drawn["occupancy"]]))
-    return [*sections, Section("Method", [*_METHOD, *result.estimate.log])]
+    if "strain" in drawn:
+        pictures.append(Section("Strain", (), (), [drawn["strain"]]))
+    occupied = "occupancy" in drawn and not result.impossible
+    return Report(
+        f"phdenoise tem: {result.movie.name}",
+        _findings(result, table),
+        Origin(result.movie.name, asdict(config), result.movie.provenance),
+        pictures=pictures,
+        law=[Section("Occupancy of the surface", (), (), [drawn["occupancy"]])] * occupied,
+        trust=[
+            *warning_lights(result.impossible, result.warnings),
+            *(trust_lights(result.estimate, progress) if result.estimate.trust else ()),
+        ],
+        details=[
+            Section("What was found, in words", said(result)),
+            Section("Method", [*_METHOD, *result.estimate.log]),
+        ],
+        numbers=table.rows,
+    )
+
+
+def _verdicts(result: TemResult) -> list[str]:
+    """How many sites have each verdict."""
+    if not result.verdicts:
+        return ["No site of the surface was judged."]
+    present, absent, open_ = (
+        result.verdicts.count(v) for v in ("present", "absent", "cannot tell")
+    )
+    return [
+        f"Sites of the surface: {present} columns are present, {absent} are absent, of {open_} this dose cannot tell."
+    ]
 
 
 def _arrays(path: Path, result: TemResult) -> None:
@@ -319,7 +388,4 @@ def _arrays(path: Path, result: TemResult) -> None:
         }
     if result.rates is not None:
         arrays["sites/occupied"] = (result.rates.probability, "1")
-    with h5py.File(path, "w") as file:
-        for name, (values, unit) in arrays.items():
-            stored = values.astype(np.float32) if values.dtype == float else values
-            file.create_dataset(name, data=stored, compression="gzip").attrs["units"] = unit
+    write_arrays(path, arrays, f"{result.movie.name}: columns and sites")

@@ -17,6 +17,7 @@ from phdenoise.modalities.neutron.radiograph import calibration
 from phdenoise.modalities.neutron.twin import CellConfig, current, instrument, simulate_cell
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise.models import Poisson
+from tests.report.pages import assert_report
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -88,7 +89,7 @@ def test_headless_chain(folder, tmp_path, capsys):
     assert fit["parameters"][0]["unit"] == "ln um^2/s"
     with (out / "numbers.csv").open() as stream:
         assert {r["unit"] for r in csv.DictReader(stream)} >= {"mol/cm^3", "%"}
-    page = (out / "report.html").read_text()
+    page = assert_report(out)
     assert "Transport and accumulation" in page
     assert page.count("data:image/png") >= 4
     provenance = json.loads((out / "provenance.json").read_text())

@@ -20,6 +20,7 @@ from phdenoise.modalities.optical.twin import CameraConfig, exposed, photograph
 from phdenoise.modalities.registration import shift
 from phdenoise.movie import Estimate
 from phdenoise.noise.models import PoissonGaussian
+from tests.report.pages import assert_report
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -156,7 +157,7 @@ def test_headless_chain(scene, tmp_path, capsys, monkeypatch, denoiser):
     assert all(float(r["denoised state of charge sd [1]"]) > 0 for r in rows)
     with (out / "numbers.csv").open() as stream:
         assert {r["unit"] for r in csv.DictReader(stream)} >= {"counts", "1", "um^2"}
-    page = (out / "report.html").read_text()
+    page = assert_report(out)
     assert page.count("data:image/png") >= 5
     provenance = json.loads((out / "provenance.json").read_text())
     assert provenance["settings"]["dark"] == 100

@@ -21,6 +21,7 @@ from phdenoise.modalities.stxm.twin import StxmTwinConfig, simulate_stxm
 from phdenoise.movie import Estimate, Movie
 from phdenoise.noise.models import Gaussian
 from phdenoise.physics.twins.particles import ParticleTwinConfig
+from tests.report.pages import assert_report
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -81,9 +82,9 @@ def test_headless_chain(folder, tmp_path, capsys):
     units = {p["name"]: p["unit"] for p in laws["joint"]["parameters"]}
     assert units["k_0"] == "1/s"
     with h5py.File(out / "quantities.h5") as file:
-        assert file["rate_joint"].attrs["units"] == "1"
-        assert file["thickness"].attrs["units"] == "end members"
-    page = (out / "report.html").read_text()
+        assert file["entry/maps/rate_joint"].attrs["units"] == "1"
+        assert file["entry/maps/thickness"].attrs["phdenoise_unit"] == "end members"
+    page = assert_report(out)
     assert "Law of the reaction" in page
     assert page.count("data:image/png") >= 4
     provenance = json.loads((out / "provenance.json").read_text())

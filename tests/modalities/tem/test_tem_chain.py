@@ -14,6 +14,7 @@ from phdenoise.modalities.tem.columns import ColumnsConfig
 from phdenoise.modalities.tem.config import TemConfig
 from phdenoise.movie import Movie
 from phdenoise.types import InputError
+from tests.report.pages import assert_report
 
 SIZE = 0.2  # Å a pixel
 CONFIG = TemConfig(
@@ -64,7 +65,7 @@ def test_the_command_writes_a_folder_that_reads_back(movie, tmp_path, capsys):
     options = ["--pixel-size", str(SIZE), "--no-network", "--columns.width", "0.7", "--frame-interval", "0.5"]  # fmt: skip
     main(["tem", str(tmp_path / "particle.npy"), "-o", str(out), *options])
     assert "Report:" in capsys.readouterr().out
-    page = (out / "report.html").read_text()
+    page = assert_report(out)
     # The verdict stands before the numbers.
     assert page.index("this dose cannot tell") < page.index("<table>")
     rows = list(csv.DictReader((out / "columns.csv").open()))
@@ -73,9 +74,9 @@ def test_the_command_writes_a_folder_that_reads_back(movie, tmp_path, capsys):
     sites = list(csv.DictReader((out / "sites.csv").open()))
     assert {r["verdict"] for r in sites} <= {"present", "absent", "cannot tell"}
     with h5py.File(out / "tem.h5") as file:
-        assert file["columns/position"].shape == (len(at), 2)
-        assert file["columns/position"].attrs["units"] == "Å"
-        assert file["tracks/position"].shape == (5, len(at), 2)
+        assert file["entry/columns/position"].shape == (len(at), 2)
+        assert file["entry/columns/position"].attrs["units"] == "angstrom"
+        assert file["entry/tracks/position"].shape == (5, len(at), 2)
     assert json.loads((out / "provenance.json").read_text())["settings"]["pixel_size"] == SIZE
     assert np.isfinite(read(out / "denoised.h5").frames).all()
 
