@@ -12,7 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
+
+from phdenoise.figures.published import metadata, write_beside
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Okabe-Ito: distinguishable with any colour vision.
@@ -284,14 +287,29 @@ def save(
     """
     for text in figure.findobj(Text):
         text.set_text(_typeset(text.get_text()))
-    figure.savefig(target, dpi=dpi, format=kind)
+    suffix = kind or (Path(target).suffix[1:] if isinstance(target, str | Path) else "png")
+    figure.savefig(target, dpi=dpi, format=kind, metadata=metadata(suffix.lower()))
+    if isinstance(target, str | Path) and suffix.lower() == "png":
+        write_beside(figure, Path(target))
 
 
 def _typeset(text: str) -> str:
-    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX."""
+    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX, where TeX can read it."""
+    if text.count("$") > 1 and not _is_tex(text):
+        # A unit from a file may be anything: it is then shown as it is written.
+        return text.replace("\\$", "$").replace("$", r"\$")
     parts = text.split("$")
     parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
     return "$".join(parts)
+
+
+def _is_tex(text: str) -> bool:
+    """Whether matplotlib can typeset a text."""
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def superscripts(text: str) -> str:
