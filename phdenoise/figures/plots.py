@@ -16,6 +16,7 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
 from phdenoise.figures.published import metadata, write_beside
+from phdenoise.types import InputError
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Okabe-Ito: distinguishable with any colour vision.
@@ -239,29 +240,50 @@ def sweep(
     x_label: str,
     y_label: str,
     log_y: bool = False,
+    by: str | None = None,
+    repeats: Collection[str] = (),
 ) -> Figure:
     """Median and range over repeats of several columns of a tidy table against another column.
 
     Args:
-        rows: of the table.
+        rows: of the table of a study: columns up to "outcome" are settings, where there is such a column.
         x: column on the abscissa.
         ys: label -> column.
         x_label, y_label: with units.
         log_y: logarithmic ordinate.
+        by: another setting, each value of which has lines of its own.
+        repeats: settings that count as repeats, besides seeds.
 
     Returns:
         The figure.
+
+    Raises:
+        InputError: a setting that is neither of these differs between rows of one x: it would be taken for scatter.
     """
+    _check_repeats(rows, {x, by, *repeats})
     figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
     axis = figure.subplots()
-    for (label, column), colour in zip(ys.items(), COLOURS, strict=False):
+    kinds = [None] if by is None else list(dict.fromkeys(str(r[by]) for r in rows))
+    series = [
+        (label if kind is None else f"{label}, {str(by).split('.')[-1]} {kind}", column, kind)
+        for label, column in ys.items()
+        for kind in kinds
+    ]
+    for (label, column, kind), (colour, line) in zip(series, _styles(len(series)), strict=True):
+        some = [r for r in rows if kind is None or str(r[by or x]) == kind]
         pairs = [
-            (float(r[x]), float(r[column])) for r in rows if r.get(column) not in (None, "", "nan")
+            (float(r[x]), float(r[column])) for r in some if r.get(column) not in (None, "", "nan")
         ]
         levels = sorted({p[0] for p in pairs})
         groups = [np.array([v for u, v in pairs if u == level]) for level in levels]
         axis.plot(
-            levels, [np.median(g) for g in groups], "o-", ms=3, lw=1.2, color=colour, label=label
+            levels,
+            [np.median(g) for g in groups],
+            f"o{line}",
+            ms=3,
+            lw=1.2,
+            color=colour,
+            label=label,
         )
         low, high = [g.min() for g in groups], [g.max() for g in groups]
         axis.fill_between(levels, low, high, color=colour, alpha=0.2, lw=0)
@@ -272,6 +294,34 @@ def sweep(
     axis.legend(fontsize=7, frameon=False)
     axis.tick_params(labelsize=7)
     return figure
+
+
+def _styles(count: int) -> list[tuple[str, str]]:
+    """Colours, and other lines where colours are used up."""
+    return [(c, line) for line in ("-", "--", ":", "-.") for c in COLOURS][:count]
+
+
+def _check_repeats(
+    rows: Sequence[Mapping[str, float | str]], named: Collection[str | None]
+) -> None:
+    """Refuse settings that differ between rows without being drawn."""
+    columns = list(rows[0]) if rows else []
+    if "outcome" not in columns:
+        return
+    settings = columns[1 : columns.index("outcome")]
+    free = [c for c in settings if c not in named and not c.split(".")[-1].endswith("seed")]
+    # What follows from the settings that are drawn, such as a size that goes with a geometry, is no scatter.
+    drawn = [n for n in named if n is not None]
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for c in free:
+        groups.clear()
+        for r in rows:
+            groups.setdefault(tuple(str(r.get(n)) for n in drawn), set()).add(str(r.get(c)))
+        if any(len(values) > 1 for values in groups.values()):
+            raise InputError(
+                f"The rows of one point differ in {c}, which would be taken for scatter: draw some of the rows, each value by "
+                f'itself (by="{c}"), or say that they are repeats (repeats=["{c}"]).'
+            )
 
 
 def save(

@@ -14,12 +14,12 @@ import json
 import sys
 import sysconfig
 import textwrap
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any, cast
 
 import phdenoise
@@ -170,7 +170,7 @@ def _unwrapped(run: Any) -> Any:
     return inspect.unwrap(run) if callable(run) else run
 
 
-def _reach(thing: Any, parts: set[str], seen: set[int]) -> None:
+def _reach(thing: Any, parts: set[str], seen: set[Any]) -> None:
     """Note the code of a function or class and of what its body names, once each."""
     if id(thing) in seen:
         return
@@ -182,26 +182,52 @@ def _reach(thing: Any, parts: set[str], seen: set[int]) -> None:
     for function in functions:
         if isinstance(function, FunctionType):
             for cell in function.__closure__ or ():
-                if callable(cell.cell_contents) or isinstance(
-                    cell.cell_contents, int | float | str
-                ):
-                    _reach_value("closure", cell.cell_contents, parts, seen)
-            for name in _names(function.__code__) & function.__globals__.keys():
-                _reach_value(name, function.__globals__[name], parts, seen)
+                _reach_value(cell.cell_contents, parts, seen)
+            for name in _names(function.__code__):
+                _reach_name(name, function.__globals__, parts, seen)
 
 
-def _reach_value(name: str, value: Any, parts: set[str], seen: set[int]) -> None:
+def _reach_name(name: str, names: Mapping[str, Any], parts: set[str], seen: set[Any]) -> None:
+    """Note what a name of a module stands for: code, or the line that sets it, since what it holds may change."""
+    if name not in names or (id(names), name) in seen:
+        return
+    seen.add((id(names), name))
+    line = _assignments(names.get("__file__") or "").get(name)
+    if line is None:
+        _reach_value(names[name], parts, seen)
+        return
+    parts.add(line)
+    for node in ast.walk(ast.parse(line)):
+        if isinstance(node, ast.Name):
+            _reach_name(node.id, names, parts, seen)
+
+
+def _reach_value(value: Any, parts: set[str], seen: set[Any]) -> None:
     value = _unwrapped(value)
     if isinstance(value, FunctionType) or inspect.isclass(value):
         if _is_own(value):
             _reach(value, parts, seen)
-    elif isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            _reach_value(f"{name}.{key}", item, parts, seen)
-    elif not isinstance(value, ModuleType) and not callable(value):
-        text = repr(sorted(map(repr, value)) if isinstance(value, set | frozenset) else value)
+    elif isinstance(value, str | int | float | tuple | frozenset | type(None)):
+        text = repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
         # An object may be written with its address, which is another in every process.
-        parts.add(f"{name}={type(value).__name__ if ' at 0x' in text else text}")
+        parts.add(type(value).__name__ if " at 0x" in text else text)
+
+
+@lru_cache(maxsize=256)
+def _assignments(file: str) -> dict[str, str]:
+    """The statements at the top of a file that set a name."""
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    found: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for name in ast.walk(target):
+                    if isinstance(name, ast.Name):
+                        found[name.id] = ast.unparse(node)
+    return found
 
 
 def _names(code: CodeType) -> set[str]:

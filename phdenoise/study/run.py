@@ -10,14 +10,11 @@ from typing import Any
 
 from phdenoise.io.atomic import check_writable
 from phdenoise.study import records
-from phdenoise.study.identity import code_version, flatten, run_id, run_name
+from phdenoise.study.identity import code_version, run_id
 from phdenoise.study.launchers.pool import Pool
 from phdenoise.study.plan import extend_plan
-from phdenoise.study.table import collect, read_table
 from phdenoise.study.work import InProcess, Launcher, Task, Work
 from phdenoise.types import InputError
-
-__all__ = ["collect", "flatten", "read_table", "run_id", "run_name", "run_sweep", "tasks_of"]
 
 
 def run_sweep(

@@ -1,5 +1,6 @@
 """Sweep algebra, run identity across processes, resuming, and tidy tables."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,9 +11,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from phdenoise.study import records
 from phdenoise.study.compiled import clear_caches
-from phdenoise.study.run import collect, read_table, run_id, run_sweep
-from phdenoise.study.sweep import apply, chain, param, prod, zip_
+from phdenoise.study.current import track
+from phdenoise.study.identity import code_version, run_id
+from phdenoise.study.rerun import rerun
+from phdenoise.study.run import run_sweep
+from phdenoise.study.state import status
+from phdenoise.study.sweep import apply, chain, param, prod, reseeded, where, zip_
+from phdenoise.study.table import collect, read_table
 from phdenoise.types import InputError
 
 
@@ -121,3 +128,161 @@ def test_compiled_programs_are_forgotten_when_they_are_many():
     assert clear_caches(0.0)
     assert double._cache_size() == 0
     assert float(double(jnp.ones(3))[0]) == 2
+
+
+_CODE = """
+from dataclasses import dataclass
+SCALE = {factor}
+SEEN = []
+@dataclass(frozen=True)
+class Config:
+    seed: int = 0
+    old: float = 1.0
+{field}
+def helper(x):
+    {comment}
+    return x * SCALE
+def run(config):
+    SEEN.append(config)
+    return {{"x": helper(config.seed)}}
+def draw():
+    {drawing}
+"""
+
+
+def _module(folder, name, **changes):
+    """A study in a file of its own."""
+    import importlib.util
+
+    text = {"factor": 2, "field": "", "comment": "# none", "drawing": "pass"} | changes
+    file = folder / f"{name}.py"
+    file.write_text(_CODE.format(**text))
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_version_is_that_of_the_code_a_run_reaches(tmp_path):
+    first = _module(tmp_path, "first")
+    version = code_version(first.run)
+    first.run(first.Config())
+    assert code_version(first.run) == version
+    same = _module(tmp_path, "same", comment='"""A docstring."""', drawing="return 7")
+    assert code_version(same.run) == version
+    other = [_module(tmp_path, "other", factor=3), _module(tmp_path, "more", comment="x = x + 1")]
+    assert len({version, *(code_version(m.run) for m in other)}) == 3
+
+
+def test_a_new_field_with_a_default_renames_and_recomputes_nothing(tmp_path):
+    old = _module(tmp_path, "study_a")
+    paths = run_sweep(old.run, apply(old.Config(), param("seed", range(3))), tmp_path / "runs")
+    stamps = [p.stat().st_mtime_ns for p in paths]
+    new = _module(tmp_path, "study_b", field="    new: str = 'default'")
+    configs = apply(new.Config(), param("seed", range(3)))
+    assert run_sweep(new.run, configs, tmp_path / "runs") == paths
+    assert [p.stat().st_mtime_ns for p in paths] == stamps
+    assert len(collect(tmp_path / "runs", tmp_path / "t.csv")) == 3
+    changed = apply(new.Config(), [{"seed": 1, "new": "other"}])
+    assert run_sweep(new.run, changed, tmp_path / "runs")[0] not in paths
+
+
+def test_a_default_that_changes_makes_results_of_before_stale(tmp_path):
+    old = _module(tmp_path, "study_c")
+    (path,) = run_sweep(old.run, [old.Config(seed=1)], tmp_path / "runs")
+    before = path.read_bytes()
+    new = _module(tmp_path, "study_d")
+    code = (tmp_path / "study_d.py").read_text().replace("old: float = 1.0", "old: float = 2.0")
+    exec(compile(code, "study_d", "exec"), vars(new))
+    # The function of before, so that only the default differs.
+    run_sweep(old.run, [new.Config(seed=1)], tmp_path / "runs")
+    assert records.load(path)["config"]["old"] == 2.0
+    (kept,) = (tmp_path / "runs" / "replaced").iterdir()
+    assert kept.read_bytes() == before
+
+
+def test_code_that_changes_makes_results_stale_and_they_are_not_mixed(tmp_path):
+    first, second = _module(tmp_path, "study_e"), _module(tmp_path, "study_f", factor=5)
+    runs, table = tmp_path / "runs", tmp_path / "t.csv"
+    run_sweep(first.run, apply(first.Config(), param("seed", range(3))), runs)
+    run_sweep(second.run, apply(second.Config(), param("seed", range(1, 3))), runs)
+    found = status(runs)
+    assert (found.done, found.total, found.stale) == (2, 2, 3)
+    assert "2 of 2 runs are done; 3 more are stale" in found.sentence
+    assert [r["x"] for r in collect(runs, table)] == [5, 10]
+    (runs / "plan.json").unlink()
+    with pytest.raises(InputError, match=r"several versions of the code .* do not belong"):
+        collect(runs, table)
+    path = next(runs.glob(f"*-{code_version(first.run)}.json"))
+    record = json.loads(path.read_text())
+    record.pop("sha256")
+    record["about"]["versions"]["jax"] = "0.1"
+    records.write(
+        path,
+        records.make(
+            first.Config(seed=record["config"]["seed"]), "done", record["result"], record["about"]
+        ),
+    )
+    run_sweep(first.run, apply(first.Config(), param("seed", range(3))), runs)
+    with pytest.raises(InputError, match="several jax"):
+        collect(runs, table)
+    assert len(collect(runs, table, mix=True)) == 3
+
+
+def test_a_result_says_where_it_comes_from(tmp_path):
+    movie = tmp_path / "movie.npy"
+    movie.write_bytes(b"pixels")
+
+    def run(config):
+        track(7, loss=0.5)
+        return {"x": 1.0}
+
+    @dataclass(frozen=True)
+    class WithInput:
+        file: str = ""
+        seed: int = 3
+
+    (path,) = run_sweep(run, [WithInput(str(movie))], tmp_path / "runs")
+    about = records.load(path)["about"]
+    assert about["inputs"] == {str(movie): hashlib.sha256(b"pixels").hexdigest()}
+    assert about["seeds"] == {"seed": 3}
+    assert about["steps"] == 7
+    assert about["versions"]["jax"] == jax.__version__
+    assert "cpu" in about["versions"]["devices"]
+    assert about["duration"] > 0
+    assert about["peak_memory"] > 1e7
+    assert about["code"] in path.stem
+    assert about["date"].endswith("+00:00")
+    assert len(about["git"].split("+")[0]) in (0, 40)
+    (line,) = (tmp_path / "runs" / "metrics" / f"{path.stem}.jsonl").read_text().splitlines()
+    assert json.loads(line)["loss"] == 0.5
+
+
+def test_rerun_compares_and_names_what_changed(tmp_path):
+    draw = [1.0, 2.0]
+
+    def run(config):
+        return {"same": 1.0, "other": draw.pop(0)}
+
+    (path,) = run_sweep(run, [Outer()], tmp_path)
+    found = rerun(run, Outer(), path, version="x")
+    assert found.numbers == {"other": (1.0, 2.0)}
+    assert not found.same
+    assert "2 numbers, 1 differ" in found.lines()[0]
+    draw[:] = [1.0]
+    assert rerun(run, Outer(), path, version="x").same
+    with pytest.raises(InputError, match="no finished result"):
+        rerun(run, Outer(seed=9), tmp_path / "none.json", version="x")
+
+
+def test_conditions_and_seeds_choose_runs():
+    configs = apply(Outer(), prod(param("seed", range(3)), param("inner.rate", (0.1, 0.2))))
+    assert [c.seed for c in where(configs, ["inner.rate=0.2", "seed=0,2"])] == [0, 2]
+    assert len(where(configs, ["inner.shape=2x3"])) == 6
+    for wrong, words in ((["rate=1"], "Unknown condition"), (["seed=7"], "No run of the study")):
+        with pytest.raises(InputError, match=words):
+            where(configs, wrong)
+    again = reseeded(configs, [5, 6])
+    assert [(c.seed, c.inner.rate) for c in again] == [(5, 0.1), (6, 0.1), (5, 0.2), (6, 0.2)]
+    with pytest.raises(InputError, match="no field called seed"):
+        reseeded([Inner()], [1])

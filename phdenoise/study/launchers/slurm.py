@@ -9,7 +9,9 @@ The machine that submits only writes names and settings: nothing is imported by 
 
 import json
 import os
+import shlex
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -31,6 +33,8 @@ from phdenoise.types import InputError
 
 # Submitted runs with the job that has each.
 _JOBS = "jobs.json"
+# By which Slurm warns of the time limit and of preemption, as submitit asks it to.
+_WARNINGS = (signal.SIGUSR2,)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Pack:
 
     def __call__(self) -> int:
         """Compute what has no result yet, and return how many that were."""
+        # Held back since the task began: before submitit listened, it would have ended the task.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WARNINGS)
         left = [t for t in self.tasks if self.work.todo(t)]
         return sum(1 for _ in self.inner.launch(self.work, left))
 
@@ -109,8 +115,10 @@ class Slurm:
         ids: list[str] = []
         from submitit.helpers import clean_env
 
-        # Without the settings of the job that this process may itself be in.
+        # Without the settings of the job that this process may itself be in, but with those of the cluster.
+        cluster = {k: os.environ[k] for k in ("SLURM_CONF",) if k in os.environ}
         with clean_env():
+            os.environ.update(cluster)
             for k in range(0, len(packs), site.array_limit):
                 some = packs[k : k + site.array_limit]
                 try:
@@ -169,7 +177,7 @@ def _executor(folder: Path, site: Site) -> Any:
     if shutil.which("sbatch") is None:
         raise InputError("There is no Slurm here (no command sbatch): choose another --launcher.")
     executor = submitit.SlurmExecutor(
-        folder=folder, max_num_timeout=site.requeues, python=sys.executable
+        folder=folder, max_num_timeout=site.requeues, python=_python()
     )
     optional = {"partition": site.partition, "account": site.account, "qos": site.qos}
     if site.gpus:
@@ -186,6 +194,12 @@ def _executor(folder: Path, site: Site) -> Any:
         **{k: v for k, v in optional.items() if v},
     )
     return executor
+
+
+def _python() -> str:
+    """Python, with the warning of the time limit held back until there is somebody to hear it."""
+    held = ",".join(s.name.removeprefix("SIG") for s in _WARNINGS)
+    return f"env --block-signal={held} {shlex.quote(sys.executable)}"
 
 
 def _python_path() -> str:
