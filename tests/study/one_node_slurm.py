@@ -3,6 +3,7 @@
 Everything is in one folder, with ports and a key of its own, so that it meets no other Slurm of the machine.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -76,6 +77,11 @@ class OneNode:
     def says(self, *command: str) -> str:
         """What a command of Slurm prints."""
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    def sends(self, *command: str) -> None:
+        """Run a command that asks again and again where a job is about to change, for some seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=5)
 
     def _spawn(self, *command: str) -> None:
         log = (self.folder / f"{command[0]}.log").open("wb")

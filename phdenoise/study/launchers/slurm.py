@@ -227,7 +227,8 @@ def _in_queue() -> set[str] | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return set(done.stdout.split())
+    # A task that is not of an array has no index.
+    return {job.removesuffix("_N/A") for job in done.stdout.split()}
 
 
 def _last_line(error: Exception) -> str:

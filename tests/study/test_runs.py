@@ -57,7 +57,7 @@ def test_algebra():
 
 def test_run_id_is_the_same_in_another_process():
     code = (
-        "import sys; sys.path.insert(0, 'tests/study'); import test_study as t;"
+        "import sys; sys.path.insert(0, 'tests/study'); import test_runs as t;"
         "print(t.run_id(t.Outer(seed=4)))"
     )
     out = subprocess.run(
