@@ -39,7 +39,9 @@ class Comparison:
         """What was compared, what differs, and what may be the cause."""
         said = "bit by bit the same"
         if self.numbers:
-            said = f"equal within {self.tolerance:g}" if self.same else f"{len(self.numbers)} differ"
+            said = (
+                f"equal within {self.tolerance:g}" if self.same else f"{len(self.numbers)} differ"
+            )
         lines = [f"{self.name}: {self.count} numbers, {said}."]
         for name, (then, now) in self.numbers.items():
             lines.append(f"    {name}: {_text(then)} then, {_text(now)} now")

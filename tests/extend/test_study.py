@@ -77,7 +77,7 @@ def test_from_list_to_cite(study, tmp_path, capsys):
     assert b"/FontFile2" in (folder / "error.pdf").read_bytes()
     # One program rounds otherwise than a single run; a single run is repeated to the bit.
     assert "within 1e-06" in study("rerun", rows[0]["id"], "--fast")
-    study("run", "--where", "count=4", "seed=0", "sigma=0.1")
+    study("run", "--where", "count=16", "seed=0", "sigma=0.1")
     assert "bit by bit the same" in study("rerun", rows[0]["id"])
     assert "@misc{jax2018" in study("cite", "--fast")
     # Some of the runs, with other seeds.
