@@ -4,12 +4,14 @@ Each config is one JSON file, named by what it changes of the defaults and by th
 that a second call does only what is missing. Where and how runs are computed is a launcher (`launchers`).
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from phdenoise.io.atomic import check_writable
 from phdenoise.study import records
+from phdenoise.study.current import Current
 from phdenoise.study.identity import code_version, run_id
 from phdenoise.study.launchers.pool import Pool
 from phdenoise.study.plan import extend_plan
@@ -59,6 +61,7 @@ def run_sweep(
     check_writable(folder / "plan.json", overwrite=True)
     extend_plan(folder, work.version, [t.path.stem for t in tasks])
     todo = [t for t in tasks if work.todo(t)]
+    _tidy(tasks, todo)
     done = len(tasks) - len(todo)
     if launcher is None:
         launcher = InProcess() if processes <= 1 else Pool(processes)
@@ -67,6 +70,15 @@ def run_sweep(
         if progress:
             progress(done, len(tasks), f"{task.path.stem}: {outcome}")
     return [t.path for t in tasks]
+
+
+def _tidy(tasks: Sequence[Task], todo: Sequence[Task]) -> None:
+    """Remove the checkpoints of finished runs whose process was killed before it could."""
+    left = {t.path for t in todo}
+    for task in tasks:
+        kept = Current(task.path).checkpoint
+        if task.path not in left and kept.exists():
+            shutil.rmtree(kept, ignore_errors=True)
 
 
 def tasks_of(version: str, configs: Sequence[Any], folder: Path) -> list[Task]:

@@ -125,18 +125,19 @@ def test_info_says_what_the_file_says_and_refuses_what_contradicts_it(tmp_path, 
     assert "the latter is taken" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_table_of_files_and_settings_and_what_is_missing(tmp_path, monkeypatch, capsys):
     """Each line has options of its own; a second call does only what is missing, and what has changed."""
     for k, name in enumerate("abc"):
         _write(tmp_path / f"{name}.tif", _movie(k))
     table = tmp_path / "movies.csv"
-    table.write_text("file,width,seed\na.tif,12,\nb.tif,,5\nc.tif,,\n")
+    table.write_text("file,defects,seed\na.tif,keep,\nb.tif,,5\nc.tif,,\n")
     monkeypatch.chdir(tmp_path)
     command = ["denoise", "movies.csv", "-o", "out", *TINY]
     main(command)
     assert "[3/3] c.tif" in capsys.readouterr().out
     made = {n: read_estimate(tmp_path / "out" / f"{n}.h5") for n in "abc"}
-    assert [made[n].settings["width"] for n in "abc"] == [12, 8, 8]
+    assert [made[n].settings["defects"] for n in "abc"] == ["keep", "mask", "mask"]
     assert [made[n].settings["seed"] for n in "abc"] == [0, 5, 0]
     with (tmp_path / "out" / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))

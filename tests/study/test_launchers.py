@@ -102,6 +102,7 @@ def test_a_function_that_is_not_of_arrays_is_refused_and_a_bad_config_found(tmp_
     assert [r["outcome"] for r in rows] == ["done", "failed: ValueError: no such rate"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_failed_row(tmp_path):
     sweep = chain(param("seed", range(4)), param("what", ["die", "raise"]))
     paths = run_sweep(run, apply(Small(), sweep), tmp_path, launcher=Pool(2))
@@ -117,6 +118,7 @@ def test_what_cannot_be_sent_is_refused_before_a_process_starts(tmp_path):
         run_sweep(lambda c: {}, [Small()], tmp_path, processes=2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="no Linux")
 def test_no_worker_outlives_a_killed_launcher(tmp_path):
     code = (
