@@ -30,7 +30,7 @@ from phdenoise.physics.simulate import advance
 from phdenoise.physics.steppers.base import Stepper
 from phdenoise.physics.steppers.etdrk4 import ETDRK4
 from phdenoise.physics.steppers.rosenbrock import RosenbrockW
-from phdenoise.study.run import read_table
+from phdenoise.study.table import read_table
 
 A1, B1, A2, B2, END = 0.0075, 8 * np.pi, 0.03, 22 * np.pi, 8.0
 KAPPA = {"7a": 4e-4, "7b": 1.5625e-6, "7c": 1.5625e-6}

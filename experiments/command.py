@@ -1,48 +1,19 @@
-"""The command line of a study: run what is missing, collect its table, draw its figures.
+"""The command line of a study of this folder, and the arrays that its runs keep.
 
-python -m experiments.NAME run|collect|figure [--fast] [--output FOLDER] [--processes N]
+python -m experiments.NAME list|run|status|collect|figure|rerun|cite [--fast] [--where FIELD=VALUE] [--launcher pool]
 """
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import tyro
 
+from phdenoise.cli.study_command import main
 from phdenoise.io import atomic
-from phdenoise.study.run import collect, read_table, run_id, run_sweep
+from phdenoise.study.definition import After, Study
+from phdenoise.study.identity import run_name
 from phdenoise.types import InputError
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What to do, and where."""
-
-    what: tyro.conf.Positional[Literal["run", "collect", "figure"]]
-    """run the sweep (resumes), collect its CSV, or draw figures from the CSV."""
-    fast: bool = False
-    """A minute-long version of the study."""
-    output: Path | None = None
-    """Folder of runs, table and figures; default results/NAME."""
-    processes: int = 1
-    """Runs at a time."""
-
-
-@dataclass(frozen=True)
-class WithData(Arguments):
-    """What to do, and where; the study also looks at real movies."""
-
-    data: str = os.environ.get("PHDENOISE_DATA", "")
-    """Folder of the real movies."""
-
-
-# What is done with the rows of the finished runs: (rows, folder, the sweep).
-After = Callable[[list[dict[str, str]], Path, Sequence[Any]], None]
 
 
 def command(
@@ -53,48 +24,22 @@ def command(
     *,
     tell: After | None = None,
     keeps: bool = False,
-    arguments: type[Arguments] = Arguments,
+    data: bool = False,
+    cites: tuple[str, ...] = (),
 ) -> None:
-    """Run, collect or draw a study; a mistake ends with one sentence and exit code 2.
+    """Do what the command line asks of a study; a mistake ends with one sentence and exit code 2.
 
     Args:
         name: of the study.
         run: makes the numbers of one configuration.
-        configs: the sweep, the fast one or the whole, and of which data where the arguments have some.
+        configs: the sweep, the fast one or the whole, and of which data where it takes `data`.
         draw: makes figures in a folder.
         tell: prints what the table comes to.
         keeps: whether `run` also takes the folder for its arrays, `store`; see `kept`.
-        arguments: of the command line.
+        data: whether the study also looks at real movies.
+        cites: keys of methods that the configs do not show.
     """
-    asked = tyro.cli(arguments)
-    folder = (asked.output or Path("results") / name) / ("fast" if asked.fast else "full")
-    table = folder / "table.csv"
-    every = configs(asked.fast, asked.data) if isinstance(asked, WithData) else configs(asked.fast)
-    try:
-        if asked.what == "run":
-            run_sweep(
-                partial(run, store=folder / "arrays") if keeps else run,
-                every,
-                folder / "runs",
-                processes=asked.processes,
-                progress=lambda i, n, text: print(f"{i}/{n} {text}", flush=True),
-            )
-            print(f"Runs: {(folder / 'runs').resolve()}")
-        elif asked.what == "collect":
-            print(f"{len(collect(folder / 'runs', table))} rows: {table.resolve()}")
-            if tell is not None:
-                tell(_done(table), folder, every)
-        else:
-            rows = _done(table)
-            if not rows:
-                raise InputError(
-                    f"{table} holds no finished run: see its column outcome, and run again."
-                )
-            draw(rows, folder, every)
-            print(f"Figures: {folder.resolve()}")
-    except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+    main(Study(name, run, configs, draw, tell, keeps=keeps, data=data, cites=cites))
 
 
 def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
@@ -107,7 +52,7 @@ def keep(store: Path, config: Any, arrays: Mapping[str, Any]) -> None:
     """
     store.mkdir(parents=True, exist_ok=True)
     with (
-        atomic(store / f"{run_id(config)}.npz", overwrite=True) as temporary,
+        atomic(store / f"{run_name(config)}.npz", overwrite=True) as temporary,
         temporary.open("wb") as file,
     ):
         single: dict[str, Any] = {k: np.asarray(v, np.float32) for k, v in arrays.items()}
@@ -127,7 +72,7 @@ def kept(folder: Path, config: Any) -> dict[str, np.ndarray]:
     Raises:
         InputError: it has not been run.
     """
-    path = folder / "arrays" / f"{run_id(config)}.npz"
+    path = folder / "arrays" / f"{run_name(config)}.npz"
     if not path.is_file():
         raise InputError(f"{path} does not exist: run the study first.")
     with np.load(path, allow_pickle=False) as archive:
@@ -137,7 +82,3 @@ def kept(folder: Path, config: Any) -> dict[str, np.ndarray]:
 def rms(values: np.ndarray) -> float:
     """Root mean square of what is there."""
     return float(np.sqrt(np.nanmean(np.asarray(values, float) ** 2)))
-
-
-def _done(table: Path) -> list[dict[str, str]]:
-    return [r for r in read_table(table) if r["outcome"] == "done"]

@@ -116,7 +116,7 @@ def configs(fast: bool) -> list[FickianStudy]:
 
 
 def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
-    """Error of D(c) and what its intervals hold, against noise, for each geometry.
+    """Error of D(c) and what its intervals hold, against noise, for each geometry; its laws count as repeats.
 
     Args:
         rows: of the finished runs.
@@ -136,7 +136,10 @@ def draw(rows: list[dict[str, str]], folder: Path, _: object) -> None:
             ("D_covered_90", "share of D(c) inside 90 %", False),
         ):
             ys = {k: f"{k}_{column}" for k in kinds}
-            figure = sweep(some, x="twin.sigma", ys=ys, x_label=label, y_label=y_label, log_y=log)
+            figure = sweep(
+                some, x="twin.sigma", ys=ys, x_label=label, y_label=y_label, log_y=log,
+                repeats=["twin.log_diffusivity"],
+            )  # fmt: skip
             save(figure, folder / f"{column}_{geometry}.png")
 
 

@@ -40,7 +40,7 @@ from phdenoise.modalities.optical.phase_mixture import GRAPHITE_PHASES, classify
 from phdenoise.modalities.optical.twin import CameraConfig, Scene, exposed, photograph
 from phdenoise.modalities.settings import box_mask
 from phdenoise.physics.twins.graphite_bed import Bed, BedConfig, graphite_bed
-from phdenoise.study.run import run_id
+from phdenoise.study.identity import run_id
 from phdenoise.types import InputError
 
 NAMES = [p.name for p in GRAPHITE_PHASES]
@@ -316,7 +316,7 @@ def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[OpticalStudy]
     names = {"pixels measured": "accuracy_measured", "pixels denoised": "accuracy_denoised",
              "outlines measured": "iou_measured", "outlines denoised": "iou_denoised"}  # fmt: skip
     save(
-        sweep(rows, x="electrons", ys=names, x_label="electrons of a white pixel", y_label="accuracy, IoU"),
+        sweep(rows, x="electrons", ys=names, x_label="electrons of a white pixel", y_label="accuracy, IoU", repeats=["bed.particles"]),
         folder / "scores.png",
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage, optimize, special
 
-from experiments.command import WithData, command, keep, kept, rms
+from experiments.command import command, keep, kept, rms
 from phdenoise.denoising import denoise
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.figures.neutron_plots import along_time, change_maps, diffusivity, profiles
@@ -423,4 +423,4 @@ def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[NeutronStudy]
 
 
 if __name__ == "__main__":
-    command("neutron_radiography", run, configs, draw, tell=tell, keeps=True, arguments=WithData)
+    command("neutron_radiography", run, configs, draw, tell=tell, keeps=True, data=True)

@@ -16,7 +16,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.command import WithData, command, keep, kept, rms
+from experiments.command import command, keep, kept, rms
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.figures.plots import save
 from phdenoise.figures.stxm_plots import fraction_maps, fractions_of, rate_maps, reaction_curves
@@ -320,4 +320,4 @@ def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[StxmStudy]) -
 
 
 if __name__ == "__main__":
-    command("stxm_lfp", run, configs, draw, tell=tell, keeps=True, arguments=WithData)
+    command("stxm_lfp", run, configs, draw, tell=tell, keeps=True, data=True)

@@ -166,9 +166,9 @@ def draw(rows: list[dict[str, str]], folder: Path, every: Sequence[TemStudy]) ->
     names = [("present", "absent", "cannot tell")[int(v)] for v in d["verdict"]]
     save(claim_panels(d["denoised"], d["evidence"], d["site"], names, pixel_size=size), folder / "claims.png")  # fmt: skip
     ys = {"F1 of columns": "f1", "recall at the surface": "surface_recall", "power a site": "power"}
-    save(sweep(rows, x="dose", ys=ys, x_label="dose [e/Å²]", y_label="share"), folder / "scores.png")  # fmt: skip
+    save(sweep(rows, x="dose", ys=ys, x_label="dose [e/Å²]", y_label="share", by="network"), folder / "scores.png")  # fmt: skip
     errors = {"error": "position_error", "stated": "position_sd"}
-    save(sweep(rows, x="dose", ys=errors, x_label="dose [e/Å²]", y_label="position [pm]"), folder / "positions.png")  # fmt: skip
+    save(sweep(rows, x="dose", ys=errors, x_label="dose [e/Å²]", y_label="position [pm]", by="network"), folder / "positions.png")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 """`phdenoise denoise`: a movie in, mean and variance out."""
 
+import contextlib
 import dataclasses
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
+import tyro
 from tyro.conf import Positional, arg
 
 from phdenoise.channels import Channels
-from phdenoise.cli.batch import is_folder, named_movies, run_batch
+from phdenoise.cli.batch import Item, Shown, is_folder, items_of, run_batch
 from phdenoise.cli.options import Output, ReadConfig, check_outputs, read_all, read_one
 from phdenoise.cli.progress import ProgressBar, denoising_stages
 from phdenoise.denoising.channels import denoise_channels
@@ -21,7 +25,11 @@ from phdenoise.io.writing import SUFFIXES, write
 from phdenoise.learn.law_denoise import denoise
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Estimate
+<<<<<<< HEAD
 from phdenoise.report.origin import COMMAND
+=======
+from phdenoise.study.identity import canonical, differences
+>>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 from phdenoise.types import InputError, within
 
 
@@ -71,12 +79,37 @@ class Denoise:
 
     def run(self) -> None:
         """Denoise the movies, one channel or all together, and write the results."""
-        movies = named_movies(self.file)
-        if len(movies) > 1 or is_folder(self.output):
-            self._refuse_single(len(movies))
-            run_batch(movies, self.output, self.overwrite, self._run_into)
+        items = items_of(self.file)
+        tables = any(f.lower().endswith(".csv") for f in self.file)
+        if len(items) > 1 or is_folder(self.output) or tables:
+            self._refuse_single(len(items))
+            commands = {i.file: self._with_options(i) for i in items}
+            run_batch(
+                items,
+                self.output,
+                self.overwrite,
+                {file: _settings(command) for file, command in commands.items()},
+                lambda file, output: commands[file]._run_into(file, output),
+            )
             return
-        self.run_one(movies[0])
+        self.run_one(items[0].file)
+
+    def _with_options(self, item: Item) -> "Denoise":
+        """The command of one movie of several: this one, with options of its own."""
+        own = dataclasses.replace(self, file=(item.file,))
+        if not item.options:
+            return own
+        said = io.StringIO()
+        words = [item.file, "--output", self.output, *item.options]
+        try:
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                return tyro.cli(Denoise, args=words, default=own)
+        except SystemExit as error:
+            given = " ".join(item.options)
+            raise InputError(
+                f"The options of {item.file} in the table ({given}) cannot be used: name columns as `phdenoise denoise --help` "
+                "names options, without dashes."
+            ) from error
 
     def interrupted(self) -> str:
         """What is kept where the command is interrupted, and how to go on."""
@@ -94,16 +127,19 @@ class Denoise:
             if value is not None and count > 1:
                 raise InputError(f"{flag} goes with one movie, not with {count}: leave it out.")
 
-    def _run_into(self, file: str, output: str) -> None:
+    def _run_into(self, file: str, output: str) -> Shown:
         """One movie of several, with its report beside its result."""
         page = None if self.report is None else str(Path(output).with_suffix(".html"))
-        dataclasses.replace(self, file=(file,), output=output, report=page).run_one(file)
+        return dataclasses.replace(self, file=(file,), output=output, report=page).run_one(file)
 
-    def run_one(self, file: str) -> None:
+    def run_one(self, file: str) -> Shown:
         """Denoise one movie and write the result.
 
         Args:
             file: `FILE`, `FILE::DATASET` or a folder of frames.
+
+        Returns:
+            What a batch tells of it.
 
         Raises:
             InputError: the movie, a setting or the output cannot be used.
@@ -114,13 +150,11 @@ class Denoise:
         pretrained = None if self.weights is None else read_estimate(self.weights)
         if exceeds(file, self.config, channel=self.reading.channel):
             self._refuse_pairs(file)
-            self._run_in_parts(file, pretrained)
-            return
+            return self._run_in_parts(file, pretrained)
         channels = read_all(file, self.reading)
         if len(channels) > 1:
             self._refuse_pairs(file)
-            self._run_channels(file, channels)
-            return
+            return self._run_channels(file, channels)
         movie = channels.movies[0]
         target, clean = (
             None if path is None else read_one(path, self.reading)
@@ -154,7 +188,7 @@ class Denoise:
                     log=(*estimate.log, found.sentence),
                 )
         write(estimate, self.output, overwrite=self.overwrite)
-        self._conclude(estimate)
+        return self._conclude(estimate)
 
     def _refuse_pairs(self, file: str) -> None:
         if self.target or self.clean or self.law:
@@ -163,7 +197,7 @@ class Denoise:
                 "a --channel, or give more --memory."
             )
 
-    def _run_in_parts(self, file: str, pretrained: Estimate | None) -> None:
+    def _run_in_parts(self, file: str, pretrained: Estimate | None) -> Shown:
         """From file to file, where memory does not hold the movie."""
         if self.hallucination:
             raise InputError(
@@ -183,9 +217,9 @@ class Denoise:
                 overwrite=self.overwrite,
                 progress=bar,
             )
-        self._conclude(estimate)
+        return self._conclude(estimate)
 
-    def _conclude(self, estimate: Estimate) -> None:
+    def _conclude(self, estimate: Estimate) -> Shown:
         """What was found, and where it is."""
         for sentence in estimate.log:
             print(sentence)
@@ -195,10 +229,16 @@ class Denoise:
             from phdenoise.report.trust import denoise_report
 
             with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
+<<<<<<< HEAD
                 page.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
             print(f"Report: {Path(self.report).resolve()}")
+=======
+                page.write_text(trust_page(estimate, bar), encoding="utf-8")
+            print(f"Trust report: {Path(self.report).resolve()}")
+        return _shown(estimate)
+>>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 
-    def _run_channels(self, file: str, channels: Channels) -> None:
+    def _run_channels(self, file: str, channels: Channels) -> Shown:
         """All channels together; what is made for one movie asks for a single channel."""
         single = {"--weights": self.weights is not None, "--hallucination": self.hallucination}
         for flag, asked in single.items():
@@ -226,5 +266,36 @@ class Denoise:
             for name, estimate in zip(result.names, result.estimates, strict=True):
                 own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
                 with ProgressBar() as bar, atomic(own, self.overwrite) as text:
+<<<<<<< HEAD
                     text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
                 print(f"Report of channel {name}: {own.resolve()}")
+=======
+                    text.write_text(trust_page(estimate, bar), encoding="utf-8")
+                print(f"Trust report of channel {name}: {own.resolve()}")
+        first = _shown(result.estimates[0])
+        return Shown({**first.numbers, "channels": float(len(result.names))}, first.pictures)
+
+
+def _settings(command: Denoise) -> str:
+    """What decides a result besides the movie, as text."""
+    changes = differences(dataclasses.replace(command, file=(), output="", overwrite=False))
+    return canonical({k: v for k, v in changes.items() if k not in ("file", "output")})
+
+
+def _shown(estimate: Estimate) -> Shown:
+    """Size, noise, errors and warnings, and the middle frame."""
+    frames, height, width = estimate.mean.shape
+    t = frames // 2
+    numbers = {
+        "frames": float(frames),
+        "height": float(height),
+        "width": float(width),
+        "measured_sd": float(
+            np.sqrt(np.nanmean((estimate.movie.frames[t] - estimate.mean[t]) ** 2))
+        ),
+        "denoised_sd": float(np.sqrt(np.nanmedian(estimate.variance[t]))),
+        "steps": float(estimate.settings.get("steps") or 0),
+        "warnings": float(len(estimate.trust.get("warnings", ()))),
+    }
+    return Shown(numbers, (np.asarray(estimate.movie.frames[t]), np.asarray(estimate.mean[t])))
+>>>>>>> f43cb259e89a0370af6036682949a5e37c35b092

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "simulate": Entry("simulate", "Simulate", "Simulate a noisy twin movie of a known law; the clean one is written beside it (*_clean)."),
     "fit": Entry("fit", "Fit", "Fit a law of motion to a movie; writes parameters and curves with standard deviations."),
     "demo": Entry("demo", "Demo", "The whole chain on a simulated twin, or with --movie on yours; writes a report with figures."),
+    "study": Entry("study", "StudyCommand", "Run a study of your own, a FILE.py: list, run, status, collect, figure, rerun, cite."),
     "neutron": Entry("neutron", "Neutron", "Neutron radiographs to lithium: maps, profiles, transport and accumulation, with a report."),
     "stxm": Entry("stxm", "Stxm", "X-ray scans of a particle to its lithium fraction, denoised, and the law of its reaction, with a report."),
     "optical": Entry("optical", "Optical", "Colour movie of graphite to phases, state of charge and fronts of its particles, with a report."),
@@ -116,6 +117,10 @@ def _kept(command: Command | None) -> str:
 def _parse(arguments: list[str]) -> Command:
     """The command that was asked for; only its own module is imported."""
     name = arguments[0] if arguments else ""
+    if name == "study" and len(arguments) > 1 and not arguments[1].startswith("-"):
+        # What comes after FILE is for the study, whose options its file decides.
+        study: Command = COMMANDS[name].load()(arguments[1], tuple(arguments[2:]))
+        return study
     if name in COMMANDS:
         # Loading takes seconds on a slow disk: the first line must not wait for it.
         waiting = threading.Timer(_SILENT, _say_loading, [name])

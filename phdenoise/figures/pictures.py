@@ -14,6 +14,8 @@ from phdenoise.summary import Panel
 _SIDE, _DPI = 1.7, 100
 # Largest side of an image that is drawn [px]; of a larger one every second, third ... pixel is shown.
 _MOST_PIXELS = 256
+# Pairs of pictures side by side: six of them fill a page.
+_IN_A_ROW = 6
 
 
 def images_png(rows: Sequence[Sequence[Panel]]) -> bytes:
@@ -43,6 +45,30 @@ def images_png(rows: Sequence[Sequence[Panel]]) -> bytes:
             axis.imshow(image, cmap="magma" if panel.spread else "viridis", **span)
             axis.set_title(panel.title, fontsize=8)
     return _png(figure)
+
+
+def pairs(shown: Mapping[str, tuple[Float[np.ndarray, "y x"], Float[np.ndarray, "y x"]]]) -> Figure:
+    """Pairs of frames, noisy above denoised, six in a row; those of a pair share a grey scale.
+
+    Args:
+        shown: name -> (noisy, denoised) [y, x].
+
+    Returns:
+        The figure.
+    """
+    wide = min(_IN_A_ROW, len(shown))
+    lines = -(-len(shown) // wide)
+    figure = Figure(figsize=(_SIDE * wide, 2.2 * _SIDE * lines), layout="constrained")
+    axes = figure.subplots(2 * lines, wide, squeeze=False)
+    for axis in axes.ravel():
+        axis.axis("off")
+    for k, (name, images) in enumerate(shown.items()):
+        low, high = _limits(images[-1])
+        for row, image in enumerate(images):
+            axis = axes[2 * (k // wide) + row, k % wide]
+            axis.imshow(np.asarray(image, float), cmap="viridis", vmin=low, vmax=high)
+        axes[2 * (k // wide), k % wide].set_title(name.replace("$", r"\$"), fontsize=7)
+    return figure
 
 
 def bands_png(curves: Mapping[str, Float[np.ndarray, " n"]]) -> bytes:

@@ -10,10 +10,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
+<<<<<<< HEAD
 from phdenoise.figures.marks import Picture, letter, typeset
 
+=======
+from phdenoise.figures.published import metadata, write_beside
+from phdenoise.types import InputError
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+>>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Width of a page and of a column of a journal [inch].
@@ -170,29 +178,50 @@ def sweep(
     x_label: str,
     y_label: str,
     log_y: bool = False,
+    by: str | None = None,
+    repeats: Collection[str] = (),
 ) -> Figure:
     """Median and range over repeats of several columns of a tidy table against another column.
 
     Args:
-        rows: of the table.
+        rows: of the table of a study: columns up to "outcome" are settings, where there is such a column.
         x: column on the abscissa.
         ys: label -> column.
         x_label, y_label: with units.
         log_y: logarithmic ordinate.
+        by: another setting, each value of which has lines of its own.
+        repeats: settings that count as repeats, besides seeds.
 
     Returns:
         The figure.
+
+    Raises:
+        InputError: a setting that is neither of these differs between rows of one x: it would be taken for scatter.
     """
+    _check_repeats(rows, {x, by, *repeats})
     figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
     axis = figure.subplots()
-    for (label, column), colour in zip(ys.items(), COLOURS, strict=False):
+    kinds = [None] if by is None else list(dict.fromkeys(str(r[by]) for r in rows))
+    series = [
+        (label if kind is None else f"{label}, {str(by).split('.')[-1]} {kind}", column, kind)
+        for label, column in ys.items()
+        for kind in kinds
+    ]
+    for (label, column, kind), (colour, line) in zip(series, _styles(len(series)), strict=True):
+        some = [r for r in rows if kind is None or str(r[by or x]) == kind]
         pairs = [
-            (float(r[x]), float(r[column])) for r in rows if r.get(column) not in (None, "", "nan")
+            (float(r[x]), float(r[column])) for r in some if r.get(column) not in (None, "", "nan")
         ]
         levels = sorted({p[0] for p in pairs})
         groups = [np.array([v for u, v in pairs if u == level]) for level in levels]
         axis.plot(
-            levels, [np.median(g) for g in groups], "o-", ms=3, lw=1.2, color=colour, label=label
+            levels,
+            [np.median(g) for g in groups],
+            f"o{line}",
+            ms=3,
+            lw=1.2,
+            color=colour,
+            label=label,
         )
         low, high = [g.min() for g in groups], [g.max() for g in groups]
         axis.fill_between(
@@ -207,6 +236,34 @@ def sweep(
     return figure
 
 
+def _styles(count: int) -> list[tuple[str, str]]:
+    """Colours, and other lines where colours are used up."""
+    return [(c, line) for line in ("-", "--", ":", "-.") for c in COLOURS][:count]
+
+
+def _check_repeats(
+    rows: Sequence[Mapping[str, float | str]], named: Collection[str | None]
+) -> None:
+    """Refuse settings that differ between rows without being drawn."""
+    columns = list(rows[0]) if rows else []
+    if "outcome" not in columns:
+        return
+    settings = columns[1 : columns.index("outcome")]
+    free = [c for c in settings if c not in named and not c.split(".")[-1].endswith("seed")]
+    # What follows from the settings that are drawn, such as a size that goes with a geometry, is no scatter.
+    drawn = [n for n in named if n is not None]
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for c in free:
+        groups.clear()
+        for r in rows:
+            groups.setdefault(tuple(str(r.get(n)) for n in drawn), set()).add(str(r.get(c)))
+        if any(len(values) > 1 for values in groups.values()):
+            raise InputError(
+                f"The rows of one point differ in {c}, which would be taken for scatter: draw some of the rows, each value by "
+                f'itself (by="{c}"), or say that they are repeats (repeats=["{c}"]).'
+            )
+
+
 def save(
     figure: Figure, target: str | Path | BytesIO, dpi: int = 160, kind: str | None = None
 ) -> None:
@@ -218,5 +275,38 @@ def save(
         dpi: resolution [dots per inch].
         kind: of file, such as "png"; None goes by the suffix.
     """
+<<<<<<< HEAD
     typeset(figure.findobj(Text))
     figure.savefig(target, dpi=dpi, format=kind)
+=======
+    for text in figure.findobj(Text):
+        text.set_text(_typeset(text.get_text()))
+    suffix = kind or (Path(target).suffix[1:] if isinstance(target, str | Path) else "png")
+    figure.savefig(target, dpi=dpi, format=kind, metadata=metadata(suffix.lower()))
+    if isinstance(target, str | Path) and suffix.lower() == "png":
+        write_beside(figure, Path(target))
+
+
+def _typeset(text: str) -> str:
+    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX, where TeX can read it."""
+    if text.count("$") > 1 and not _is_tex(text):
+        # A unit from a file may be anything: it is then shown as it is written.
+        return text.replace("\\$", "$").replace("$", r"\$")
+    parts = text.split("$")
+    parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
+    return "$".join(parts)
+
+
+def _is_tex(text: str) -> bool:
+    """Whether matplotlib can typeset a text."""
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def superscripts(text: str) -> str:
+    """'cm^2' -> 'cm²', powers of one digit."""
+    return re.sub(r"\^(-?\d)(?!\d)", lambda power: power[1].translate(_RAISED), text)
+>>>>>>> f43cb259e89a0370af6036682949a5e37c35b092

@@ -13,6 +13,7 @@ import pytest
 from phdenoise.denoising import denoise
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.movie import Movie
+from phdenoise.training.checkpoint import Checkpoint
 from phdenoise.types import InputError
 
 SIGMA = 0.3
@@ -90,6 +91,48 @@ def test_the_checkpoint_of_another_movie_is_refused(tmp_path):
     (tmp_path / "b" / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="not empty"):
         denoise(Movie.from_array(noisy), short, checkpoint=tmp_path / "b")
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(first, tmp_path):
+    folder = tmp_path / "training"
+    movie = Movie.from_array(noisy_movie()[1])
+    denoise(movie, CONFIG, checkpoint=folder)
+    before, last = sorted(folder.glob("step_*"))
+    for path in [p for p in last.rglob("*") if p.is_file()]:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=f"{last.name} is damaged"):
+        resumed = denoise(movie, CONFIG, checkpoint=folder)
+    np.testing.assert_array_equal(resumed.mean, first.mean)
+    assert before.name < last.name
+    assert len(sorted(folder.glob("step_*"))) == 2
+    (folder / "training.json").write_text('{"identity"')
+    with pytest.raises(InputError, match="is damaged"):
+        denoise(movie, CONFIG, checkpoint=folder)
+
+
+def test_a_folder_in_use_or_that_cannot_be_made_is_refused(tmp_path):
+    held = Checkpoint(tmp_path / "a", "this")
+    with pytest.raises(InputError, match="Another training is using"):
+        Checkpoint(tmp_path / "a", "this")
+    del held
+    Checkpoint(tmp_path / "a", "this")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot keep a checkpoint"):
+        Checkpoint(tmp_path / "file" / "b", "this")
+
+
+@pytest.mark.slow
+def test_a_full_disk_does_not_end_a_training(first, tmp_path, monkeypatch):
+    from orbax.checkpoint import v1 as orbax
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(orbax, "save_pytree", full)
+    with pytest.warns(UserWarning, match="could not be written"):
+        found = denoise(Movie.from_array(noisy_movie()[1]), CONFIG, checkpoint=tmp_path / "a")
+    np.testing.assert_array_equal(found.mean, first.mean)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from experiments.cahn_hilliard_twin import (
 from phdenoise.denoising.config import DenoiseConfig
 from phdenoise.learn.config import FitConfig
 from phdenoise.simulation import SimulateConfig, simulate
-from phdenoise.study.run import flatten
+from phdenoise.study.identity import flatten
 
 
 def test_biases_of_the_truth_are_none_and_of_a_blur_those_of_a_blur():
