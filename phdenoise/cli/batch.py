@@ -249,7 +249,8 @@ def _complain(_: int, __: int, text: str) -> None:
 def _write_page(folder: Path, tasks: Sequence[Task], rows: Sequence[Mapping[str, object]]) -> None:
     """A page with the table of all movies, and pictures of those that are done."""
     from phdenoise.figures.pictures import pairs
-    from phdenoise.report.page import Section, report_html
+    from phdenoise.report.origin import Origin
+    from phdenoise.report.page import Finding, Report, Section, Verdict, report_html
 
     hidden = {"id", "content", "settings"}
     columns = list(dict.fromkeys(c for row in rows for c in row if c not in hidden))
@@ -266,12 +267,16 @@ def _write_page(folder: Path, tasks: Sequence[Task], rows: Sequence[Mapping[str,
         if shown
         else []
     )
-    sections = [
-        Section("Movies", [f"{done} of {len(rows)} movies are denoised."], [table]),
-        Section("Pictures", figures=figures),
-    ]
+    verdict = Verdict.GOOD if done == len(rows) else Verdict.LOOK
+    headline = Finding("movies", f"{done} of {len(rows)} movies are denoised.", verdict=verdict)
+    report = Report(
+        f"Batch {folder.name}",
+        [headline],
+        Origin(folder.name),
+        [Section("Movies", tables=[table]), Section("Pictures", figures=figures)],
+    )
     with atomic(folder / "summary.html", overwrite=True) as page:
-        page.write_text(report_html(f"Batch {folder.name}", sections), encoding="utf-8")
+        page.write_text(report_html(report), encoding="utf-8")
 
 
 def _check_folder(folder: Path, count: int) -> None:

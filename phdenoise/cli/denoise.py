@@ -25,11 +25,8 @@ from phdenoise.io.writing import SUFFIXES, write
 from phdenoise.learn.law_denoise import denoise
 from phdenoise.learn.laws import LawName
 from phdenoise.movie import Estimate
-<<<<<<< HEAD
 from phdenoise.report.origin import COMMAND
-=======
 from phdenoise.study.identity import canonical, differences
->>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 from phdenoise.types import InputError, within
 
 
@@ -229,14 +226,9 @@ class Denoise:
             from phdenoise.report.trust import denoise_report
 
             with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
-<<<<<<< HEAD
                 page.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
             print(f"Report: {Path(self.report).resolve()}")
-=======
-                page.write_text(trust_page(estimate, bar), encoding="utf-8")
-            print(f"Trust report: {Path(self.report).resolve()}")
         return _shown(estimate)
->>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 
     def _run_channels(self, file: str, channels: Channels) -> Shown:
         """All channels together; what is made for one movie asks for a single channel."""
@@ -266,12 +258,8 @@ class Denoise:
             for name, estimate in zip(result.names, result.estimates, strict=True):
                 own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
                 with ProgressBar() as bar, atomic(own, self.overwrite) as text:
-<<<<<<< HEAD
                     text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
                 print(f"Report of channel {name}: {own.resolve()}")
-=======
-                    text.write_text(trust_page(estimate, bar), encoding="utf-8")
-                print(f"Trust report of channel {name}: {own.resolve()}")
         first = _shown(result.estimates[0])
         return Shown({**first.numbers, "channels": float(len(result.names))}, first.pictures)
 
@@ -298,4 +286,3 @@ def _shown(estimate: Estimate) -> Shown:
         "warnings": float(len(estimate.trust.get("warnings", ()))),
     }
     return Shown(numbers, (np.asarray(estimate.movie.frames[t]), np.asarray(estimate.mean[t])))
->>>>>>> f43cb259e89a0370af6036682949a5e37c35b092

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -89,10 +90,22 @@ def typeset(texts: Iterable[Text]) -> None:
 
 
 def typeset_text(text: str) -> str:
-    """What stands between dollar signs is left to TeX."""
+    """What stands between dollar signs is left to TeX, where TeX can read it."""
+    if text.count("$") > 1 and not _is_tex(text):
+        # A unit from a file may be anything: it is then shown as it is written.
+        return text.replace("\\$", "$").replace("$", r"\$")
     parts = text.split("$")
     parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
     return "$".join(parts)
+
+
+def _is_tex(text: str) -> bool:
+    """Whether matplotlib can typeset a text."""
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def superscripts(text: str) -> str:

@@ -10,18 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
-<<<<<<< HEAD
 from phdenoise.figures.marks import Picture, letter, typeset
-
-=======
 from phdenoise.figures.published import metadata, write_beside
 from phdenoise.types import InputError
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
->>>>>>> f43cb259e89a0370af6036682949a5e37c35b092
 # Okabe-Ito: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Width of a page and of a column of a journal [inch].
@@ -275,38 +269,8 @@ def save(
         dpi: resolution [dots per inch].
         kind: of file, such as "png"; None goes by the suffix.
     """
-<<<<<<< HEAD
     typeset(figure.findobj(Text))
-    figure.savefig(target, dpi=dpi, format=kind)
-=======
-    for text in figure.findobj(Text):
-        text.set_text(_typeset(text.get_text()))
     suffix = kind or (Path(target).suffix[1:] if isinstance(target, str | Path) else "png")
     figure.savefig(target, dpi=dpi, format=kind, metadata=metadata(suffix.lower()))
     if isinstance(target, str | Path) and suffix.lower() == "png":
         write_beside(figure, Path(target))
-
-
-def _typeset(text: str) -> str:
-    """'mol/cm^3' -> 'mol/cm³', 'um' -> 'µm'; what stands between dollar signs is left to TeX, where TeX can read it."""
-    if text.count("$") > 1 and not _is_tex(text):
-        # A unit from a file may be anything: it is then shown as it is written.
-        return text.replace("\\$", "$").replace("$", r"\$")
-    parts = text.split("$")
-    parts[::2] = [superscripts(re.sub(r"\bum\b", "µm", part)) for part in parts[::2]]
-    return "$".join(parts)
-
-
-def _is_tex(text: str) -> bool:
-    """Whether matplotlib can typeset a text."""
-    try:
-        MathTextParser("path").parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-def superscripts(text: str) -> str:
-    """'cm^2' -> 'cm²', powers of one digit."""
-    return re.sub(r"\^(-?\d)(?!\d)", lambda power: power[1].translate(_RAISED), text)
->>>>>>> f43cb259e89a0370af6036682949a5e37c35b092

@@ -288,7 +288,9 @@ def _affordable_by_work(plan: TrainingPlan, arguments: tuple[Any, ...]) -> int:
         return 0
     denoiser, arrays = arguments[1:3]
     # Of the program as it is written, before a compiler makes it that of one device.
-    step = float(_train_step.lower(*arguments, plan.static).cost_analysis()["flops"])
+    costs = _train_step.lower(*arguments, plan.static).cost_analysis()
+    assert costs is not None
+    step = float(costs["flops"])
     count, side = judged_window(arrays.seen.shape, denoiser.architecture.stride)
     crops = plan.batch * plan.side[0] * plan.side[1]
     judgement = step * FORWARD_SHARE * count * side[0] * side[1] / crops
