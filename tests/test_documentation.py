@@ -186,7 +186,9 @@ def test_pages_name_what_exists(path):
         # A switch that is on is turned off by --no-SWITCH.
         field = flag.removeprefix("no-").replace("-", "_")
         known = re.search(rf"\b{field}\b *[:=]", source + scripts) or f"--{flag}" in scripts
-        assert known or flag in ("strict", "help", "help-all", "config"), flag
+        assert known or flag in ("strict", "help", "help-all", "config", "tyro-print-completion"), (
+            flag
+        )
     for name in set(re.findall(r"\bph\.([a-zA-Z_]+)", text)) - {"joint_loss", "joint_data"}:
         assert hasattr(ph, name), name
 
