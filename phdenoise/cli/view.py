@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,5 +80,9 @@ class View:
         movie = read_one(file, self.reading)
         path = Path(file)
         beside = path.with_name(f"{path.stem}_sd{path.suffix}")
-        known = path.suffix.lower() in (".tif", ".tiff") and beside.is_file()
-        return movie_with_sd(movie, read_one(str(beside), self.reading) if known else None)
+        sd = None
+        if path.suffix.lower() in (".tif", ".tiff") and beside.is_file():
+            # A standard deviation that is the same everywhere is no movie, and nothing to look at.
+            with contextlib.suppress(InputError):
+                sd = read_one(str(beside), self.reading)
+        return movie_with_sd(movie, sd)
