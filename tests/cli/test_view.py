@@ -21,7 +21,14 @@ def _estimate(name="run"):
     movie = ph.Movie.from_array(
         frames, pixel_size=(0.1, 0.1), length_unit="um", time_unit="s", name=name
     )
-    return ph.Estimate(movie, 0.5 * frames, 0.01 * frames**2, Gaussian(1.0))
+    return ph.Estimate(
+        movie,
+        0.5 * frames,
+        0.01 * frames**2,
+        Gaussian(1.0),
+        blind_mean=frames,
+        blind_variance=frames**2,
+    )
 
 
 @pytest.fixture

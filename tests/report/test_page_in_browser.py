@@ -42,7 +42,7 @@ def _estimate() -> Estimate:
         frames, name="run <7>", pixel_size=(0.1, 0.2), length_unit="um", time_unit="s"
     )
     mean = rng.normal(5, 0.3, frames.shape).astype(np.float32)
-    return Estimate(movie, mean, 0.1 + 0 * mean, Gaussian(1.0))
+    return Estimate(movie, mean, 0.1 * mean**2, Gaussian(1.0))
 
 
 def _report() -> str:
