@@ -76,7 +76,9 @@ def _expanded(files: tuple[str, ...]) -> list[str]:
 
 def is_folder(output: str) -> bool:
     """Whether an output names a folder: one that exists, or a name that ends with a slash."""
-    return output.endswith(("/", "\\")) or Path(output).is_dir()
+    # A .zarr is a folder, and one result.
+    several = Path(output).is_dir() and Path(output).suffix.lower() != ".zarr"
+    return output.endswith(("/", "\\")) or several
 
 
 @dataclass(frozen=True)

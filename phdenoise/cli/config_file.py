@@ -57,7 +57,9 @@ def _options(value: Any, prefix: str) -> Iterator[Option]:
 def run_file(output: str) -> Path:
     """Where the options of a run are kept: run.toml in a folder, NAME.run.toml beside a file."""
     path = Path(output)
-    return path / "run.toml" if path.is_dir() else path.with_name(f"{path.stem}.run.toml")
+    # A .zarr is a folder that other programs read: nothing is put into it.
+    inside = path.is_dir() and path.suffix.lower() != ".zarr"
+    return path / "run.toml" if inside else path.with_name(f"{path.stem}.run.toml")
 
 
 def write_run(name: str, command: Any) -> Path | None:

@@ -18,6 +18,8 @@ from phdenoise.learn import compare, fit
 from phdenoise.learn.config import FitConfig
 from phdenoise.learn.laws import LawName
 from phdenoise.learn.moves import NothingMoves
+from phdenoise.learn.result import FitResult
+from phdenoise.report.figure_config import FigureKind
 from phdenoise.report.law_files import law_paths, write_law
 
 
@@ -26,7 +28,17 @@ class Fit:
     """Fit a law of motion to a movie; writes parameters and curves with standard deviations."""
 
     basic: ClassVar[frozenset[str]] = frozenset(
-        {"output", "model", "compare", "joint", "pixel-size", "frame-interval", "seed", "overwrite"}
+        {
+            "output",
+            "model",
+            "compare",
+            "figures",
+            "joint",
+            "pixel-size",
+            "frame-interval",
+            "seed",
+            "overwrite",
+        }
     )
     """Flags that --help shows; --help-all shows all."""
 
@@ -42,6 +54,8 @@ class Fit:
     """Share of the movie's change, that of its last frames, that --compare judges laws on."""
     config: Annotated[FitConfig, arg(name="")] = field(default_factory=FitConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
+    figures: tuple[FigureKind, ...] = ("png",)
+    """Formats of the figure of the curves beside FIT.json: png (always), svg, pdf; csv writes the data of each panel."""
     overwrite: bool = False
     """Replace an existing output."""
 
@@ -50,6 +64,9 @@ class Fit:
         check_outputs(self.file, [self.output], self.overwrite, [".json"])
         for path in law_paths(self.output, self.compare)[1:]:
             check_writable(path, self.overwrite)
+        for kind in {"svg", "pdf"} & set(self.figures):
+            beside = Path(self.output)
+            check_writable(beside.with_name(f"{beside.stem}_curves.{kind}"), self.overwrite)
         movie = read_one(self.file, self.reading)
         start = time.perf_counter()
         model: str = self.model
@@ -73,5 +90,15 @@ class Fit:
             result = dataclasses.replace(result, comparison=found.to_dict())
         about = {"versions": selfcheck.versions(), "file": self.file}
         write_law(result, self.output, provenance=about, overwrite=self.overwrite)
+        self._write_more_figures(result)
         print(result.outcome)
         print(f"Law ({time.perf_counter() - start:.0f} s): {Path(self.output).resolve()}")
+
+    def _write_more_figures(self, result: FitResult) -> None:
+        """The curves in the formats asked for beside PNG, which is always there."""
+        kinds = [k for k in self.figures if k != "png"]
+        if kinds and result.curves:
+            from phdenoise.report.folder import write_figures
+
+            path = Path(self.output)
+            write_figures(path.parent, {f"{path.stem}_curves": result.plot()}, kinds)

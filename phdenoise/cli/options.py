@@ -113,14 +113,16 @@ def check_outputs(
         path = Path(output)
         if path.suffix.lower() not in suffixes:
             known = ", ".join(sorted(suffixes))
+            film = path.suffix.lower() in (".mp4", ".gif", ".html") and ".h5" in suffixes
+            more = f" A film or a page of a result: phdenoise view RESULT -o {output}." * film
             raise InputError(
-                f"Output {output}: unknown suffix '{path.suffix}', use one of {known}."
+                f"Output {output}: unknown suffix '{path.suffix}', use one of {known}.{more}"
             )
         if source is not None and os.path.realpath(source.split("::")[0]) == os.path.realpath(
             output
         ):
             raise InputError(f"Output {output} is the input itself: choose another name.")
-        check_writable(path, overwrite=overwrite)
+        check_writable(path, overwrite=overwrite, folder=path.suffix.lower() == ".zarr")
 
 
 def print_findings(result: Any, output: str) -> None:

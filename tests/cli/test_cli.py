@@ -97,7 +97,7 @@ def test_simulate_then_fit(tmp_path, capsys):
     size = ["--size", "24", "24", "--frames", "13", "--sigma", "0.05"]
     main(["simulate", "fickian", "-o", str(out), *size])
     law = tmp_path / "law.json"
-    fast = ["--mobility-degree", "1", "--iterations", "5"]
+    fast = ["--mobility-degree", "1", "--iterations", "5", "--figures", "png", "pdf", "csv"]
     main(["fit", str(tmp_path / "twin_clean.h5"), "--model", "fickian", "-o", str(law), *fast])
     result = json.loads(law.read_text())
     keys = {"model", "outcome", "parameters", "curves", "kappa", "settings", "provenance"}
@@ -109,6 +109,8 @@ def test_simulate_then_fit(tmp_path, capsys):
     assert table[0].startswith("c,mu_h,")
     assert len(table) == 102
     assert (tmp_path / "law_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "law_curves.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "law_curves_b.csv").read_text().startswith("series,")
     assert result["outcome"] in capsys.readouterr().out
 
 

@@ -48,6 +48,21 @@ def test_a_run_is_kept_and_read_back(name, tmp_path):
     assert again == command
 
 
+def test_where_a_run_is_kept(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out.zarr").mkdir()
+    assert run_file(str(tmp_path / "out")) == tmp_path / "out/run.toml"
+    assert run_file(str(tmp_path / "out.zarr")) == tmp_path / "out.run.toml"
+    assert run_file(str(tmp_path / "out.h5")) == tmp_path / "out.run.toml"
+
+
+def test_a_film_as_result_is_refused_with_the_command_that_makes_one(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((3, 8, 8), np.float32))
+    with pytest.raises(SystemExit):
+        main(["denoise", str(tmp_path / "m.tif"), "-o", "x.mp4"])
+    assert "phdenoise view RESULT -o x.mp4" in capsys.readouterr().err
+
+
 def test_a_run_of_another_command_or_with_another_option_is_refused(tmp_path):
     path = tmp_path / "run.toml"
     for text, words in (
