@@ -52,7 +52,7 @@ class Denoise:
     file: Positional[tuple[str, ...]]
     """Movie to denoise, FILE::/dataset or FILE.npz::key picks one; a folder of frames; or several movies or a folder of them, one after the other."""
     output: Output
-    """Result: .h5 (movie, variance, weights, settings) or .tif (float32, ImageJ-readable); of several movies a folder."""
+    """Result: .h5 (movie, variance, weights, settings), .tif (float32, ImageJ-readable), .ome.tif or .zarr (OME); of several movies a folder."""
     config: Annotated[DenoiseConfig, arg(name="")] = field(default_factory=DenoiseConfig)
     reading: Annotated[ReadConfig, arg(name="")] = field(default_factory=ReadConfig)
     report: str | None = None
