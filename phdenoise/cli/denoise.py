@@ -282,7 +282,8 @@ def _shown(estimate: Estimate) -> Shown:
             np.sqrt(np.nanmean((estimate.movie.frames[t] - estimate.mean[t]) ** 2))
         ),
         "denoised_sd": float(np.sqrt(np.nanmedian(estimate.variance[t]))),
-        "steps": float(estimate.settings.get("steps") or 0),
+        # Of channels each component has its own number of steps.
+        "steps": float(np.max(estimate.settings.get("steps") or 0)),
         "warnings": float(len(estimate.trust.get("warnings", ()))),
     }
     return Shown(numbers, (np.asarray(estimate.movie.frames[t]), np.asarray(estimate.mean[t])))
