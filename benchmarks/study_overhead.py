@@ -50,6 +50,8 @@ class Arguments:
     """Runs of the folder whose status is asked."""
     seconds: float = 1.0
     """Work of a run in the pool [s of one processor]."""
+    asleep: bool = False
+    """Runs of the pool sleep instead, which shows what the pool itself costs on a machine with other work."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Nothing:
 
     seed: int = 0
     seconds: float = 0.0
+    asleep: bool = False
 
 
 def fit(config: Decay) -> dict[str, jax.Array]:
@@ -100,6 +103,9 @@ def fit(config: Decay) -> dict[str, jax.Array]:
 
 def nothing(config: Nothing) -> dict[str, float]:
     """Nothing, or work of one processor."""
+    if config.asleep:
+        time.sleep(config.seconds)
+        return {"seed": float(config.seed)}
     end = time.process_time() + config.seconds
     while time.process_time() < end:
         pass
@@ -150,7 +156,7 @@ def pool(asked: Arguments, folder: Path) -> None:
     from benchmarks.study_overhead import Nothing as Config  # found by name in other processes
     from benchmarks.study_overhead import nothing as work
 
-    configs = apply(Config(seconds=asked.seconds), param("seed", range(40)))
+    configs = apply(Config(seconds=asked.seconds, asleep=asked.asleep), param("seed", range(40)))
     one = timed(lambda: run_sweep(work, configs, folder / "one"))
     two = timed(lambda: run_sweep(work, configs, folder / "two", launcher=Pool(2)))
     print(
