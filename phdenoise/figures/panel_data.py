@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from phdenoise.figures.marks import BAR
@@ -52,7 +53,7 @@ def panel_tables(figure: Figure) -> list[Panel]:
                 head = [f"column {k}" for k in range(image.shape[1])]
                 tables.append(Panel(name, head, np.ma.filled(image, np.nan).tolist()))
             continue
-        rows = [*_lines(axis), *_points(axis), *_bands(axis)]
+        rows = [*_lines(axis), *_points(axis), *_bands(axis), *_bars(axis)]
         if rows:
             x, y = axis.get_xlabel() or "x", axis.get_ylabel() or "y"
             tables.append(Panel(name, ["series", x, y, "low", "high"], rows))
@@ -95,6 +96,15 @@ def _bands(axis: Axes) -> list[list[Any]]:
             for x in np.unique(corners[:, 0]):
                 y = corners[corners[:, 0] == x, 1]
                 rows.append([name, float(x), "", float(y.min()), float(y.max())])
+    return rows
+
+
+def _bars(axis: Axes) -> list[list[Any]]:
+    """Bars: middle and height of each."""
+    rows: list[list[Any]] = []
+    for number, bars in enumerate(c for c in axis.containers if isinstance(c, BarContainer)):
+        name = _called(bars, f"bars {number + 1}")
+        rows += [[name, b.get_x() + b.get_width() / 2, b.get_height(), "", ""] for b in bars]
     return rows
 
 

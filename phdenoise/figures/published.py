@@ -1,14 +1,13 @@
 """Figures of a study as they are published: PNG and PDF with fonts, the data of each panel as CSV, and their origin within.
 
     with published({"study": "twin", "git": ...}):
-        save(figure, folder / "error.png")         # also error.pdf, error_panel1.csv ...
+        save(figure, folder / "error.png")         # also error.pdf, error_a.csv ...
 
 Outside of it, `save` writes one file.
 """
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+
+from phdenoise.figures.panel_data import panel_tables
 
 _MANIFEST: ContextVar[Mapping[str, str] | None] = ContextVar("manifest", default=None)
 # Type 42: fonts are embedded as fonts, which journals ask for.
@@ -60,42 +58,6 @@ def write_beside(figure: Figure, path: Path) -> None:
         return
     with mpl.rc_context(_EMBEDDED):
         figure.savefig(path.with_suffix(".pdf"), metadata=metadata("pdf"))
-    for number, axes in enumerate(figure.axes, 1):
-        rows = panel_data(axes)
-        if rows:
-            with (path.parent / f"{path.stem}_panel{number}.csv").open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["series", axes.get_xlabel() or "x", axes.get_ylabel() or "y"])
-                writer.writerows(rows)
-
-
-def panel_data(axes: Axes) -> list[tuple[str, float, float]]:
-    """What a panel shows: points of its lines and edges of its bands.
-
-    Args:
-        axes: of the panel.
-
-    Returns:
-        (label of the series, x, y), in the order of drawing.
-    """
-    rows: list[tuple[str, float, float]] = []
-    for k, line in enumerate(axes.get_lines()):
-        rows += _rows(_name(line.get_label(), f"line {k + 1}"), line.get_xydata())
-    for k, band in enumerate(c for c in axes.collections if isinstance(c, PolyCollection)):
-        for path in band.get_paths():
-            rows += _rows(_name(band.get_label(), f"band {k + 1}"), path.vertices)
-    for k, container in enumerate(axes.containers):
-        for patch in container:
-            if hasattr(patch, "get_height"):
-                at = np.asarray([[patch.get_x() + patch.get_width() / 2, patch.get_height()]])
-                rows += _rows(_name(container.get_label(), f"bars {k + 1}"), at)
-    return rows
-
-
-def _name(label: object, otherwise: str) -> str:
-    text = str(label)
-    return otherwise if re.match(r"_|$", text) else text
-
-
-def _rows(name: str, points: object) -> list[tuple[str, float, float]]:
-    return [(name, float(x), float(y)) for x, y in np.asarray(points, float)]
+    for panel in panel_tables(figure):
+        with (path.parent / f"{path.stem}_{panel.name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([panel.head, *panel.rows])

@@ -55,15 +55,15 @@ def test_from_list_to_cite(study, tmp_path, capsys):
     assert "12 of 12 runs are done." in study("status", "--fast")
     assert "12 of 12 runs are in the table" in study("collect", "--fast")
     study("figure", "--fast")
-    assert {"error.png", "error.pdf", "error_panel1.csv", "table_about.csv"} <= {
+    assert {"error.png", "error.pdf", "error_a.csv", "table_about.csv"} <= {
         p.name for p in folder.iterdir()
     }
     # What is drawn is what is in the table.
-    with (folder / "error_panel1.csv").open() as file:
+    with (folder / "error_a.csv").open() as file:
         drawn = {
             (r["series"], float(r["values"])): float(r["error of the mean"])
             for r in csv.DictReader(file)
-            if "band" not in r["series"]
+            if r["error of the mean"]
         }
     with (folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
