@@ -37,6 +37,7 @@ def movie() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return counts, np.delete(at, gone, axis=0), at[gone]
 
 
+@pytest.mark.slow
 def test_the_chain_finds_the_atoms_and_says_what_it_knows(movie):
     counts, at, gone = movie
     result = analyse_particle(Movie.from_array(counts), CONFIG)
@@ -96,6 +97,7 @@ def test_bad_input_gets_one_sentence(movie):
         analyse_particle(one, TemConfig(pixel_size=0.2, level=2.0))
 
 
+@pytest.mark.slow
 def test_counts_with_a_wrong_gain_are_called_impossible(movie):
     counts, _, _ = movie
     result = analyse_particle(Movie.from_array(counts[:1] * 5), CONFIG)

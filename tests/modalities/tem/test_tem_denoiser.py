@@ -121,6 +121,7 @@ def test_nothing_depends_on_pixels_beyond_the_radius():
     assert 0 < reach <= TINY.radius
 
 
+@pytest.mark.slow
 def test_refining_network_starts_from_the_first_and_sees_further():
     first = build_network(NetworkConfig(scales=2, widths=(8, 8), windows=(8, 16)), 0)
     second = refining(first)

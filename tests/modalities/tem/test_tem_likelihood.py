@@ -76,6 +76,7 @@ def test_the_matched_template_beats_the_mean_of_a_disc():
     assert matched > 1.05 * mean
 
 
+@pytest.mark.slow
 def test_claims_over_a_map_keep_their_share_of_false_ones_and_state_their_power():
     sites = column_sites(100, height=-0.16)
     present = np.arange(100) < 50
