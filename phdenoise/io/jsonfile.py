@@ -29,13 +29,22 @@ def write_json(obj: Any, path: str | Path, overwrite: bool = False) -> Path:
     Raises:
         InputError: another suffix, a value that JSON cannot hold, or a file that cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".json":
-        raise InputError(f"{path}: tables of results are JSON; give a name ending in .json.")
+    path = json_path(path)
     text = to_json(obj, indent=2)
     with atomic(path, overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def json_path(path: str | Path) -> Path:
+    """The path of a file of results.
+
+    Raises:
+        InputError: another suffix than .json.
+    """
+    if Path(path).suffix.lower() != ".json":
+        raise InputError(f"{path}: tables of results are JSON; give a name ending in .json.")
+    return Path(path)
 
 
 def to_json(obj: Any, indent: int | None = None) -> str:

@@ -6,7 +6,8 @@ Where nothing moves there is no law: FIT.json says so, and there are no curves.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from phdenoise.io.atomic import atomic, check_writable
-from phdenoise.io.jsonfile import write_json
+from phdenoise.io.jsonfile import json_path, to_json
 from phdenoise.io.tables import write_table
 from phdenoise.learn.derived import Derived
 from phdenoise.learn.result import FitResult, Parameter
@@ -58,53 +59,57 @@ def write_law(
     Raises:
         InputError: a file exists or cannot be written.
     """
-    from phdenoise.figures.law_plots import comparison
-    from phdenoise.figures.plots import save
-
     plain = result.to_dict()
     plain["provenance"] |= dict(provenance or {})
-    paths = law_paths(output, bool(result.comparison))
-    if result.curves:
-        _write_curves(result, paths[1], paths[2], overwrite)
-    else:
-        for path in paths[1:3]:
-            check_writable(path, overwrite)
+    paths = law_paths(json_path(output), bool(result.comparison))
+    curves, compared = paths[1:3], paths[3:]
+    made = [paths[0], *(curves if result.curves else []), *compared]
+    for path in curves:
+        check_writable(path, overwrite)
+    # All of them are written aside before the first takes its place; FIT.json, which names what there is, takes it last.
+    with ExitStack() as aside:
+        file = {path: aside.enter_context(atomic(path, overwrite)) for path in made}
+        file[paths[0]].write_text(to_json(plain, indent=2) + "\n", encoding="utf-8")
+        if result.curves:
+            _write_curves(result, *(file[path] for path in curves))
+        if compared:
+            _write_comparison(result, *(file[path] for path in compared))
+    if not result.curves:
+        for path in curves:
             # The curves of the fit that this one replaces.
             path.unlink(missing_ok=True)
-    if result.comparison:
-        candidates = result.comparison["candidates"]
-        _write_table(candidates, paths[3], overwrite)
-        with atomic(paths[4], overwrite) as file:
-            save(comparison(candidates, unit=result.comparison["unit"]), file, kind="png")
-    write_json(plain, output, overwrite=overwrite)
-    return paths if result.curves else [paths[0], *paths[3:]]
+    return made
 
 
-def _write_curves(result: FitResult, table: Path, picture: Path, overwrite: bool) -> None:
+def _write_curves(result: FitResult, table: Path, picture: Path) -> None:
     """The curves of a law as a table and as a figure."""
     from phdenoise.figures.plots import law_curves, save
 
-    _write_table(curve_rows(result), table, overwrite)
+    write_table(table, curve_rows(result))
     label = result.model
     figure = law_curves(
         {label: result.curves},
         diffusivity_unit=str(result.settings["diffusivity_unit"]),
         refuted=[label] if result.holds is False else [],
     )
-    with atomic(picture, overwrite) as file:
-        # Written aside: the suffix is no guide.
-        save(figure, file, kind="png")
+    # Written aside: the suffix is no guide.
+    save(figure, picture, kind="png")
+
+
+def _write_comparison(result: FitResult, table: Path, picture: Path) -> None:
+    """The laws that were compared as a table and as a figure."""
+    from phdenoise.figures.law_plots import comparison
+    from phdenoise.figures.plots import save
+
+    candidates = result.comparison["candidates"]
+    write_table(table, candidates)
+    save(comparison(candidates, unit=result.comparison["unit"]), picture, kind="png")
 
 
 def curve_rows(result: FitResult) -> list[dict[str, Any]]:
     """The curves of a law as rows of a table, a column for each curve."""
     columns = {k: np.asarray(v) for k, v in result.curves.items()}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _write_table(rows: Sequence[Mapping[str, Any]], path: Path, overwrite: bool) -> None:
-    with atomic(path, overwrite) as file:
-        write_table(file, rows)
 
 
 def read_law(path: str | Path) -> FitResult:
