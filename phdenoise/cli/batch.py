@@ -222,11 +222,11 @@ def _one(
     print(f"[{order.index(config.file) + 1}/{count}] {config.file}")
     shown = run(config.file, outputs[config.file])
     if shown.pictures is not None:
-        keep_arrays(runs / "pictures" / f"{run_name(config)}.npz", shown.pictures)
+        _keep_pictures(runs / "pictures" / f"{run_name(config)}.npz", shown.pictures)
     return dict(shown.numbers)
 
 
-def keep_arrays(path: Path, pictures: tuple[np.ndarray, np.ndarray]) -> None:
+def _keep_pictures(path: Path, pictures: tuple[np.ndarray, np.ndarray]) -> None:
     """Keep the two pictures of a movie, small.
 
     Args:

@@ -222,13 +222,16 @@ class Denoise:
             print(sentence)
         print(f"Denoised movie and variance: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.page import report_html
-            from phdenoise.report.trust import denoise_report
-
-            with ProgressBar() as bar, atomic(Path(self.report), self.overwrite) as page:
-                page.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+            self._write_report(estimate, Path(self.report))
             print(f"Report: {Path(self.report).resolve()}")
         return _shown(estimate)
+
+    def _write_report(self, estimate: Estimate, page: Path) -> None:
+        from phdenoise.report.page import report_html
+        from phdenoise.report.trust import denoise_report
+
+        with ProgressBar() as bar, atomic(page, self.overwrite) as text:
+            text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
 
     def _run_channels(self, file: str, channels: Channels) -> Shown:
         """All channels together; what is made for one movie asks for a single channel."""
@@ -251,14 +254,10 @@ class Denoise:
         write(result, self.output, overwrite=self.overwrite)
         print(f"Denoised channels and variances: {Path(self.output).resolve()}")
         if self.report is not None:
-            from phdenoise.report.page import report_html
-            from phdenoise.report.trust import denoise_report
-
             page = Path(self.report)
             for name, estimate in zip(result.names, result.estimates, strict=True):
                 own = page.with_name(f"{page.stem}_{name.replace('/', '_')}{page.suffix}")
-                with ProgressBar() as bar, atomic(own, self.overwrite) as text:
-                    text.write_text(report_html(denoise_report(estimate, bar)), encoding="utf-8")
+                self._write_report(estimate, own)
                 print(f"Report of channel {name}: {own.resolve()}")
         first = _shown(result.estimates[0])
         return Shown({**first.numbers, "channels": float(len(result.names))}, first.pictures)

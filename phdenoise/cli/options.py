@@ -12,6 +12,7 @@ from tyro.conf import arg
 from phdenoise.channels import Channels
 from phdenoise.io.atomic import check_writable
 from phdenoise.io.channels import Layout, read_channels
+from phdenoise.io.films import FILMS
 from phdenoise.io.reading import read
 from phdenoise.io.to_movie import check_values
 from phdenoise.movie import Movie
@@ -113,7 +114,7 @@ def check_outputs(
         path = Path(output)
         if path.suffix.lower() not in suffixes:
             known = ", ".join(sorted(suffixes))
-            film = path.suffix.lower() in (".mp4", ".gif", ".html") and ".h5" in suffixes
+            film = path.suffix.lower() in (*FILMS, ".html") and ".h5" in suffixes
             more = f" A film or a page of a result: phdenoise view RESULT -o {output}." * film
             raise InputError(
                 f"Output {output}: unknown suffix '{path.suffix}', use one of {known}.{more}"

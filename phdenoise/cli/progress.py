@@ -45,8 +45,10 @@ _LINEAR = (
 
 def denoising_stages(config: DenoiseConfig) -> tuple[str, ...]:
     """Stages that denoising is expected to have."""
-    linear = config.network == "linear" or config.preset == "instant"
-    return _LINEAR if linear else _NETWORK
+    from phdenoise.denoising.plan import asked_network
+
+    network = asked_network(config)
+    return _NETWORK if network is None or network.trains else _LINEAR
 
 
 class ProgressBar:

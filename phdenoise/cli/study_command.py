@@ -1,6 +1,5 @@
 """The command line of a study: `python -m experiments.NAME WHAT`, and `phdenoise study FILE WHAT`."""
 
-import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ import tyro
 
 from phdenoise.figures.published import published
 from phdenoise.study import records
-from phdenoise.study.about import git_revision
+from phdenoise.study.about import git_revision, inputs
 from phdenoise.study.current import check_tensorboard
 from phdenoise.study.definition import Study, by_module_name
 from phdenoise.study.identity import at_version, differences
@@ -154,21 +153,14 @@ class _Job:
         if self.asked.tensorboard:
             check_tensorboard()
         launcher = _launcher(self.asked)
+        every = [t.path.stem for t in tasks_of(self.version, self.every, self.runs)]
         if self.runs.is_dir():
-            write_plan(
-                self.runs,
-                self.version,
-                [t.path.stem for t in tasks_of(self.version, self.every, self.runs)],
-            )
+            write_plan(self.runs, self.version, every)
         run_sweep(
             self.study.runner(self.folder), self.meant, self.runs, retry=self.asked.retry,
             progress=_say, launcher=launcher, tensorboard=self.asked.tensorboard,
         )  # fmt: skip
-        write_plan(
-            self.runs,
-            self.version,
-            [t.path.stem for t in tasks_of(self.version, self.every, self.runs)],
-        )
+        write_plan(self.runs, self.version, every)
         print(status(self.runs).sentence)
         print(f"Runs: {self.runs.resolve()}")
 
@@ -188,7 +180,7 @@ class _Job:
             print(
                 f"{stale} results in {self.runs} are stale (of other code or settings) and left out."
             )
-        revisions = {r["git"] for r in _rows(self.table.with_name("table_about.csv"))}
+        revisions = {r["git"] for r in read_table(self.table.with_name("table_about.csv"))}
         if len(revisions) > 1:
             print(
                 f"The runs are of {len(revisions)} git revisions; the code that they reach is the same."
@@ -207,11 +199,12 @@ class _Job:
             raise InputError(
                 f"{self.table} holds no finished run: see its column outcome, and run again."
             )
+        (digest,) = inputs({"table": self.table}).values()
         manifest = {
             "study": self.study.name,
             "code": self.version,
             "git": git_revision(),
-            "table": f"{self.table.name} sha256 {_hash(self.table)}",
+            "table": f"{self.table.name} sha256 {digest[:16]}",
             "runs": str(len(rows)),
         }
         with at_version(self.version), published(manifest):
@@ -245,10 +238,7 @@ def _launcher(asked: Arguments) -> Launcher:
     site = Site() if asked.site is None else read_site(asked.site)
     kinds: dict[str, Callable[[], Launcher]] = {
         "inprocess": InProcess,
-        "pool": partial(
-            Pool,
-            max(asked.processes, 2 if asked.launcher == "pool" and asked.processes == 1 else 1),
-        ),
+        "pool": partial(Pool, max(asked.processes, 2)),
         "vmapped": Vmapped,
         "slurm": partial(Slurm, site, wait=asked.wait),
     }
@@ -276,14 +266,3 @@ def _missing(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
 
 def _done(table: Path) -> list[dict[str, str]]:
     return [r for r in read_table(table) if r["outcome"] == "done"]
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _hash(table: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(table.read_bytes()).hexdigest()[:16]

@@ -11,13 +11,14 @@ from tyro.conf import Positional, arg
 
 from phdenoise.cli.options import ReadConfig, check_outputs, read_one
 from phdenoise.io.atomic import atomic
+from phdenoise.io.films import FILMS
 from phdenoise.io.reading import split
 from phdenoise.types import InputError
 
 if TYPE_CHECKING:
     from phdenoise.figures.scene import Scene
 
-_PAGES, _STRIPS, _FILMS = (".html",), (".png", ".svg", ".pdf"), (".mp4", ".gif")
+_PAGES, _STRIPS = (".html",), (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class View:
         file = result_file(self.file)
         source = Path(split(file)[0])
         output = self.output or str(source.with_name(f"{source.stem}_view.html"))
-        check_outputs(str(source), [output], self.overwrite, [*_PAGES, *_STRIPS, *_FILMS])
+        check_outputs(str(source), [output], self.overwrite, [*_PAGES, *_STRIPS, *FILMS])
         scene = chosen(self._scene(file), self.layers)
         path, suffix = Path(output), Path(output).suffix.lower()
-        if suffix in _FILMS:
+        if suffix in FILMS:
             from phdenoise.figures.film import film
             from phdenoise.io.films import write_film
 

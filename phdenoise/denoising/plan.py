@@ -151,6 +151,16 @@ def with_network(config: DenoiseConfig, network: str | Network | None) -> Denois
     return replace(config, **architecture.settings())
 
 
+def asked_network(config: DenoiseConfig) -> Architecture | None:
+    """The network that a configuration or its preset names; None where movie and objective decide.
+
+    Raises:
+        InputError: no such network, or one that cannot have this window or depth.
+    """
+    network = config.network if config.network != table.AUTO else PRESETS[config.preset].network
+    return table.named(network, config.window, config.depth)
+
+
 class _Resolved(NamedTuple):
     """A configuration without gaps, the network (of the teachers, where there are some), and sentences for the reader."""
 
@@ -176,8 +186,7 @@ def _resolve_config(
         config, log = _start_from(pretrained, config, found)
     elif config.tune != "full":
         raise InputError(f"--tune {config.tune} needs a network to start from: give --weights.")
-    network = config.network if config.network != table.AUTO else PRESETS[config.preset].network
-    asked = table.named(network, config.window, config.depth)
+    asked = asked_network(config)
     correlated = found.blind == "frame"
     objective = resolve(asked, config.objective, noise, correlated, target=target, clean=clean)
     architecture = asked or table.trained_by(objective, config.window, config.depth)

@@ -17,6 +17,8 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LARGEST_BAR = 0.3
 # Resolution in notebooks [dots per inch].
 _DPI = 110
+# Half width of a 90 % interval of a Gaussian [sd]: that of bands and bars.
+HALF_WIDTH = 1.645
 # Artists of a scale bar, so that the data of a panel leaves them out.
 BAR = "_scale_bar"
 

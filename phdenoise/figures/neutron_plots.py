@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from phdenoise.figures.marks import Pixel, bare, letter, scale_bar
+from phdenoise.figures.marks import HALF_WIDTH, Pixel, bare, letter, scale_bar
 from phdenoise.figures.plots import COLOURS, COLUMN, WIDE
 
 
@@ -77,7 +77,7 @@ def profiles(
         axis.axhline(0, color="0.8", lw=0.6)
         for (label, (value, sd)), colour in zip(series.items(), COLOURS, strict=False):
             axis.fill_between(
-                distance, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0,
+                distance, value - HALF_WIDTH * sd, value + HALF_WIDTH * sd, color=colour, alpha=0.2, lw=0,
                 label=f"90 % band, {label}",
             )  # fmt: skip
             axis.plot(distance, value, color=colour, lw=1.2, label=label)
@@ -120,7 +120,7 @@ def along_time(
         axis.axvline(mark, color="0.8", lw=0.8, label=name)
     for (label, (value, sd)), colour in zip(series.items(), COLOURS, strict=False):
         axis.fill_between(
-            times, value - 1.645 * sd, value + 1.645 * sd, color=colour, alpha=0.2, lw=0,
+            times, value - HALF_WIDTH * sd, value + HALF_WIDTH * sd, color=colour, alpha=0.2, lw=0,
             label=f"90 % band, {label}",
         )  # fmt: skip
         axis.plot(times, value, color=colour, lw=1.2, label=label)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from phdenoise.figures.marks import Pixel, bare, letter, scale_bar
+from phdenoise.figures.marks import HALF_WIDTH, Pixel, bare, letter, scale_bar
 from phdenoise.figures.plots import COLOURS, WIDE
 
 PHASE_COLOURS = ("#3b5b8c", "#c0392b", "#e0a81c")
@@ -118,7 +118,7 @@ def charge_curves(
     for axis, (label, (value, sd)) in zip(axes, versions.items(), strict=True):
         for p in range(min(len(value), MOST_CURVES)):
             colour = COLOURS[p % len(COLOURS)]
-            low, high = value[p] - 1.645 * sd[p], value[p] + 1.645 * sd[p]
+            low, high = value[p] - HALF_WIDTH * sd[p], value[p] + HALF_WIDTH * sd[p]
             name = f"particle {p + 1}"
             axis.fill_between(
                 times, low, high, color=colour, alpha=0.2, lw=0, label=f"90 % band, {name}"
@@ -164,7 +164,7 @@ def front_curves(
         for k, axis in enumerate(row):
             for p in range(min(len(value), MOST_CURVES)):
                 axis.errorbar(
-                    times, value[p, k], 1.645 * sd[p, k], color=COLOURS[p % len(COLOURS)],
+                    times, value[p, k], HALF_WIDTH * sd[p, k], color=COLOURS[p % len(COLOURS)],
                     lw=0.9, elinewidth=0.5, marker=".", ms=3, label=f"particle {p + 1}, 90 % bars",
                 )  # fmt: skip
             axis.tick_params(labelsize=7)
@@ -208,7 +208,7 @@ def colour_plane(
     """
     figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
     axes = figure.subplots(1, len(versions), sharex=True, sharey=True, squeeze=False)[0]
-    sd = 1.645 * np.sqrt(np.stack([np.diag(c) for c in covariance]))
+    sd = HALF_WIDTH * np.sqrt(np.stack([np.diag(c) for c in covariance]))
     for axis, (label, pixels) in zip(axes, versions.items(), strict=True):
         step = max(pixels.shape[1] // MOST_POINTS, 1)
         axis.plot(

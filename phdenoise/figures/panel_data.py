@@ -1,5 +1,7 @@
 """The numbers of a figure, panel by panel, read from what is drawn: lines, points, bands, maps."""
 
+import csv
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,25 @@ def panel_tables(figure: Figure) -> list[Panel]:
             x, y = axis.get_xlabel() or "x", axis.get_ylabel() or "y"
             tables.append(Panel(name, ["series", x, y, "low", "high"], rows))
     return tables
+
+
+def write_panels(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the table of each panel that shows data.
+
+    Args:
+        figure: drawn with this package.
+        folder: that exists.
+        name: of the figure; that of a table has the name of its panel added.
+
+    Returns:
+        The files written.
+    """
+    made = []
+    for panel in panel_tables(figure):
+        made.append(folder / f"{name}_{panel.name}.csv")
+        with made[-1].open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([panel.head, *panel.rows])
+    return made
 
 
 def _lines(axis: Axes) -> list[list[Any]]:

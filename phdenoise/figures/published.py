@@ -6,7 +6,6 @@
 Outside of it, `save` writes one file.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from phdenoise.figures.panel_data import panel_tables
+from phdenoise.figures.panel_data import write_panels
 
 _MANIFEST: ContextVar[Mapping[str, str] | None] = ContextVar("manifest", default=None)
 # Type 42: fonts are embedded as fonts, which journals ask for.
@@ -58,6 +57,4 @@ def write_beside(figure: Figure, path: Path) -> None:
         return
     with mpl.rc_context(_EMBEDDED):
         figure.savefig(path.with_suffix(".pdf"), metadata=metadata("pdf"))
-    for panel in panel_tables(figure):
-        with (path.parent / f"{path.stem}_{panel.name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([panel.head, *panel.rows])
+    write_panels(figure, path.parent, path.stem)

@@ -207,7 +207,8 @@ def normal_equations(
     fold = (np.add.outer(*blocks) % 2).ravel()
     # Fold by fold, so that a fold is a slice of the features.
     order: np.ndarray = np.argsort(fold, kind="stable")
-    folds = slice(0, int(np.sum(fold == 0))), slice(int(np.sum(fold == 0)), None)
+    first = int(np.sum(fold == 0))
+    folds = slice(0, first), slice(first, None)
     values = padded.reshape(len(padded), -1)[:, order]
     chosen = target.reshape(frames, -1)[:, order]
     features = np.ones((size, fold.size))
@@ -246,7 +247,9 @@ def _blurred_windows(
     """
     window = np.zeros((len(SCALES), span, order.size), dtype)
     for i, frame in enumerate(padded):
-        for k, s in enumerate(SCALES):
+        window[:, i % span] = 0
+        # Beyond the ends of the movie frames are zero, and so is their blur.
+        for k, s in enumerate(SCALES if frame.any() else ()):
             window[k, i % span] = _blur(frame.astype(np.float64), s).ravel()[order]
         if i >= span - 1:
             yield window, np.arange(i - span + 1, i + 1) % span

@@ -6,10 +6,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from phdenoise.figures.panel_data import panel_tables
+from phdenoise.figures.panel_data import write_panels
 from phdenoise.figures.plots import save
 from phdenoise.io.jsonfile import write_json
-from phdenoise.io.tables import write_rows, write_table
+from phdenoise.io.tables import write_table
 from phdenoise.report.figure_config import FigureConfig, FigureKind
 from phdenoise.report.page import REPORT, Report, report_html
 
@@ -59,11 +59,9 @@ def write_figures(
     made = []
     for name, figure in figures.items():
         for kind in kinds:
-            if kind != "csv":
-                made.append(folder / f"{name}.{kind}")
-                save(figure, made[-1], dpi=_DPI, kind=kind)
+            if kind == "csv":
+                made += write_panels(figure, folder, name)
                 continue
-            for panel in panel_tables(figure):
-                made.append(folder / f"{name}_{panel.name}.csv")
-                write_rows(made[-1], panel.head, panel.rows)
+            made.append(folder / f"{name}.{kind}")
+            save(figure, made[-1], dpi=_DPI, kind=kind)
     return made

@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from matplotlib.figure import Figure
 
-from phdenoise.figures.marks import superscripts, typeset_text
+from phdenoise.figures.marks import HALF_WIDTH, superscripts, typeset_text
 from phdenoise.figures.plots import save
 from phdenoise.figures.scene import Scene
 from phdenoise.io.jsonfile import to_json
@@ -24,9 +24,6 @@ from phdenoise.report.player import IN_REPORT, player_html
 
 REPORT = "report.html"
 """Name of the page in the folder of a chain."""
-
-# Half width of a 90 % interval of a Gaussian [sd].
-HALF_WIDTH = 1.645
 
 
 class Verdict(Enum):
