@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from phdenoise.networks.base import Denoiser
@@ -48,7 +49,7 @@ class TrainState(NamedTuple):
 
 def start_state(weights: PyTree) -> TrainState:
     """The state before the first step."""
-    return TrainState(weights, weights, _OPTIMISER.init(weights))
+    return TrainState(weights, weights, _OPTIMISER.init(ravel_pytree(weights)[0]))
 
 
 def advance(state: TrainState, slope: PyTree, rates: PyTree, keep: float = EMA) -> TrainState:
@@ -63,12 +64,13 @@ def advance(state: TrainState, slope: PyTree, rates: PyTree, keep: float = EMA) 
     Returns:
         The next state.
     """
-    updates, optimiser = _OPTIMISER.update(slope, state.optimiser, state.weights)
-    weights = optax.apply_updates(
-        state.weights, jax.tree.map(lambda u, rate: -rate * u, updates, rates)
-    )
-    average = jax.tree.map(lambda a, w: keep * a + (1 - keep) * w, state.average, weights)
-    return TrainState(weights, average, optimiser)
+    # On one vector: a program for every leaf takes a third of the time that the training step compiles.
+    weights, restore = ravel_pytree(state.weights)
+    rates = jax.tree.map(lambda w, rate: jnp.broadcast_to(rate, w.shape), state.weights, rates)
+    updates, optimiser = _OPTIMISER.update(ravel_pytree(slope)[0], state.optimiser, weights)
+    weights = weights - ravel_pytree(rates)[0] * updates
+    average = keep * ravel_pytree(state.average)[0] + (1 - keep) * weights
+    return TrainState(restore(weights), restore(average), optimiser)
 
 
 def schedule(step: int, steps: int, peak: float) -> float:

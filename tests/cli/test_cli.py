@@ -266,15 +266,20 @@ def test_help_and_refusals_import_no_jax():
 
 
 def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
-    code = "from phdenoise.cli import compilation_cache as c; c.use(); import jax; print(jax.config.jax_compilation_cache_dir)"
+    code = (
+        "from phdenoise.cli import compilation_cache as c; c._SHORTEST = 0; c.use(); import jax;"
+        "jax.jit(lambda x: x + 1)(2.0); print(jax.config.jax_compilation_cache_dir)"
+    )
 
     def folder(**settings):
         env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"} | settings
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        assert "persistent" not in done.stderr
         return done.stdout.strip()
 
     assert folder(XDG_CACHE_HOME=str(tmp_path)) == str(tmp_path / "phdenoise/compiled")
+    assert list((tmp_path / "phdenoise/compiled").glob("*-cache")), "nothing was kept"
     assert folder(PHDENOISE_CACHE="") == "None"
     assert folder(PHDENOISE_CACHE="/proc/nowhere") == "None"
     assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
