@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 
 from phdenoise.io import units
+from phdenoise.io.acquisition import Acquisition, parse_clock
 from phdenoise.io.limits import check_size
 from phdenoise.io.readers.hdf5_storage import Storage
 from phdenoise.io.readers.hdf5_tree import Tree
 from phdenoise.io.source import Source
 from phdenoise.types import InputError
 
+# Where Gatan's programs keep the exposure of an image [s], below ImageTags.
+_GATAN_EXPOSURES = (
+    ("Acquisition", "Parameters", "High Level", "Exposure (s)"),
+    ("DataBar", "Exposure Time (s)"),
+)
 # What programs call the axis of a spectrum.
 _SPECTRAL = ("energy", "energy loss", "x-ray energy", "wavelength")
 
@@ -75,7 +81,24 @@ def _source_of(signal: dict[str, Any], path: Path, dataset: str | None) -> Sourc
         steps = np.arange(int(time["size"])) * float(time.get("scale") or 1)
         source.times = float(time.get("offset") or 0) + steps
         source.time_unit = str(time.get("units") or "eV")
+    source.acquisition = _acquisition(signal)
     return source
+
+
+def _acquisition(signal: Mapping[str, Any]) -> Acquisition:
+    """Exposure and clock of an image by a microscope's program, from the tags that Gatan writes."""
+    tags, exposure = signal.get("original_metadata") or {}, None
+    for *groups, last in _GATAN_EXPOSURES:
+        at: Any = tags
+        for name in ("ImageList", "TagGroup0", "ImageTags", *groups):
+            at = at.get(name) or {} if isinstance(at, Mapping) else {}
+        value = at.get(last) if isinstance(at, Mapping) else None
+        if isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            exposure = np.array([float(value)])
+            break
+    general = (signal.get("metadata") or {}).get("General") or {}
+    began = parse_clock(f"{general.get('date', '')} {general.get('time', '')}")
+    return Acquisition(exposure=exposure, started=np.array([began]) if np.isfinite(began) else None)
 
 
 def read_dm(path: Path, dataset: str | None) -> Source:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from phdenoise.io import units
+from phdenoise.io.acquisition import Acquisition, parse_clock
 from phdenoise.io.limits import check_size
 from phdenoise.io.readers.extras import pick, require
 from phdenoise.io.source import Source
@@ -54,6 +55,7 @@ def _is_series(images: list[Any]) -> bool:
 def _calibrate_fits(headers: list[Any], source: Source) -> None:
     """Pixel size and frame times of a camera's header; coordinates on the sky are no pixel size."""
     first = headers[0]
+    source.acquisition = _acquisition(headers)
     source.intensity_unit = str(first.get("BUNIT", "")).strip() or None
     unit, other = (units.length_unit(str(first.get(f"CUNIT{k}", ""))) for k in (1, 2))
     dy, dx, step = (_positive(first.get(f"CDELT{k}")) for k in (2, 1, 3))
@@ -71,6 +73,19 @@ def _calibrate_fits(headers: list[Any], source: Source) -> None:
             return
         if np.all(np.diff(seconds) > 0):
             source.times, source.time_unit = seconds, "s"
+
+
+def _acquisition(headers: list[Any]) -> Acquisition:
+    """Exposure and clock, by the keywords that cameras write.
+
+    EXPTIME and EXPOSURE are seconds by the FITS standard's registry of common keywords; DATE-OBS is its own (section 4.4.2).
+    """
+    exposure = [_positive(h.get("EXPTIME")) or _positive(h.get("EXPOSURE")) or np.nan for h in headers]  # fmt: skip
+    started = [parse_clock(str(h.get("DATE-OBS", ""))) for h in headers]
+    return Acquisition(
+        exposure=np.array(exposure) if np.isfinite(exposure).any() else None,
+        started=np.array(started) if np.isfinite(started).any() else None,
+    )
 
 
 def _positive(value: Any) -> float:

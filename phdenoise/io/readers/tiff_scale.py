@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from phdenoise.io import units
+from phdenoise.io.acquisition import Acquisition, parse_clock
 from phdenoise.io.source import Source
 
 # Value of the tag ResolutionUnit for centimetres (TIFF 6.0, section 8).
@@ -89,8 +90,35 @@ def _calibrate_ome(xml: str, index: int, source: Source) -> None:
     source.channels = tuple(c.attrib.get("Name", "") for c in pixels[index].findall("{*}Channel"))
     _read_ome_times(pixels[index], source)
     images = ElementTree.fromstring(xml).findall(".//{*}Image")
-    said = images[index].findtext("{*}Description") if index < len(images) else ""
-    source.take_own(_notes(said or ""))
+    image = images[index] if index < len(images) else ElementTree.Element("Image")
+    source.acquisition = _ome_acquisition(image, pixels[index], source)
+    source.take_own(_notes(image.findtext("{*}Description") or ""))
+
+
+def _ome_acquisition(
+    image: ElementTree.Element, pixels: ElementTree.Element, source: Source
+) -> Acquisition:
+    """Exposure of each frame, where all planes of a frame share it, and the clock at each frame."""
+    count, exposures = int(pixels.attrib.get("SizeT", 0)), dict[int, set[float]]()
+    for plane in (p.attrib for p in pixels.findall("{*}Plane")):
+        try:
+            unit = units.time_unit(plane.get("ExposureTimeUnit", "s"))
+            value = float(plane["ExposureTime"]) * units.SECONDS[unit]
+        except (KeyError, ValueError):
+            continue
+        exposures.setdefault(int(plane.get("TheT", 0)), set()).add(value)
+    shared = [exposures.get(t, set()) for t in range(count)]
+    exposure = np.array([next(iter(s)) if len(s) == 1 else np.nan for s in shared])
+    began = parse_clock(image.findtext("{*}AcquisitionDate") or "")
+    started = None
+    if np.isfinite(began):
+        delay = (
+            0.0
+            if source.times is None
+            else source.times * units.SECONDS.get(source.time_unit or "s", 1.0)
+        )
+        started = began + np.atleast_1d(delay)
+    return Acquisition(exposure=exposure if np.isfinite(exposure).any() else None, started=started)
 
 
 def _read_ome_times(pixels: ElementTree.Element, source: Source) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sample_files import fits_file
+from phdenoise.io.acquisition import acquisition_of
 from phdenoise.io.reading import read
 from phdenoise.types import InputError
 
@@ -107,3 +108,12 @@ def test_times_that_run_backwards(tmp_path):
     movie = read(tmp_path / "m.fits")
     np.testing.assert_array_equal(movie.frames, COUNTS[::-1])
     np.testing.assert_allclose(movie.times, -7.5 + 1.5 * np.arange(6))
+
+
+@pytest.mark.parametrize("keyword", ["EXPTIME", "EXPOSURE"])
+def test_exposure_and_clock(tmp_path, keyword):
+    header = {keyword: 0.25, "DATE-OBS": "2024-02-29T12:00:01.5"}
+    fits_file(tmp_path / "m.fits", COUNTS.astype("i2"), **header)
+    taken = acquisition_of(read(tmp_path / "m.fits"))
+    assert taken.one("exposure") == 0.25
+    assert taken.one("started") == 1709208001.5

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sample_files import Dm3, emd, ser
+from phdenoise.io.acquisition import acquisition_of
 from phdenoise.io.reading import read
 from phdenoise.types import InputError
 
@@ -135,3 +136,15 @@ def test_emd_leads_to_no_other_file(tmp_path):
         group.create_dataset("data", COUNTS.shape, "u2", external=[(str(tmp_path / "secret"), 0, COUNTS.nbytes)])  # fmt: skip
     with pytest.raises(InputError, match="which is not followed"):
         read(tmp_path / "m.emd")
+
+
+@pytest.mark.parametrize("groups", [("Acquisition", "Parameters", "High Level"), ("DataBar",)])
+def test_dm3_exposure(tmp_path, groups):
+    dm = Dm3()
+    name = "Exposure Time (s)" if groups == ("DataBar",) else "Exposure (s)"
+    tag = dm.number(name, 0.05, "f8")
+    for group in reversed(groups):
+        tag = dm.group(group, tag)
+    image = dm.image(COUNTS, ("s", "nm", "nm"), (0.25, 2.0, 4.0), [tag])
+    (tmp_path / "m.dm3").write_bytes(dm.file(image))
+    assert acquisition_of(read(tmp_path / "m.dm3")).one("exposure") == 0.05

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from phdenoise.io.acquisition import acquisition_of
 from phdenoise.io.parts import open_movie
 from phdenoise.io.reading import read
 from phdenoise.types import InputError
@@ -301,3 +302,14 @@ def test_ome_that_names_fewer_pages_than_there_are(tmp_path):
     movie = read(tmp_path / "m.ome.tif")
     np.testing.assert_array_equal(movie.frames, COUNTS[:9])
     assert "The file has 12 pages, its OME description names 9" in notes(movie)
+
+
+def test_exposures_and_the_clock_of_ome_planes(tmp_path):
+    exposures = RNG.uniform(10, 50, 12)
+    plane = {"ExposureTime": list(exposures), "ExposureTimeUnit": ["ms"] * 12}
+    plane |= {"DeltaT": list(np.arange(12.0)), "DeltaTUnit": ["min"] * 12}
+    metadata = {"axes": "TYX", "Plane": plane, "AcquisitionDate": "2024-02-29T23:59:00"}
+    tifffile.imwrite(tmp_path / "m.ome.tif", COUNTS, metadata=metadata)
+    taken = acquisition_of(read(tmp_path / "m.ome.tif"))
+    np.testing.assert_allclose(taken.exposure, exposures / 1000)
+    assert taken.facts()["started"] == "2024-02-29 23:59:00 to 2024-03-01 00:10:00"
