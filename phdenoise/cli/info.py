@@ -11,9 +11,13 @@ from phdenoise import selfcheck
 from phdenoise.cli.batch import named_movies
 from phdenoise.cli.options import ReadConfig, read_all
 from phdenoise.cli.progress import quoted
+from phdenoise.denoising.config import DenoiseConfig
+from phdenoise.denoising.memory import parse_memory
+from phdenoise.denoising.preprocessing import measure_noise, survey_movie
+from phdenoise.denoising.source import MovieSource
 from phdenoise.io.acquisition import acquisition_of
 from phdenoise.movie import Movie
-from phdenoise.noise.estimate import estimate_noise
+from phdenoise.types import InputError
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,19 @@ def _describe(movie: Movie, file: str, several: bool, reading: list[str]) -> Non
         print(f"{what:<12} {value}")
     for note in movie.provenance.get("notes", ()):
         print(f"note         {note}")
-    noise = estimate_noise(movie.frames, valid)
-    for sentence in noise.sentences:
+    # What `denoise` would find before it trains.
+    config = DenoiseConfig()
+    try:
+        survey = survey_movie(MovieSource(movie), config, parse_memory(None))
+        sample, noise = measure_noise(survey, config)
+    except InputError as error:
+        print(f"noise        {error}")
+        return
+    for sentence in sample.log:
         print(f"noise        {sentence}")
     if several:
         return
-    # Structured noise is taken out before the network sees the movie.
-    noise = noise.without_structure()
     kind = type(noise.model).__name__
     flag = {"Gaussian": "gaussian", "Poisson": "poisson"}.get(kind, "poisson-gaussian")
-    given = ["--noise", flag, "--blind", str(noise.blind), *reading]
+    given = ["--noise", flag, "--blind", str(noise.estimate.blind), *reading]
     print(f"suggested    {quoted('phdenoise', 'denoise', file, '-o', 'OUT.h5', *given)}")

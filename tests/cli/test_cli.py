@@ -91,6 +91,20 @@ def test_info_of_machine_and_file(movie, capsys):
     assert "suggested" in text
 
 
+def test_info_says_what_denoise_would_say_of_noise_that_lasts(tmp_path, capsys):
+    """Detector lag: three tenths of a frame stay in the next one."""
+    rng = np.random.default_rng(0)
+    frames = 100 + 30 * np.sin(np.arange(32) / 6)[:, None] + 8 * rng.normal(size=(16, 32, 32))
+    for k in range(1, 16):
+        frames[k] = 0.7 * frames[k] + 0.3 * frames[k - 1]
+    np.save(tmp_path / "lag.npy", frames)
+    main(["info", str(tmp_path / "lag.npy")])
+    assert "Temporal correlation of the noise with the following" in capsys.readouterr().out
+    np.save(tmp_path / "still.npy", np.ones((4, 8, 8)))
+    main(["info", str(tmp_path / "still.npy")])
+    assert "suggested" not in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_simulate_then_fit(tmp_path, capsys):
     out = tmp_path / "twin.h5"
