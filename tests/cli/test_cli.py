@@ -100,7 +100,8 @@ def test_info_says_what_denoise_would_say_of_noise_that_lasts(tmp_path, capsys):
     np.save(tmp_path / "lag.npy", frames)
     main(["info", str(tmp_path / "lag.npy")])
     assert "Temporal correlation of the noise with the following" in capsys.readouterr().out
-    np.save(tmp_path / "still.npy", np.ones((4, 8, 8)))
+    # No noise: said, and no command is suggested that would be refused.
+    np.save(tmp_path / "still.npy", np.broadcast_to(np.arange(8.0), (4, 8, 8)))
     main(["info", str(tmp_path / "still.npy")])
     assert "suggested" not in capsys.readouterr().out
 
