@@ -51,6 +51,8 @@ _LARGEST_PREDICTABLE_SHARE = 0.002
 _MOTION_SHARE = 0.5
 # Share of the variance of noise correlated in time [1] that differences in time have at least: what was measured is divided by it.
 _SMALLEST_KEPT_SHARE = 0.02
+# Two frames that share less than this share of their structure [1] are taken for frames of different scenes.
+_COMMON = 0.5
 # Share of the differences' variance [1] from which on motion is reported, and the variance measured after a high-pass.
 _REPORTED_MOTION = 0.02
 # Share of the usable values [1] that differences keep; where they keep less, gaps in time are closed pixel by pixel.
@@ -266,6 +268,14 @@ def _of_pixels(
     transfer, motion = transfer_points(found, motion, rho)
     model, sd, sentence = fit_line(transfer, kind, levels)
     blind, reason = _choose_blind(data.shape[0], rho, rho_sd)
+    if data.shape[0] == 2 and blind == "frame":
+        alone = _of_pixels(
+            data[:1], used[:1], difference(data[:1], used[:1], levels.dark), kind, levels
+        )
+        if _common(data, used, alone) < _COMMON:
+            return _of_strangers(alone, rho)
+        sd, doubt = _doubted(model, sd, alone)
+        reason = f"{reason} {doubt}"
     moved = (f"Motion made {100 * motion:.0f} % of the differences and was subtracted.",)
     along_x, along_y = _axes(rho)
     return NoiseEstimate(
@@ -290,6 +300,62 @@ def _of_pixels(
         motion_log_variance=found.motion_log_variance,
         kept=found.kept,
     )
+
+
+def _common(data: np.ndarray, used: np.ndarray, alone: NoiseEstimate) -> float:
+    """Share of the structure of two frames that both have, which is 1 for a scene at rest and 0 for two scenes.
+
+    Args:
+        data, used: two frames and their usable pixels [2, y, x].
+        alone: noise of the first frame, taken for white.
+    """
+    both = used.all(axis=0)
+    first, second = data[0][both], data[1][both]
+    covariance = np.cov(first, second) - np.mean(alone.transfer[:, 1]) * np.eye(2)
+    structure = np.sqrt(max(covariance[0, 0], 0.0) * max(covariance[1, 1], 0.0))
+    return float(covariance[0, 1] / structure) if structure > 0 else 1.0
+
+
+def _of_strangers(alone: NoiseEstimate, rho: np.ndarray) -> NoiseEstimate:
+    """The estimate for two frames of different scenes, whose differences are the scenes': the noise is taken for white.
+
+    Args:
+        alone: of the first frame, taken for white.
+        rho: autocorrelation of the differences, whose shape the result has.
+    """
+    said = "The two frames show different scenes, whose noise is taken for white: correlated noise would be taken for the scene."
+    white = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, 0.0)
+    axes = {name: np.append(1.0, np.zeros(LAGS)) for name in ("x", "y")}
+    return replace(
+        alone,
+        blind="pixel",
+        autocorrelation=white,
+        correlation=alone.correlation | axes,
+        sentences=(alone.sentences[0], said, *alone.sentences[2:]),
+    )
+
+
+def _doubted(
+    model: NoiseModel, sd: dict[str, float], alone: NoiseEstimate
+) -> tuple[dict[str, float], str]:
+    """Wider deviations for two frames, which do not tell correlated noise from motion.
+
+    Args:
+        model, sd: of the differences, as if all were noise.
+        alone: of the first frame, taken for white.
+
+    Returns:
+        Deviations that reach from one reading to the other, and a sentence.
+    """
+    level = float(np.sqrt(np.mean(alone.transfer[:, 1])))
+    said = f"Two frames do not tell correlated noise from motion: were it white, its sd would be {level:.4g}."
+    if type(model) is not type(alone.model):
+        return sd, said
+    wider = {
+        name: float(np.hypot(value, getattr(model, name) - getattr(alone.model, name)))
+        for name, value in sd.items()
+    }
+    return wider, said
 
 
 def _with_structure(white: NoiseEstimate, structure: Structure) -> NoiseEstimate:

@@ -348,3 +348,29 @@ def test_every_other_pixel_may_correlate():
     rho = found.significant_autocorrelation()[8]
     np.testing.assert_allclose(rho[8:13], [1, 0, 0.54, 0, 0.21], atol=0.04)
     assert found.reach() == (0, 4)
+
+
+def _scene(rng, width):
+    smooth = ndimage.gaussian_filter(rng.normal(size=(64, 64)), width)
+    return 100 * smooth / np.ptp(smooth)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_frames_of_different_scenes(seed):
+    """Frames far apart: what differs is the scene, and no confident number is made of it."""
+    rng = np.random.default_rng(seed)
+    scenes = np.stack([_scene(rng, rng.uniform(2, 8)) for _ in range(2)])
+    found = estimate_noise(scenes + 8 * rng.normal(size=scenes.shape))
+    assert abs(float(found.model.sigma) - 8) < max(0.8, 3 * found.sd["sigma"])
+    assert found.blind == "pixel" or found.sd["sigma"] > 1
+
+
+def test_two_frames_of_one_scene_whose_noise_is_correlated():
+    rng = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(rng.normal(size=(2, 64, 64)), (0, 1, 1))
+    found = estimate_noise(_scene(rng, 3) + 8 * noise / noise.std())
+    assert found.blind == "frame"
+    assert float(found.model.sigma) == pytest.approx(8, rel=0.1)
+    # The other reading, white noise that leaves most of it to motion, is in the interval.
+    assert found.sd["sigma"] > 2
+    assert any("Two frames do not tell correlated noise from motion" in s for s in found.sentences)
