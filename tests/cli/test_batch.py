@@ -125,6 +125,7 @@ def test_info_says_what_the_file_says_and_refuses_what_contradicts_it(tmp_path, 
     assert "the latter is taken" not in capsys.readouterr().out
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_a_table_of_files_and_settings_and_what_is_missing(tmp_path, monkeypatch, capsys):
     """Each line has options of its own; a second call does only what is missing, and what has changed."""

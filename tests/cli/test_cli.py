@@ -152,6 +152,7 @@ def test_a_movie_in_which_nothing_moves_has_no_law_and_is_no_mistake(tmp_path, c
     assert not read_law(law).curves
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_fit_chooses_the_law_when_asked(tmp_path, capsys):
     size = ["--size", "24", "24", "--frames", "16", "--sigma", "0"]
@@ -241,7 +242,7 @@ def test_unwritable_folder(movie, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(1, 9, 7), (4, 3, 30)])
+@pytest.mark.parametrize("shape", [(1, 9, 7), pytest.param((4, 3, 30), marks=pytest.mark.study)])
 def test_tiny_and_odd_sizes_work(shape, tmp_path):
     path, out = tmp_path / "m.npy", tmp_path / "o.h5"
     np.save(path, RNG.normal(size=shape))

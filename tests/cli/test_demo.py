@@ -35,6 +35,7 @@ def _complete(folder, figures=4):
     return {(r["group"], r["name"]): float(r["value"] or "nan") for r in rows}
 
 
+@pytest.mark.study
 def test_twin(tmp_path, capsys):
     out = tmp_path / "out"
     twin = ["--twin.size", "32", "32", "--twin.frames", str(FRAMES)]

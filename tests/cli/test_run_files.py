@@ -157,10 +157,13 @@ MOVIES = {
     "colour": (RNG.poisson(20, (6, 16, 16, 3)).astype(np.uint8), ["--channel", "g"]),
     "rows": ((RNG.normal(10, 1, (6, 16, 16)) + 3 * RNG.normal(size=(6, 16, 1))).astype(np.float32), ["--pixel-size", "0.1"]),
 }  # fmt: skip
+FURTHER = ("counts", "camera", "one image", "rows")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MOVIES)
+@pytest.mark.parametrize(
+    "name", ["gaussian", "colour", *(pytest.param(n, marks=pytest.mark.study) for n in FURTHER)]
+)
 def test_what_info_suggests_is_not_refused(name, tmp_path, capsys, monkeypatch):
     frames, reading = MOVIES[name]
     path = tmp_path / f"{name} of mine.tif"

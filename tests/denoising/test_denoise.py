@@ -154,6 +154,7 @@ def test_correlated_noise_hides_the_frame():
     assert any("Warning" in s for s in denoise(Movie.from_array(noisy), asked).log)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_objects_that_leap_are_denoised_from_their_own_frame(tmp_path):
     """Other frames do not tell of them: pixels around do, by a network that is asked only then."""
@@ -219,7 +220,7 @@ def test_counts():
         (1, 20, 20),
         (5, 1, 1),
         (2, 7, 200),
-        (3, 3, 5),
+        pytest.param((3, 3, 5), marks=[pytest.mark.slow, pytest.mark.study]),
     ],
     ids=str,
 )
@@ -360,7 +361,7 @@ def test_only_pixels_whose_noise_was_not_learned_are_judged():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["prior", "linear"])
+@pytest.mark.parametrize("start", [pytest.param("prior", marks=pytest.mark.study), "linear"])
 def test_training_starts_where_it_is_better_or_as_asked(start, monkeypatch):
     clean = np.tanh(6 * scene(frames=12, side=48))
     noisy = clean + 0.5 * np.random.default_rng(0).normal(size=clean.shape).astype("f")

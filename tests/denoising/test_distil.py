@@ -46,6 +46,7 @@ def run(movie, config, kept, monkeypatch):
     return denoise(movie, config), heard[0]
 
 
+@pytest.mark.study
 def test_the_student_is_as_good_as_its_teachers(twin, monkeypatch):
     clean, movie = twin
     estimate, said = run(movie, CONFIG, True, monkeypatch)

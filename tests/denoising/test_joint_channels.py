@@ -106,6 +106,7 @@ def test_independent_scenes_are_not_mixed():
     assert _error(found.mean[0], _scene(0)) < 1.1 * _error(single.mean, _scene(0))
 
 
+@pytest.mark.study
 def test_counting_noise_keeps_intensities():
     c = _scene(0)
     clean = np.stack([4 + 16 * c, 30 - 20 * c])

@@ -152,7 +152,7 @@ def test_the_estimated_risk_is_the_true_one(noise):
     assert abs(np.mean(off)) < 2.5
 
 
-@pytest.mark.parametrize("window", [0, 2])
+@pytest.mark.parametrize("window", [0, pytest.param(2, marks=pytest.mark.study)])
 def test_noise2void_denoises_single_images_and_movies(window):
     clean = scene(6)
     movie = Movie.from_array(exposure(clean, 0))
@@ -164,6 +164,7 @@ def test_noise2void_denoises_single_images_and_movies(window):
     assert np.mean(estimate.variance) < np.mean(estimate.blind_variance)
 
 
+@pytest.mark.study
 def test_a_single_image():
     clean = scene(1, 64)
     estimate = denoise(
@@ -199,6 +200,7 @@ def test_gaps_have_wider_intervals():
     assert np.mean(estimate.variance[hole]) > 1.05 * np.mean(estimate.variance[~hole])
 
 
+@pytest.mark.study
 def test_counts_have_a_likelihood_of_their_own():
     clean = 3 * (1.3 + scene())
     frames = np.random.default_rng(0).poisson(clean).astype("f")

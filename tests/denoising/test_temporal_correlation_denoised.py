@@ -88,6 +88,7 @@ def test_noise_that_lasts_goes(rho):
     assert not any("successive frames" in line or "too wide" in line for line in found.log)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_heavy_tails_and_hits_are_not_believed():
     """Student's t of three degrees: a tenth of its power is beyond six standard deviations of the rest."""
@@ -111,7 +112,8 @@ def test_heavy_tails_and_hits_are_not_believed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [pytest.param(8, marks=pytest.mark.study), 39])
+@pytest.mark.study
+@pytest.mark.parametrize("number", [8, 39])
 def test_random_scenes_with_noise_that_lasts(number):
     """Weak and strong noise, of each of which a frame keeps half."""
     shot = expose(np.random.default_rng([5, 10**7 + number]), 30, 64)

@@ -184,6 +184,7 @@ def test_away_is_in_standard_deviations():
     assert moved == pytest.approx(np.sqrt(correlation))
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_a_fit_reports_intervals_convergence_and_rank():
     clean = simulate("fickian", SimulateConfig(size=(16, 16), frames=12, sigma=0.0)).movie
@@ -208,6 +209,7 @@ def test_a_fit_reports_intervals_convergence_and_rank():
     assert (curves["D"] < curves["D_high"]).all()
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_nuts_of_a_law_agrees_with_laplace():
     pytest.importorskip("blackjax")

@@ -23,6 +23,7 @@ def _report(out, said):
         return page, {r["group"].split(",")[0] for r in csv.DictReader(stream)}
 
 
+@pytest.mark.study
 def test_energies_passed_as_times(tmp_path, capsys):
     """Two stacks over energies, named as if they were movies at two energies."""
     rng = np.random.default_rng(0)
