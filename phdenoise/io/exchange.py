@@ -8,7 +8,7 @@ import numpy as np
 
 from phdenoise.io import units
 from phdenoise.io.readers.extras import require
-from phdenoise.io.units import OWN_UNIT, spelled, unit_of
+from phdenoise.io.units import unit_attributes, unit_of
 from phdenoise.movie import Estimate, Movie
 from phdenoise.types import InputError
 
@@ -28,7 +28,7 @@ def movie_to_xarray(movie: Movie) -> Any:
         coords=_coordinates(movie, xarray),
         dims=_DIMENSIONS,
         name=movie.name,
-        attrs=_unit(movie.intensity_unit) | {"long_name": movie.name},
+        attrs=unit_attributes(movie.intensity_unit) | {"long_name": movie.name},
     )
 
 
@@ -42,7 +42,7 @@ def estimate_to_xarray(estimate: Estimate) -> Any:
         "sd": (np.sqrt(estimate.variance), 1),
         "variance": (estimate.variance, 2),
     }
-    found = {name: (_DIMENSIONS, a, _unit(unit, p)) for name, (a, p) in arrays.items()}
+    found = {name: (_DIMENSIONS, a, unit_attributes(unit, p)) for name, (a, p) in arrays.items()}
     log = "\n".join(estimate.log)
     return xarray.Dataset(found, _coordinates(movie, xarray), {"title": movie.name, "log": log})
 
@@ -145,15 +145,10 @@ def movie_from_hyperspy(signal: Any, **changes: Any) -> Movie:
 
 
 def _coordinates(movie: Movie, xarray: Any) -> dict[str, Any]:
-    found = {"time": ("time", movie.times, _unit(movie.time_unit))}
+    found = {"time": ("time", movie.times, unit_attributes(movie.time_unit))}
     for name, count, size in zip("yx", movie.shape[1:], movie.pixel_size, strict=True):
-        found[name] = (name, size * np.arange(count), _unit(movie.length_unit))
+        found[name] = (name, size * np.arange(count), unit_attributes(movie.length_unit))
     return {k: xarray.Variable(*v) for k, v in found.items()}
-
-
-def _unit(unit: str, power: int = 1) -> dict[str, str]:
-    own = unit if power == 1 else f"({unit})^{power}"
-    return {"units": spelled(unit, power), OWN_UNIT: own}
 
 
 def _step(array: Any, name: Any) -> float | None:

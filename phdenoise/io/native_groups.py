@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from phdenoise.io.jsonfile import to_json
-from phdenoise.io.units import OWN_UNIT, spelled
+from phdenoise.io.units import OWN_UNIT, unit_attributes
 from phdenoise.movie import ERROR_DEGREES_OF_FREEDOM, Estimate, Movie, half_width
 from phdenoise.noise.models import noise_from_parameters
 from phdenoise.types import InputError, NoiseModel
@@ -91,9 +91,7 @@ def set_unit(item: h5py.Dataset, unit: str, power: int = 1) -> None:
         unit: of the numbers, or of their root.
         power: 2 for a variance, whose unit is the square.
     """
-    item.attrs["units"] = spelled(unit, power)
-    raised = f"{unit}^{power}" if unit.isalpha() else f"({unit})^{power}"
-    item.attrs[OWN_UNIT] = unit if power == 1 else raised
+    item.attrs.update(unit_attributes(unit, power))
     if item.attrs["units"] == "1" and unit not in ("1", ""):
         name = item.name.rsplit("/", 1)[-1]
         item.attrs["long_name"] = f"{name} [{item.attrs[OWN_UNIT]}]"

@@ -103,6 +103,20 @@ def spelled(unit: str, power: int = 1) -> str:
     return f"{top or '1'}{divided}"
 
 
+def unit_attributes(unit: str, power: int = 1) -> dict[str, str]:
+    """A unit twice: as other programs read it, and as the movie has it.
+
+    Args:
+        unit: of the numbers, or of their root.
+        power: 2 for a variance, whose unit is the square.
+
+    Returns:
+        Attributes of a dataset.
+    """
+    raised = f"{unit}^{power}" if unit.isalpha() else f"({unit})^{power}"
+    return {"units": spelled(unit, power), OWN_UNIT: unit if power == 1 else raised}
+
+
 def unit_of(attributes: Mapping[str, Any]) -> Any:
     """The unit of a dataset as the movie has it; of a file of another program what it calls `units`; None without."""
     return attributes.get(OWN_UNIT, attributes.get("units"))

@@ -444,8 +444,11 @@ def cost(problem: Problem, x: np.ndarray) -> float:
         ½|residual|² + ½|prior|²; inf where the solve diverged.
     """
     data, static = _arguments(problem)
-    dtype = problem.observation.frames.dtype
-    misfit = gn.half_square(_misfit(jnp.asarray(x, dtype), data, static))
+    with np.errstate(over="ignore"):
+        point = x.astype(problem.observation.frames.dtype)
+    if not np.isfinite(point).all():
+        return np.inf
+    misfit = gn.half_square(_misfit(jnp.asarray(point), data, static))
     return misfit + gn.half_square((x - problem.start) / problem.sd)
 
 
