@@ -21,6 +21,11 @@ _LARGEST_HASHED = 2**30
 _RESET_PEAK, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
+def seeds_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The seeds of a flat configuration: fields whose name ends with "seed"."""
+    return {k: v for k, v in config.items() if k.split(".")[-1].endswith("seed")}
+
+
 @contextmanager
 def measured(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Measure what happens within: a dict that is full when it ends.
@@ -34,7 +39,7 @@ def measured(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     about: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seeds": {k: v for k, v in config.items() if k.split(".")[-1].endswith("seed")},
+        "seeds": seeds_of(config),
         "inputs": inputs(config),
     }
     _reset_peak()

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from phdenoise.study import records
-from phdenoise.study.about import measured
+from phdenoise.study.about import measured, seeds_of
 from phdenoise.study.claims import claim
 from phdenoise.study.compiled import clear_caches
 from phdenoise.study.identity import at_version, canonical, flatten, run_id
@@ -108,7 +108,7 @@ def _numbers(config: Any) -> dict[str, Any]:
 def _is_number(name: str, value: Any) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(type(v) is float for v in value)
-    return isinstance(value, float) or (name.split(".")[-1] == "seed" and type(value) is int)
+    return isinstance(value, float) or (bool(seeds_of({name: value})) and type(value) is int)
 
 
 def _with(config: Any, path: list[str], value: Any) -> Any:
@@ -162,8 +162,7 @@ def _compute(work: Work, tasks: Sequence[Task], program: _Program, size: int) ->
         "steps": None,
     }
     for k, task in enumerate(tasks):
-        flat = records.plain_config(task.config)
-        seeds = {n: v for n, v in flat.items() if n.split(".")[-1] == "seed"}
+        seeds = seeds_of(records.plain_config(task.config))
         result = {name: float(values[k]) for name, values in found.items()}
         own = about | {"seeds": seeds, "id": run_id(task.config)}
         keep(task, records.make(task.config, "done", result, own))
