@@ -9,8 +9,9 @@ in time, the prediction's error has a covariance C with the measurement's noise:
 Mallows, J. R. Stat. Soc. B 36, 99 (1974), doi:10.1111/j.2517-6161.1974.tb00989.x.
 """
 
-from functools import reduce
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,6 +22,16 @@ from phdenoise.types import Moments
 # Largest share of the prediction's error that may be the measurement's own noise. Above it the measurement says nearly
 # nothing new, and the division by one minus the share would amplify rounding.
 LARGEST_SHARED_ERROR = 0.95
+
+
+class _Sums(NamedTuple):
+    """Sums over the widths, each times exp(−largest): of the weights, and of their products with the prediction's share."""
+
+    largest: Array
+    total: Array
+    weight: Array
+    square: Array
+    within: Array
 
 
 def heavy_tailed_posterior(
@@ -48,21 +59,28 @@ def heavy_tailed_posterior(
     left = 1 - shared
     away = away / left
     own, widest = ((v - shared * error_noise_covariance * own) / left**2 for v in (own, widest))
-    # Sums of elementwise terms, which need no array of all widths at once.
-    wide = [tau * blind.var for tau in _WIDTHS]
-    log_weights = [
-        np.log(share) - 0.5 * (jnp.log(v + widest) + away**2 / (v + widest))
-        for share, v in zip(_SHARES, wide, strict=True)
-    ]
-    largest = reduce(jnp.maximum, log_weights)
-    total = weight = square = within = jnp.zeros_like(away)
-    for v, log_weight in zip(wide, log_weights, strict=True):
-        share, own_share = jnp.exp(log_weight - largest), v / (v + own)
-        total += share
-        weight += share * own_share
-        square += share * own_share**2
-        within += share * own_share * own
-    weight /= total
+
+    # A loop over the widths, which compiles in a fraction of the time of their sum written out.
+    def add(sums: _Sums, width: tuple[Array, Array]) -> tuple[_Sums, None]:
+        tau, log_share = width
+        v = tau * blind.var
+        log_weight = log_share - 0.5 * (jnp.log(v + widest) + away**2 / (v + widest))
+        largest = jnp.maximum(sums.largest, log_weight)
+        before, share = jnp.exp(sums.largest - largest), jnp.exp(log_weight - largest)
+        own_share = v / (v + own)
+        return _Sums(
+            largest,
+            before * sums.total + share,
+            before * sums.weight + share * own_share,
+            before * sums.square + share * own_share**2,
+            before * sums.within + share * own_share * own,
+        ), None
+
+    zero = jnp.zeros_like(away + blind.var + own)
+    nothing = _Sums(jnp.full_like(zero, -jnp.inf), zero, zero, zero, zero)
+    widths = jnp.asarray(_WIDTHS, zero.dtype), jnp.asarray(_LOG_SHARES, zero.dtype)
+    (_, total, weight, square, within), _ = jax.lax.scan(add, nothing, widths)
+    weight = weight / total
     var = within / total + (square / total - weight**2) * away**2
     return Moments(blind.mean + weight * away, var)
 
@@ -78,3 +96,4 @@ def _mixture(degrees: float, count: int) -> tuple[list[float], list[float]]:
 
 
 _WIDTHS, _SHARES = _mixture(ERROR_DEGREES_OF_FREEDOM, 18)
+_LOG_SHARES = np.log(_SHARES)
