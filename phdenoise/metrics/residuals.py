@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy import stats
 
 from phdenoise.metrics.fidelity import Valid, same_shape
 from phdenoise.types import InputError
@@ -114,7 +115,7 @@ def residual_whiteness(
         return Whiteness(0.0, 1.0, 0.0, (0, 0, 0), True, "Too few pixels to test the residual.")
     q, k = float(np.sum(n * r**2)), len(r)
     z = (q - k) / np.sqrt(2 * k)
-    p = float(jax.scipy.stats.chi2.sf(q, k))
+    p = float(stats.chi2.sf(q, k))
     top = int(np.argmax(np.abs(r)))
     lag = (int(box[top][0]), int(box[top][1]), int(box[top][2]))
     white = p > _SMALLEST_P_VALUE or abs(r[top]) < _SMALLEST_CORRELATION
