@@ -57,8 +57,8 @@ def test_twin(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("file", "key", "noise"),
     [
-        ("tem_pt_ceo2", "noisy", "PoissonGaussian"),
-        ("neutron_open_beam", "ramp", "Poisson"),
+        pytest.param("tem_pt_ceo2", "noisy", "PoissonGaussian", marks=pytest.mark.study),
+        pytest.param("neutron_open_beam", "ramp", "Poisson", marks=pytest.mark.study),
         ("stxm_fe_l_edge", "absorption", None),
     ],
 )

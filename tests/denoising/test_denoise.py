@@ -218,9 +218,7 @@ def test_counts():
     "shape",
     [
         (1, 20, 20),
-        (5, 1, 1),
-        (2, 7, 200),
-        pytest.param((3, 3, 5), marks=[pytest.mark.slow, pytest.mark.study]),
+        *(pytest.param(s, marks=pytest.mark.study) for s in ((5, 1, 1), (2, 7, 200), (3, 3, 5))),
     ],
     ids=str,
 )

@@ -15,6 +15,7 @@ from phdenoise.movie import Movie
 FACTORS = (2.0**40, 2.0**-40)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_units_change_no_result():
     rng = np.random.default_rng(3)

@@ -37,6 +37,7 @@ class _Clock:
         return float(next(self._ticks))
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_the_clock_changes_nothing(monkeypatch):
     config = replace(CONFIG, effort=0.002)
