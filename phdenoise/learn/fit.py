@@ -111,13 +111,14 @@ def fit(
 
 def _fit(task: Task, known: FitResult | None, field: bool) -> FitResult:
     """The fit of a movie that moves; `field`: the initial field is estimated, too."""
-    movie, family, config, fit_problem, starts, _, progress = task
+    movie, family, config, fit_problem, starts, _, progress, _ = task
     if field:
         # Where nothing moved there is no law to start from, and faces may differ between two versions of a movie.
         usable = known is not None and known.theta.size == starts.guess.size
         near = known.theta if known is not None and usable else near_law(task)
         if near is not None:
             return fit_jointly(task, near)
+        task = task._replace(tried=True)
     windows = windows_of(fit_problem, config, fit_problem.believed, fit_problem.believed_weights)
     start, substeps = start_law(family, starts, fit_problem, windows, config)
     prior, begin, excess = choose_prior(family, start, config), None, 1.0

@@ -154,6 +154,7 @@ def fit_law_and_field(
     *,
     iterations: int,
     expected: float,
+    tried: bool = False,
     progress: Steps | None = None,
 ) -> gn.Minimum:
     """Descend in x = (θ, z) from the law that fits the early frames best.
@@ -167,41 +168,58 @@ def fit_law_and_field(
             smoothed is taken for the law's work.
         iterations: at most so many Jacobians on all frames, for each start.
         expected: sum of the squared residuals where there is nothing but noise.
+        tried: a descent on all frames from the nearest of the laws after the first has ended far away.
         progress: called with (iteration, iterations, cost).
 
     Returns:
         The minimum, with the costs on the way.
     """
-    best = first_descent(problem, laws, progress)
+    begin = nearest(problem, laws)
+    if tried and not np.array_equal(begin, _unmoved(problem, laws[0])):
+        best = gn.Minimum.start(begin)._replace(cost=cost(problem, begin))
+    else:
+        best = first_descent(problem, begin, progress)
     if not best.cost < NEAR_MISFIT * 0.5 * expected:
         every = [_unmoved(problem, law) for law in laws]
         finite = [x for x in every if np.isfinite(cost(problem, x))] or every
         rivals = [gn.Minimum.start(x) for x in finite]
-        for share, tried in HORIZONS:
+        for share, most in HORIZONS:
             # A law that fits few frames a little better may miss all that follow.
             early = _until(problem, share)
             rivals.sort(key=lambda rival: cost(early, rival.point))
             rivals = [
                 descend(early, rival.point, HORIZON_JACOBIANS, 5.0, progress)[0].after(rival)
-                for rival in rivals[:tried]
+                for rival in rivals[:most]
             ]
         best = min((*rivals, best), key=lambda rival: cost(problem, rival.point))
     return descend(problem, best.point, iterations, WORTHWHILE_DECREASE, progress)[0].after(best)
 
 
-def first_descent(problem: Problem, laws: list[np.ndarray], progress: Steps | None) -> gn.Minimum:
-    """A few steps from the law of the lowest cost, the field as the prior has it.
+def first_descent(problem: Problem, x: np.ndarray, progress: Steps | None) -> gn.Minimum:
+    """A few steps on all frames.
 
     Args:
         problem: see `Problem`.
-        laws: θ to choose from [p].
+        x: (θ, z) to start from [p + m n].
         progress: called with (iteration, iterations, cost).
 
     Returns:
         Where they ended.
     """
-    nearest = min((_unmoved(problem, law) for law in laws), key=lambda x: cost(problem, x))
-    return descend(problem, nearest, HORIZON_JACOBIANS, WORTHWHILE_DECREASE, progress)[0]
+    return descend(problem, x, HORIZON_JACOBIANS, WORTHWHILE_DECREASE, progress)[0]
+
+
+def nearest(problem: Problem, laws: list[np.ndarray]) -> np.ndarray:
+    """The law of the lowest cost, the field as the prior has it.
+
+    Args:
+        problem: see `Problem`.
+        laws: θ to choose from [p].
+
+    Returns:
+        (θ, z) [p + m n].
+    """
+    return min((_unmoved(problem, law) for law in laws), key=lambda x: cost(problem, x))
 
 
 def _unmoved(problem: Problem, law: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ class Task(NamedTuple):
         starts: where the fit begins.
         estimate: the denoised movie of a joint fit; None where there is no network to adjust.
         progress: called with (stage, iteration, iterations, cost).
+        tried: none of the laws to begin with came near, see `near_law`.
     """
 
     movie: Movie
@@ -56,6 +57,7 @@ class Task(NamedTuple):
     starts: Starts
     estimate: Estimate | None
     progress: Progress | None
+    tried: bool = False
 
 
 class _State(NamedTuple):
@@ -144,7 +146,8 @@ def near_law(task: Task) -> np.ndarray | None:
     law = choose_prior(family, task.starts.guess, config)
     coarse, _ = _steps(task, task.starts.guess)
     problem = joint_problem(family, fit_problem, law, coarse, config, dtype)
-    found = joint.first_descent(problem, list(task.starts.around), stage(task.progress, "law"))
+    begin = joint.nearest(problem, list(task.starts.around))
+    found = joint.first_descent(problem, begin, stage(task.progress, "law"))
     if not found.cost < joint.NEAR_MISFIT * 0.5 * fit_problem.expected():
         return None
     return problem.split(found.point)[0]
@@ -212,6 +215,7 @@ def _law_and_field(task: Task, theta: np.ndarray) -> _State:
             [theta, *task.starts.around],
             iterations=config.iterations,
             expected=fit_problem.expected(),
+            tried=task.tried,
             progress=stage(task.progress, "law and field"),
         )
         return _State(problem, minimum, {})
