@@ -53,6 +53,7 @@ def test_measures_of_invention():
     assert "Do not interpret" in wave.sentence
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_denoising_noise_invents_little():
     """A short training; a denoiser that returns its input would score 1."""

@@ -52,6 +52,7 @@ def test_the_clock_changes_nothing(monkeypatch):
     assert any("5 s" in sentence for sentence in timed.log)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_more_work_more_steps():
     few, more = (

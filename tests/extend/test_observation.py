@@ -69,6 +69,7 @@ def test_a_law_from_quantified_counts():
     np.testing.assert_allclose(found.curves["D"], DIFFUSIVITY, rtol=0.1)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_a_law_through_the_instrument():
     movie = ph.Movie.from_array(counts_of_a_diffusing_field())

@@ -42,6 +42,7 @@ def test_mutated_files_end_well(reader):
     assert found["peak"] < 2 * fuzz_readers.MEMORY
 
 
+@pytest.mark.study
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", [r for r in fuzz_readers.READERS if r not in FAST])
 def test_more_mutated_files_end_well(reader):

@@ -51,7 +51,8 @@ CASES = [
     ("fickian", "fixed and flux"),
 ]
 QUICK = {("cahn-hilliard", "fixed"), ("fickian", "fixed and flux"), ("allen-cahn", "periodic")}
-MARKED = [pytest.param(*c, marks=[] if c in QUICK else pytest.mark.slow) for c in CASES]
+FURTHER = [pytest.mark.slow, pytest.mark.study]
+MARKED = [pytest.param(*c, marks=[] if c in QUICK else FURTHER) for c in CASES]
 
 
 def slope(u):

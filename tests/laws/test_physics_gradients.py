@@ -31,8 +31,8 @@ def start(shape, dtype=None):
 @pytest.mark.parametrize(
     ("stepper", "boundary"),
     [
-        pytest.param("etdrk4", "periodic", marks=pytest.mark.slow),
-        pytest.param("rosenbrock", "no-flux", marks=pytest.mark.slow),
+        pytest.param("etdrk4", "periodic", marks=pytest.mark.study),
+        pytest.param("rosenbrock", "no-flux", marks=pytest.mark.study),
         (RKC2(8), "periodic"),
     ],
     ids=["etdrk4", "rosenbrock", "rkc2"],
