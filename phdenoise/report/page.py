@@ -155,6 +155,8 @@ def between(
     shown = "" if unit == "1" else f" {unit}"
     low, high = interval
     bounds = "" if low != low or high != high else f"90 %: {low:.3g} to {high:.3g}{shown}"
+    if low < 0 < high:
+        why = f"{why} The interval holds zero.".strip()
     return Finding(what, f"{value:.3g}{shown}", bounds, verdict, why)
 
 

@@ -91,7 +91,7 @@ class TrustReport:
             )
             + f"{self.removed:.2f} noise sd were taken away.",
             f"Measured values against their blind prediction: {inside}; "
-            f"variance of z {self.coverage['z_variance']:.3f} (1 is honest)."
+            f"variance of z {self.coverage['z_variance']:.3f} (1 is right)."
             if self.coverage.get("blind", True)
             else "The network looked at the pixels that it predicts: measured values cannot judge its error bars.",
             f"{self.whiteness['sentence']} Beyond the noise's own correlation, the residual holds "

@@ -7,6 +7,7 @@ Positions, intensities and claims come from counts. The denoised image only says
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from phdenoise.modalities.tem.binning import measure_vacuum
 from phdenoise.modalities.tem.columns import WIDER, Columns, binned, find_columns
 from phdenoise.modalities.tem.config import TemConfig, angstroms, check_config, electrons
 from phdenoise.modalities.tem.denoiser import DenoisedCounts, denoise_counts
+from phdenoise.modalities.tem.fringes import find_fringes
 from phdenoise.modalities.tem.likelihood import SiteTest, judge_sites, verdicts
 from phdenoise.modalities.tem.occupancy import fit_rates
 from phdenoise.modalities.tem.result import TemResult
@@ -74,7 +76,10 @@ def analyse_particle(
     denoised = _denoised(total, size, vacuum * len(counts), config, warnings)
     guide = None if denoised is None else denoised.mean
     columns = find_columns(total, pixel_size=size, config=config.columns, guide=guide, seen=seen)
-    surface = surface_columns(columns.position, shape=total.shape)
+    border = partial(surface_columns, shape=total.shape)
+    weak = find_fringes(columns, border)
+    fringes, columns = columns.position[weak], columns.chosen(~weak)
+    surface = border(columns.position)
     lattice = _lattice(columns, warnings)
     sites = surface_sites(columns, surface, lattice, total.shape, len(counts))
     aligned = np.stack(
@@ -91,7 +96,7 @@ def analyse_particle(
     result = TemResult(
         movie, counts, size, vacuum, dispersion, total, seen, estimate, columns, surface, lattice, sites,
         test, tuple(verdicts(test)), single, ratio, tracks, rates, hidden, tuple(warnings), (),
-        _impossible(columns, size, dispersion),
+        _impossible(columns, size, dispersion), fringes,
     )  # fmt: skip
     return replace(result, sentences=sentences(result))
 

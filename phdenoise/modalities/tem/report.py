@@ -327,7 +327,9 @@ def _report(
     sites = [dict(zip(head, row, strict=True)) for row in rows]
     pictures = [
         movie_section(_scene(result), drawn["columns"]),
-        Section("Which columns to believe", _verdicts(result), [sites], [drawn["claims"]]),
+        # Of images that are impossible no site is judged.
+        *[Section("Which columns to believe", _verdicts(result), [sites], [drawn["claims"]])]
+        * (not result.impossible),
     ]
     if "strain" in drawn:
         pictures.append(Section("Strain", (), (), [drawn["strain"]]))
@@ -358,7 +360,7 @@ def _verdicts(result: TemResult) -> list[str]:
         result.verdicts.count(v) for v in ("present", "absent", "cannot tell")
     )
     return [
-        f"Sites of the surface: {present} columns are present, {absent} are absent, of {open_} this dose cannot tell."
+        f"Sites of the surface: {present} columns are present, {absent} are absent, {open_} cannot be told."
     ]
 
 

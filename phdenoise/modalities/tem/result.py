@@ -1,6 +1,6 @@
 """The result of the chain of nanoparticles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class TemResult:
         hidden: false columns in vacuum of this size and dose.
         warnings, sentences: for a reader.
         impossible: what no image of columns can be.
+        fringes: spots outside that may be fringes of the edge, and are no columns here [spot, 2] [px].
     """
 
     movie: Movie
@@ -61,6 +62,7 @@ class TemResult:
     warnings: tuple[str, ...]
     sentences: tuple[str, ...]
     impossible: tuple[str, ...] = ()
+    fringes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def dose(self) -> float:

@@ -15,7 +15,9 @@ def sentences(result: TemResult) -> tuple[str, ...]:
     Returns:
         Claims on atoms first, then columns, positions, strain and rates.
     """
-    return tuple(s for part in (_claims, _columns, _strain, _movie) for s in part(result))
+    # Of images that are impossible nothing is claimed.
+    parts = (_columns,) if result.impossible else (_claims, _columns, _strain, _movie)
+    return tuple(s for part in parts for s in part(result))
 
 
 def _claims(result: TemResult) -> list[str]:
@@ -26,8 +28,8 @@ def _claims(result: TemResult) -> list[str]:
     level = f"{100 * test.level:g} %"
     frames = len(result.counts)
     found = [
-        f"Of {len(said)} sites at the surface, a column is present at {numbers['present']} and absent at {numbers['absent']}; of "
-        f"{numbers['cannot tell']} this dose cannot tell. At most {level} of the claims are expected to be false."
+        f"Of {len(said)} sites at the surface, a column is present at {numbers['present']} and absent at {numbers['absent']}; "
+        f"{numbers['cannot tell']} cannot be told. At most {level} of the claims are expected to be false."
     ]
     single, power = np.median(result.single.power), np.median(test.power)
     name = "this image" if frames == 1 else f"the sum of {frames} frames"
@@ -46,7 +48,7 @@ def _claims(result: TemResult) -> list[str]:
 
 
 def _columns(result: TemResult) -> list[str]:
-    columns, size = result.columns, result.pixel_size
+    columns, size, beside = result.columns, result.pixel_size, len(result.fringes)
     if not len(columns.position):
         return ["No atomic columns were found: what there is, noise could have made."]
     sd = 100 * size * float(np.sqrt(np.mean(columns.position_sd**2)))
@@ -54,6 +56,11 @@ def _columns(result: TemResult) -> list[str]:
     return [
         f"{len(columns.position)} atomic columns, {kind} than their surroundings, {spacing(columns.position) * size:.2f} Å apart; "
         f"{int(result.surface.sum())} of them at the surface.",
+        *[
+            f"{beside} spot(s) beside them are far weaker than the columns inside, as fringes of a defocused edge are: nothing is "
+            "claimed of them, and a column of a few atoms may be among them."
+        ]
+        * (beside > 0),
         f"Their positions have errors of {sd:.1f} pm along each axis (root mean square).",
         f"A search of vacuum of this size and dose finds {result.hidden} false columns.",
         f"Dose {result.dose:.3g} e/Å² a frame, {result.dose * len(result.counts):.3g} e/Å² in all; {result.vacuum:.3g} electrons in a "
