@@ -253,6 +253,7 @@ def test_every_loss_runs_and_one_fold_is_refused(loss):
         GainTuning(folds=1)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_tuning_repairs_a_spoiled_network_and_leaves_a_useless_step_alone():
     rng = np.random.default_rng(0)
@@ -276,6 +277,7 @@ def test_tuning_repairs_a_spoiled_network_and_leaves_a_useless_step_alone():
     assert left.network is network
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_equivalent_filter_keeps_intensities_and_predicts_a_small_change():
     rng = np.random.default_rng(0)
