@@ -25,6 +25,8 @@ README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 # Tutorials that simulate a twin of an instrument, and run its chain from the command line.
+# Its blocks take minutes, and the chain that they show has tests of its own.
+LONG = ROOT / "docs/how-to/tem.md"
 INSTRUMENTS = [ROOT / f"docs/tutorials/{n}.md" for n in ("neutron", "optical", "particles", "tem")]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Words of the README, of its code and its tables.
@@ -134,7 +136,7 @@ def test_blocks_run(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(p, marks=[pytest.mark.study] * (p in INSTRUMENTS))
+        pytest.param(p, marks=[pytest.mark.study] * (p in INSTRUMENTS or p == LONG))
         for p in PAGES
         if any(mark == "slow" for mark, _ in blocks(p))
     ],

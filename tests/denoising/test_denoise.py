@@ -183,6 +183,7 @@ def test_objects_that_leap_are_denoised_from_their_own_frame(tmp_path):
     np.testing.assert_allclose(again.blind_mean, estimate.blind_mean, atol=1e-5)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_no_more_of_a_frame_is_hidden_than_its_noise_asks_for():
     """A fast scene: its own frame tells of it beyond what frames around do."""

@@ -138,6 +138,7 @@ def test_gap_in_one_channel_is_filled_from_the_others(clean, together):
     assert np.mean(found.variance[0][hole]) > np.mean(together.variance[0][hole])
 
 
+@pytest.mark.study
 def test_trainings_are_kept(clean, together, tmp_path):
     channels = Channels.from_array(_noisy(clean))
     denoise_channels(channels, QUICK, checkpoint=tmp_path / "kept")
@@ -146,6 +147,7 @@ def test_trainings_are_kept(clean, together, tmp_path):
     np.testing.assert_array_equal(again.mean, together.mean)
 
 
+@pytest.mark.study
 def test_one_channel_is_a_movie(clean):
     config = replace(QUICK, steps=2)
     channels = Channels.from_array(_noisy(clean)[:1, :4, :16, :16])

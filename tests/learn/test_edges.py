@@ -123,12 +123,14 @@ def test_the_evidence_finds_a_held_edge():
     assert result.settings["boundary_evidence"]["left"]["decisive"]
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_a_fed_edge_is_not_taken_for_a_closed_one():
     used = fit(movie_of(1, fed=0.03), "fickian", SETTINGS).settings["boundary_used"]
     assert "left=fed" in used or "left=open" in used
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_the_joint_fit_of_a_movie_that_is_fed():
     settings = FitConfig(

@@ -93,7 +93,13 @@ def movie(effect: str, sigma: float) -> ph.Movie:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("effect", TRUTHS)
+@pytest.mark.parametrize(
+    "effect",
+    [
+        pytest.param(e, marks=[] if e in ("advected", "sourced") else [pytest.mark.study])
+        for e in TRUTHS
+    ],
+)
 def test_an_effect_comes_back_with_its_unit_and_interval(effect):
     result = ph.fit(movie(effect, 0.001), LAWS[effect](), QUICK)
     found = {p.name: p for p in result.parameters}

@@ -79,6 +79,7 @@ def test_gradient_matches_finite_differences_and_is_not_zero(problem, group, x64
     assert measured == pytest.approx(predicted, rel=2e-4, abs=1e-6 * abs(at(0.0)))
 
 
+@pytest.mark.study
 def test_network_reaches_the_misfit_through_the_pde(problem, x64):
     """Without the blind likelihood the network still has a slope, through the initial field."""
     parameters, data, _, _ = problem
@@ -93,6 +94,7 @@ def test_crops_estimate_the_blind_term_of_the_whole_movie(problem, x64):
     assert np.mean(crops) == pytest.approx(whole, abs=4 * np.std(crops) / np.sqrt(8) + 1e-6)
 
 
+@pytest.mark.study
 def test_units_of_the_movie_do_not_change_the_loss(x64):
     """The same movie with other units of length and time, and the law in these units."""
     rng = np.random.default_rng(1)

@@ -73,6 +73,7 @@ def test_radiographs_without_a_sample(tmp_path, capsys, dose, profile, beam, wor
     assert not (out / "FIT_profile.json").exists()
 
 
+@pytest.mark.study
 def test_a_scene_without_graphite(tmp_path, capsys):
     """Discs of the colours of a traffic light, which flicker."""
     rng = np.random.default_rng(2)

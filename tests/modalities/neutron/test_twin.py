@@ -74,6 +74,7 @@ def test_instrument_gives_back_what_it_observed():
     assert np.allclose(var, expected, rtol=1e-3)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_gradients_reach_the_law_and_the_instrument(x64):
     config = replace(SMALL, cycles=1, frames_per_cycle=4)

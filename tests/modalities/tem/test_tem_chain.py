@@ -97,6 +97,7 @@ def test_bad_input_gets_one_sentence(movie):
         analyse_particle(one, TemConfig(pixel_size=0.2, level=2.0))
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_counts_with_a_wrong_gain_are_called_impossible(movie):
     counts, _, _ = movie
@@ -105,6 +106,7 @@ def test_counts_with_a_wrong_gain_are_called_impossible(movie):
     assert not any("present" in s or "Strain" in s for s in result.sentences)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_a_measured_movie_goes_through(shared_path, tmp_path):
     path = shared_path("data/tem_pt_ceo2.npz")

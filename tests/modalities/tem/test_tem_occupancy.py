@@ -38,6 +38,7 @@ def test_likelihood_sums_over_all_paths():
     assert float(value[0]) == pytest.approx(np.log(total), rel=1e-9)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_intervals_cover_and_occupancy_is_calibrated():
     random = np.random.default_rng(1)
