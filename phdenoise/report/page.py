@@ -7,6 +7,7 @@ all numbers with their definitions; where it all comes from.
 import base64
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,9 @@ from phdenoise.io.jsonfile import to_json
 from phdenoise.report.definitions import defined
 from phdenoise.report.origin import Origin
 from phdenoise.report.player import IN_REPORT, player_html
+
+# Logarithm of the factor of an interval, at most: exp of more overflows.
+_LARGEST_EXPONENT = 700.0
 
 REPORT = "report.html"
 """Name of the page in the folder of a chain."""
@@ -112,7 +116,14 @@ class Report:
 
 
 def measured(
-    what: str, value: float, sd: float, unit: str, verdict: Verdict, why: str = ""
+    what: str,
+    value: float,
+    sd: float,
+    unit: str,
+    verdict: Verdict,
+    why: str = "",
+    *,
+    positive: bool = False,
 ) -> Finding:
     """A finding whose errors are Gaussian.
 
@@ -123,11 +134,15 @@ def measured(
         unit: of both; "1" for a pure number.
         verdict: whether to trust it.
         why: one sentence.
+        positive: the errors are those of its logarithm: a rate is never negative.
 
     Returns:
         The finding with its 90 % interval.
     """
     low, high = value - HALF_WIDTH * sd, value + HALF_WIDTH * sd
+    if positive and value > 0:
+        factor = math.exp(min(HALF_WIDTH * sd / value, _LARGEST_EXPONENT))
+        low, high = value / factor, value * factor
     return between(what, value, (low, high), unit, verdict, why)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that a fit may report have definitions."""
+"""Numbers that a fit may report have definitions, and findings have intervals of what is possible."""
 
 import jax.numpy as jnp
 import pytest
@@ -14,6 +14,7 @@ from phdenoise.physics.equations.heterogeneous import Heterogeneous
 from phdenoise.physics.equations.sourced import Sourced
 from phdenoise.physics.law_parameters import free_parameters
 from phdenoise.report.definitions import defined
+from phdenoise.report.page import Verdict, measured
 
 ALL = {
     "plain": lambda law: law,
@@ -38,3 +39,13 @@ def test_every_number_of_a_law_has_a_definition(kind, extended):
     law = ALL[extended](given_law(kind, FitConfig()).law)
     without = [n for n in free_parameters(law).names if not defined("fit noisy", n)]
     assert not without
+
+
+def test_an_interval_of_a_rate_is_positive_and_one_that_holds_zero_says_so():
+    rate = measured("k", 0.01, 0.12, "1/s", Verdict.GOOD, positive=True)
+    assert "-" not in rate.interval.replace("e-", "")
+    assert "zero" not in rate.why
+    speed = measured("v", 0.1, 0.12, "um/s", Verdict.GOOD)
+    assert speed.why == "The interval holds zero."
+    sure = measured("k", 2.0, 0.01, "1/s", Verdict.GOOD, positive=True)
+    assert sure.interval == measured("k", 2.0, 0.01, "1/s", Verdict.GOOD).interval

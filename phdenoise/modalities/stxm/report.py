@@ -213,7 +213,13 @@ def _findings(result: StxmResult, table: NumberTable) -> list[Finding]:
         if k is not None:
             found.append(
                 measured(
-                    "Rate constant k_0 of the reaction", k.value, k.sd, k.unit, judged, fit.outcome
+                    "Rate constant k_0 of the reaction",
+                    k.value,
+                    k.sd,
+                    k.unit,
+                    judged,
+                    fit.outcome,
+                    positive=True,
                 )
             )
         group = "heterogeneity"
