@@ -49,6 +49,7 @@ def test_the_sweep_asks_every_noise_once_before_it_repeats():
     assert {c.denoise.preset for c in every} == {"quick"}
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_one_run_makes_every_number_and_figure(tmp_path, capsys):
     config = TwinStudy(
