@@ -127,7 +127,9 @@ def test_long_movies_are_solved_in_segments(monkeypatch):
     np.testing.assert_array_equal(pieces, everything)
 
 
-@pytest.mark.parametrize("region", [pytest.param("udvd", marks=pytest.mark.slow), "frame"])
+@pytest.mark.parametrize(
+    "region", [pytest.param("udvd", marks=[pytest.mark.slow, pytest.mark.study]), "frame"]
+)
 def test_blocks_do_not_matter_to_other_networks(region):
     frames, seen = movie()
     frames, seen = frames[:4], seen[:4]

@@ -143,6 +143,7 @@ def test_gaps_are_filled_and_masked_pixels_have_wider_intervals():
     assert np.mean(hidden) > np.mean(seen)
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_correlated_noise_hides_the_frame():
     white = np.random.default_rng(0).normal(size=(10, 32, 32))

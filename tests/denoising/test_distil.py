@@ -60,6 +60,7 @@ def test_the_student_is_as_good_as_its_teachers(twin, monkeypatch):
     assert sum(s.startswith("Training") for s in estimate.log) == 2
 
 
+@pytest.mark.study
 def test_the_average_is_kept_otherwise(twin, monkeypatch, tmp_path):
     clean, movie = twin
     config = replace(CONFIG, steps=30)

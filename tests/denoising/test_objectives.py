@@ -173,6 +173,7 @@ def test_a_single_image():
     assert gain(estimate, clean) > 4
 
 
+@pytest.mark.study
 def test_structn2v_hides_a_rectangle_as_large_as_the_correlation():
     from scipy import ndimage
 

@@ -116,6 +116,7 @@ def test_what_is_asked_for_is_taken():
     assert result.law.label == "fickian"
 
 
+@pytest.mark.study
 @pytest.mark.slow
 def test_the_evidence_finds_a_held_edge():
     result = fit(movie_of(1, held=0.9), "fickian", SETTINGS)
