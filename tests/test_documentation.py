@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
-# Tutorials that simulate a twin of an instrument, and run its chain from the command line.
 # Its blocks take minutes, and the chain that they show has tests of its own.
 LONG = ROOT / "docs/how-to/tem.md"
+# Tutorials that simulate a twin of an instrument, and run its chain from the command line.
 INSTRUMENTS = [ROOT / f"docs/tutorials/{n}.md" for n in ("neutron", "optical", "particles", "tem")]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Words of the README, of its code and its tables.

@@ -273,7 +273,7 @@ def _of_pixels(
             data[:1], used[:1], difference(data[:1], used[:1], levels.dark), kind, levels
         )
         if _common(data, used, alone) < _COMMON:
-            return _of_strangers(alone, rho)
+            return _of_strangers(alone)
         sd, doubt = _doubted(model, sd, alone)
         reason = f"{reason} {doubt}"
     moved = (f"Motion made {100 * motion:.0f} % of the differences and was subtracted.",)
@@ -316,21 +316,20 @@ def _common(data: np.ndarray, used: np.ndarray, alone: NoiseEstimate) -> float:
     return float(covariance[0, 1] / structure) if structure > 0 else 1.0
 
 
-def _of_strangers(alone: NoiseEstimate, rho: np.ndarray) -> NoiseEstimate:
+def _of_strangers(alone: NoiseEstimate) -> NoiseEstimate:
     """The estimate for two frames of different scenes, whose differences are the scenes': the noise is taken for white.
 
     Args:
-        alone: of the first frame, taken for white.
-        rho: autocorrelation of the differences, whose shape the result has.
+        alone: of the first frame, which knows no correlation.
     """
     said = "The two frames show different scenes, whose noise is taken for white: correlated noise would be taken for the scene."
-    white = np.where(np.arange(rho.size).reshape(rho.shape) == rho.size // 2, 1.0, 0.0)
-    axes = {name: np.append(1.0, np.zeros(LAGS)) for name in ("x", "y")}
+    white = np.nan_to_num(alone.autocorrelation)
+    along_x, along_y = _axes(white)
     return replace(
         alone,
         blind="pixel",
         autocorrelation=white,
-        correlation=alone.correlation | axes,
+        correlation=alone.correlation | {"x": along_x, "y": along_y},
         sentences=(alone.sentences[0], said, *alone.sentences[2:]),
     )
 

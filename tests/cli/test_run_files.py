@@ -157,12 +157,12 @@ MOVIES = {
     "colour": (RNG.poisson(20, (6, 16, 16, 3)).astype(np.uint8), ["--channel", "g"]),
     "rows": ((RNG.normal(10, 1, (6, 16, 16)) + 3 * RNG.normal(size=(6, 16, 1))).astype(np.float32), ["--pixel-size", "0.1"]),
 }  # fmt: skip
-FURTHER = ("counts", "camera", "one image", "rows")
+IN_CI = ("gaussian", "colour")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["gaussian", "colour", *(pytest.param(n, marks=pytest.mark.study) for n in FURTHER)]
+    "name", [pytest.param(n, marks=[pytest.mark.study] * (n not in IN_CI)) for n in MOVIES]
 )
 def test_what_info_suggests_is_not_refused(name, tmp_path, capsys, monkeypatch):
     frames, reading = MOVIES[name]

@@ -87,12 +87,11 @@ def _source_of(signal: dict[str, Any], path: Path, dataset: str | None) -> Sourc
 
 def _acquisition(signal: Mapping[str, Any]) -> Acquisition:
     """Exposure and clock of an image by a microscope's program, from the tags that Gatan writes."""
-    tags, exposure = signal.get("original_metadata") or {}, None
-    for *groups, last in _GATAN_EXPOSURES:
-        at: Any = tags
-        for name in ("ImageList", "TagGroup0", "ImageTags", *groups):
-            at = at.get(name) or {} if isinstance(at, Mapping) else {}
-        value = at.get(last) if isinstance(at, Mapping) else None
+    exposure = None
+    for path in _GATAN_EXPOSURES:
+        value: Any = signal.get("original_metadata")
+        for name in ("ImageList", "TagGroup0", "ImageTags", *path):
+            value = value.get(name) if isinstance(value, Mapping) else None
         if isinstance(value, int | float) and np.isfinite(value) and value > 0:
             exposure = np.array([float(value)])
             break

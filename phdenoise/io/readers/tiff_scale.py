@@ -79,7 +79,8 @@ def _calibrate_plain(file: tifffile.TiffFile, source: Source) -> None:
 
 
 def _calibrate_ome(xml: str, index: int, source: Source) -> None:
-    pixels = ElementTree.fromstring(xml).findall(".//{*}Image/{*}Pixels")
+    root = ElementTree.fromstring(xml)
+    pixels = root.findall(".//{*}Image/{*}Pixels")
     if index >= len(pixels):
         return
     got = pixels[index].attrib
@@ -89,7 +90,7 @@ def _calibrate_ome(xml: str, index: int, source: Source) -> None:
         source.length_unit = units.length_unit(got.get("PhysicalSizeXUnit", "um"))
     source.channels = tuple(c.attrib.get("Name", "") for c in pixels[index].findall("{*}Channel"))
     _read_ome_times(pixels[index], source)
-    images = ElementTree.fromstring(xml).findall(".//{*}Image")
+    images = root.findall(".//{*}Image")
     image = images[index] if index < len(images) else ElementTree.Element("Image")
     source.acquisition = _ome_acquisition(image, pixels[index], source)
     source.take_own(_notes(image.findtext("{*}Description") or ""))
@@ -112,12 +113,8 @@ def _ome_acquisition(
     began = parse_clock(image.findtext("{*}AcquisitionDate") or "")
     started = None
     if np.isfinite(began):
-        delay = (
-            0.0
-            if source.times is None
-            else source.times * units.SECONDS.get(source.time_unit or "s", 1.0)
-        )
-        started = began + np.atleast_1d(delay)
+        delay = np.zeros(1) if source.times is None else source.times
+        started = began + delay * units.SECONDS.get(source.time_unit or "s", 1.0)
     return Acquisition(exposure=exposure if np.isfinite(exposure).any() else None, started=started)
 
 
